@@ -1,0 +1,65 @@
+// The owner of the authorization index, and the one way to change what instances may do.
+//
+// The index is immutable and replaced after each control-plane commit. Every I/O thread holds a reference of its own
+// and is told of a new one by a task on its event loop, so the hot path reads it with no lock and no shared counter.
+// Thread: publish() one caller at a time (lifecycle's control thread; blocks); current() any.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/authorization/grant.hpp"
+
+namespace via::authorization {
+
+class Index {
+ public:
+  Index();
+  ~Index();
+  // Null when the instance is unknown or stopped.
+  const InstanceGrant* find(std::string_view instance) const noexcept;
+  std::size_t size() const noexcept;
+
+ private:
+  friend class Authority;
+  struct Shard;
+  std::vector<std::shared_ptr<const Shard>> shards_;  // by hash of the instance id; a change copies one shard
+};
+
+struct Change {
+  std::vector<std::shared_ptr<const InstanceGrant>> granted;  // new, or replacing the one with the same id
+  std::vector<std::string> removed;                           // instance ids
+  bool takes_away = false;  // some right ended: publish() returns only when nothing runs under it any more
+};
+
+class Authority {
+ public:
+  Authority();
+  ~Authority();
+
+  std::shared_ptr<const Index> current() const;
+
+  // Makes the change visible. With takes_away it returns after (1) every I/O thread uses the new index and (2) every
+  // operation admitted under a replaced or removed grant has ended; those still running after the grace period are
+  // cancelled. No operation is authorised under the old grants after it has returned.
+  void publish(Change change);
+  // The same with the whole world at once (start). Takes nothing away.
+  void replace_all(std::vector<std::shared_ptr<const InstanceGrant>> all);
+
+  // Wired by the server. `deliver(index)` gives the index to every I/O thread and returns when all have it;
+  // `quiesce(ids)` returns when no operation admitted before it runs for these instances.
+  struct Listener {
+    std::function<void(std::shared_ptr<const Index>)> deliver;
+    std::function<void(const std::vector<std::string>& instances)> quiesce;
+  };
+  void set_listener(Listener listener);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace via::authorization

@@ -1,0 +1,56 @@
+// What one running instance may do, in the form the hot path needs it: found by one hash walk, never changed.
+//
+// Grants are made by lifecycle/ from the control-plane store, owned by the Index and shared with the requests that
+// run under them. Thread: any (immutable once published).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/base/ids.hpp"
+
+namespace via::plugins {
+class AddonInstance;
+}
+
+namespace via::authorization {
+
+// The binding of a release: an add-on under a stable name.
+struct BindingGrant {
+  std::string binding;     // "DATABASE"
+  std::string binding_id;  // "bind_…"
+  std::string addon_id;    // "addon_…"
+  std::string type;        // the add-on type's id
+  bool read_only = false;
+  std::vector<std::string> scopes;               // what the release may do, from the type's manifest
+  std::vector<std::uint32_t> live_generations;   // ascending; empty = every credential was revoked
+  std::uint32_t newest_generation = 0;           // the highest ever made, live or not
+  std::string descriptor;                        // members of the descriptor object: "\"mode\":\"proxy\",…"
+  std::vector<std::pair<std::string, std::string>> derived;  // {"DATABASE_URL", "${endpoint}"}
+  std::shared_ptr<plugins::AddonInstance> instance;          // never null
+
+  bool is_live(std::uint32_t generation) const noexcept {
+    for (const std::uint32_t g : live_generations)
+      if (g == generation) return true;
+    return false;
+  }
+};
+
+struct InstanceGrant {
+  std::string instance;  // "ins_…"
+  std::string app, deploy, release, env;
+  // A release has a handful of bindings: a scan beats a hash.
+  std::vector<std::shared_ptr<const BindingGrant>> bindings;
+
+  const BindingGrant* find(std::string_view binding) const noexcept {
+    for (const auto& b : bindings)
+      if (b->binding == binding) return b.get();
+    return nullptr;
+  }
+};
+
+}  // namespace via::authorization

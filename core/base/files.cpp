@@ -1,0 +1,140 @@
+#include "core/base/files.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace via {
+namespace {
+
+Result<void> write_all(int fd, std::string_view content) {
+  while (!content.empty()) {
+    const ssize_t n = ::write(fd, content.data(), content.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return system_error("write a file", errno);
+    }
+    content.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+Result<std::string> read_all(int fd, std::size_t max_bytes) {
+  struct stat st {};
+  if (::fstat(fd, &st) != 0) return system_error("inspect a file", errno);
+  if (!S_ISREG(st.st_mode)) return fail(Code::internal, "not a regular file");
+  if (static_cast<std::uint64_t>(st.st_size) > max_bytes) return fail(Code::body_too_large, "the file is too large");
+  std::string out;
+  out.reserve(static_cast<std::size_t>(st.st_size));
+  char buffer[16384];
+  for (;;) {
+    const ssize_t n = ::read(fd, buffer, sizeof buffer);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return system_error("read a file", errno);
+    }
+    if (n == 0) return out;
+    if (out.size() + static_cast<std::size_t>(n) > max_bytes) return fail(Code::body_too_large, "the file is too large");
+    out.append(buffer, static_cast<std::size_t>(n));
+  }
+}
+
+Result<FileHandle> open_for_reading(const fs::path& path) {
+  FileHandle file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!file) return system_error("open a file", errno);
+  return file;
+}
+
+}  // namespace
+
+void FileHandle::reset() noexcept {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+}
+
+Error system_error(std::string_view what, int error_number) {
+  const Code code = error_number == ENOENT ? Code::not_found : Code::internal;
+  return fail(code, "could not " + std::string(what) + ": " + std::strerror(error_number));
+}
+
+Result<void> sync_folder(const fs::path& path) {
+  const FileHandle folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) return system_error("open a folder", errno);
+  if (::fsync(folder.get()) != 0) return system_error("sync a folder", errno);
+  return {};
+}
+
+Result<void> write_file_atomic(const fs::path& path, std::string_view content, unsigned mode) {
+  const fs::path temporary = path.parent_path() / ("." + path.filename().string() + ".partial");
+  ::unlink(temporary.c_str());  // left by a crash
+  FileHandle file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!file) return system_error("create a file", errno);
+  auto written = write_all(file.get(), content);
+  if (written && ::fsync(file.get()) != 0) written = system_error("sync a file", errno);
+  file.reset();
+  if (written && ::rename(temporary.c_str(), path.c_str()) != 0) written = system_error("rename a file", errno);
+  if (!written) {
+    ::unlink(temporary.c_str());
+    return written;
+  }
+  return sync_folder(path.parent_path());
+}
+
+Result<std::string> read_file(const fs::path& path, std::size_t max_bytes) {
+  auto file = open_for_reading(path);
+  if (!file) return file.error();
+  return read_all(file->get(), max_bytes);
+}
+
+Result<std::string> read_private_file(const fs::path& path, std::size_t max_bytes) {
+  auto file = open_for_reading(path);
+  if (!file) return file.error();
+  struct stat st {};
+  if (::fstat(file->get(), &st) != 0) return system_error("inspect a file", errno);
+  if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != ::geteuid() || (st.st_mode & 077) != 0)
+    return fail(Code::not_allowed, "a private file has the wrong owner, mode or kind (expected: own, 0600, regular)");
+  return read_all(file->get(), max_bytes);
+}
+
+Result<void> check_private_folder(const fs::path& path) {
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) return system_error("inspect a folder", errno);
+  if (!S_ISDIR(st.st_mode)) return fail(Code::not_allowed, "expected a folder, found something else");
+  if (st.st_uid != ::geteuid()) return fail(Code::not_allowed, "the folder belongs to another user");
+  if ((st.st_mode & 077) != 0)
+    return fail(Code::not_allowed, "the folder is open to other users; it must have mode 0700");
+  return {};
+}
+
+Result<void> make_private_folder(const fs::path& path) {
+  if (::mkdir(path.c_str(), 0700) == 0) {
+    if (auto synced = sync_folder(path.parent_path().empty() ? fs::path(".") : path.parent_path()); !synced)
+      return synced;
+  } else if (errno != EEXIST) {
+    return system_error("create a folder", errno);
+  }
+  return check_private_folder(path);
+}
+
+Result<void> remove_tree(const fs::path& path) {
+  std::error_code ec;
+  fs::remove_all(path, ec);
+  if (ec) return system_error("remove a folder", ec.value());
+  return sync_folder(path.parent_path());
+}
+
+Result<StateLock> StateLock::take(const fs::path& folder) {
+  FileHandle file(::open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return system_error("open the lock file", errno);
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return fail(Code::conflict, "another via process holds this state folder");
+    return system_error("lock the state folder", errno);
+  }
+  return StateLock(std::move(file));
+}
+
+}  // namespace via

@@ -1,0 +1,72 @@
+// Files that must survive a crash and must not be readable by others. One place decides the order of write, fsync
+// and rename (docs/formats.md, "Durable files"); everything else in core goes through here.
+// Thread: worker; may block.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "core/base/error.hpp"
+
+namespace via {
+
+namespace fs = std::filesystem;
+
+// Owns a file descriptor.
+class FileHandle {
+ public:
+  FileHandle() = default;
+  explicit FileHandle(int fd) noexcept : fd_(fd) {}
+  FileHandle(FileHandle&& other) noexcept : fd_(other.release()) {}
+  FileHandle& operator=(FileHandle&& other) noexcept {
+    if (this != &other) {
+      reset();
+      fd_ = other.release();
+    }
+    return *this;
+  }
+  ~FileHandle() { reset(); }
+  int get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return fd_ >= 0; }
+  int release() noexcept {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd;
+  }
+  void reset() noexcept;
+
+ private:
+  int fd_ = -1;
+};
+
+// The error of a failed system call. `what` says what was attempted, without a path.
+Error system_error(std::string_view what, int error_number);
+
+// Replaces `path` by `content`: temporary file beside it, fsync, rename, fsync of the folder. Mode 0600 by default.
+Result<void> write_file_atomic(const fs::path& path, std::string_view content, unsigned mode = 0600);
+// Reads a regular file (no symbolic link) of at most `max_bytes`.
+Result<std::string> read_file(const fs::path& path, std::size_t max_bytes = 16U << 20);
+// The same, and refuses one that another user owns, that is linked twice, or that group or others may touch.
+Result<std::string> read_private_file(const fs::path& path, std::size_t max_bytes = 1U << 20);
+// Creates the folder (and not its parents) with mode 0700, or checks owner and mode of one that exists.
+Result<void> make_private_folder(const fs::path& path);
+// Owner is this user, mode has no bits for group or others, it is a folder and no symbolic link.
+Result<void> check_private_folder(const fs::path& path);
+Result<void> sync_folder(const fs::path& path);
+// Removes a tree; missing is fine. The parent folder is synced afterwards.
+Result<void> remove_tree(const fs::path& path);
+
+// Holds <folder>/lock for the life of the object (flock: it ends with the process, however that ends).
+class StateLock {
+ public:
+  // Code::conflict when another process has it.
+  static Result<StateLock> take(const fs::path& folder);
+
+ private:
+  explicit StateLock(FileHandle file) : file_(std::move(file)) {}
+  FileHandle file_;
+};
+
+}  // namespace via

@@ -1,0 +1,48 @@
+// The manifest of a plugin: what it is and offers, read and checked before its library is touched.
+// The format is plugin-api/schema/manifest.schema.json. Thread: any (values).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/error.hpp"
+
+namespace via::plugins {
+
+struct Operation {
+  std::string name;
+  std::vector<std::string> scopes;  // a caller needs all of them
+};
+
+struct AddonType {
+  std::string id;
+  std::string title;
+  std::uint32_t storage_schema = 1;
+  std::string credentials;                   // "host" or "plugin-applied"
+  std::vector<std::string> scopes;
+  std::vector<std::string> read_write_scopes, read_only_scopes;
+  std::vector<Operation> ops;
+  std::vector<std::string> derived;          // suffixes of derived keys: "_URL"
+  std::string config_schema;                 // JSON Schema (the subset of docs/formats.md), empty = {}
+  std::uint32_t parallel_ops = 16;
+  std::string plugin_id;
+
+  const std::vector<std::string>& scopes_for(bool read_only) const {
+    return read_only ? read_only_scopes : read_write_scopes;
+  }
+};
+
+struct Manifest {
+  std::string id, version, title;
+  std::uint16_t abi_major = 0, abi_minor = 0;
+  std::string library;  // file name beside the manifest
+  std::vector<AddonType> types;
+  std::string text;     // byte for byte as read: the library carries the same
+};
+
+// bad_request with the member that is wrong.
+Result<Manifest> parse_manifest(std::string text);
+
+}  // namespace via::plugins

@@ -1,0 +1,30 @@
+// The runtime material of one instance: a folder (0700) with token, bootstrap.json and bindings.json (0600), each
+// replaced atomically. The formats are docs/formats.md, "Runtime material". Thread: worker; may block.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/base/error.hpp"
+#include "core/base/secret.hpp"
+
+namespace via::releases {
+
+struct Bootstrap {
+  std::string config_url, ca_file;  // ca_file empty = left out
+  std::string app, deploy, release, instance, env;
+};
+
+struct BindingClaim {
+  std::string binding, type;
+  std::vector<std::string> scopes;
+  std::uint32_t generation = 1;
+};
+
+Result<void> write_material(const std::filesystem::path& folder, const Secret& token, const Bootstrap& bootstrap,
+                            const std::vector<BindingClaim>& bindings);
+Result<void> replace_token(const std::filesystem::path& folder, const Secret& token);
+Result<void> remove_material(const std::filesystem::path& folder);
+
+}  // namespace via::releases

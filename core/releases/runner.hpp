@@ -1,0 +1,55 @@
+// Launches and supervises the processes of process-driven instances.
+//
+// A process gets the operator's command, its working folder, a small clean environment (PATH, HOME, LANG, TZ, what the
+// deploy named, VARY_CONFIG_URL, VARY_CONFIG_TOKEN_PATH, VARY_ENVIRONMENT, VIA_BOOTSTRAP) and no descriptor, path of an
+// add-on or credential; no inherited file descriptors; its own process group; PR_SET_PDEATHSIG, so that it never
+// outlives the host. Standard output and error go to a log file. A process that exits with failure is started again
+// with growing pauses (0.5 s … 30 s); one that exits with 0 is done.
+// Thread: start/stop/list any; the callbacks run on the runner's own thread.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/clock.hpp"
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
+
+namespace via::releases {
+
+struct ProcessSpec {
+  std::string instance;
+  std::vector<std::string> command;                          // argv; [0] is looked up in PATH
+  std::filesystem::path working_folder;
+  std::filesystem::path material;                            // folder with token and bootstrap.json
+  std::filesystem::path log_file;                            // appended to, 0600
+  std::string config_url, environment;
+  std::vector<std::pair<std::string, std::string>> variables;  // the deploy's own
+};
+
+enum class ProcessState { starting, running, exited, failed };
+
+class Runner {
+ public:
+  // state(instance, state, pid, exit status) is called on every change.
+  using StateCallback = std::function<void(const std::string&, ProcessState, int, int)>;
+  Runner(const Clock& clock, Logger& log, StateCallback on_state);
+  ~Runner();  // stops everything
+
+  Result<void> start(ProcessSpec spec);
+  // SIGTERM, then SIGKILL after `grace_ms`. Returns when the process is gone. not_found when unknown.
+  Result<void> stop(const std::string& instance, int grace_ms = 5000);
+  void stop_all(int grace_ms = 5000);
+  bool supervises(const std::string& instance) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace via::releases

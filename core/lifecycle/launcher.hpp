@@ -1,0 +1,30 @@
+// What lifecycle/ needs of a process runner, so that tests launch nothing. releases::Runner is the real one
+// (RunnerLauncher wraps it). Thread: called under the control lock; may block.
+#pragma once
+
+#include <string>
+
+#include "core/releases/runner.hpp"
+
+namespace via::lifecycle {
+
+class Launcher {
+ public:
+  virtual ~Launcher() = default;
+  virtual Result<void> start(releases::ProcessSpec spec) = 0;
+  virtual Result<void> stop(const std::string& instance, int grace_ms) = 0;
+  virtual bool supervises(const std::string& instance) const = 0;
+};
+
+class RunnerLauncher final : public Launcher {
+ public:
+  explicit RunnerLauncher(releases::Runner& runner) : runner_(runner) {}
+  Result<void> start(releases::ProcessSpec spec) override { return runner_.start(std::move(spec)); }
+  Result<void> stop(const std::string& instance, int grace_ms) override { return runner_.stop(instance, grace_ms); }
+  bool supervises(const std::string& instance) const override { return runner_.supervises(instance); }
+
+ private:
+  releases::Runner& runner_;
+};
+
+}  // namespace via::lifecycle

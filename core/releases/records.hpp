@@ -1,0 +1,120 @@
+// Apps, deploys, releases with their binding snapshot, and runtime instances: the rows.
+//
+// A release is made by a deploy in one transaction from the bindings the app has at that moment, each with its newest
+// live generation, and never changes afterwards. Exactly one release of an app is current.
+// Thread: the control thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/error.hpp"
+#include "core/store/database.hpp"
+
+namespace via::releases {
+
+struct App {
+  std::string id, name;
+  std::int64_t created_at = 0;
+  std::string current_release;  // empty = none yet
+  std::int64_t profile_version = 0;
+};
+
+struct Deploy {
+  std::string id, app_id, app, status;  // "succeeded", "failed"
+  std::int64_t created_at = 0;
+  std::vector<std::string> command;
+  std::string cwd;
+  int replicas = 0;
+  std::map<std::string, std::string> env;
+  std::string release_id;
+};
+
+struct Release {
+  std::string id, app_id, app, deploy_id, status;  // "current", "superseded"
+  std::int64_t number = 0, created_at = 0, config_version = 0;
+};
+
+struct ReleaseBinding {
+  std::string binding, binding_id, addon, addon_id, type;
+  bool read_only = false;
+  std::uint32_t generation = 1;
+};
+
+enum class Driver { process, external };
+enum class InstanceState { starting, running, stopped, failed };
+std::string_view to_string(Driver driver) noexcept;
+std::string_view to_string(InstanceState state) noexcept;
+
+struct Instance {
+  std::string id, app_id, app, deploy, release;
+  Driver driver = Driver::external;
+  InstanceState state = InstanceState::starting;
+  bool wanted = true;        // false = it ended or was ended: no rights, never launched again
+  int pid = 0;
+  std::int64_t created_at = 0, expires_at = 0, issued_at = 0;  // of its token; Unix ms, 0 = none yet
+  std::string material;      // folder; empty = none (a token that was printed)
+};
+
+class Apps {
+ public:
+  explicit Apps(store::Database& db) : db_(db) {}
+  Result<void> insert(const App& app);
+  Result<std::optional<App>> find(const std::string& name);  // living ones
+  Result<std::vector<App>> list();
+  Result<void> remove(const App& app, std::int64_t now_ms);  // keeps the row as NAME#deleted#ID
+  Result<std::int64_t> count();
+
+ private:
+  store::Database& db_;
+};
+
+class Releases {
+ public:
+  explicit Releases(store::Database& db) : db_(db) {}
+  Result<void> insert_deploy(const Deploy& deploy);
+  Result<void> set_deploy_status(const std::string& id, std::string_view status);
+  // Inserts the release with the next number, copies the app's living bindings of active add-ons into it and makes it
+  // current. Callers hold a transaction.
+  Result<Release> snapshot(const App& app, const std::string& release_id, const std::string& deploy_id,
+                           std::int64_t now_ms);
+  // Undoes snapshot()'s "make current": `previous` (may be empty) becomes current again.
+  Result<void> make_current(const std::string& app_id, const std::string& release_id);
+
+  Result<std::optional<Deploy>> find_deploy(const std::string& id);
+  Result<std::vector<Deploy>> list_deploys(const std::string& app_id);
+  Result<std::optional<Release>> find_release(const std::string& id);
+  Result<std::vector<Release>> list_releases(std::string_view app_id = {});
+  Result<std::vector<ReleaseBinding>> bindings_of(const std::string& release_id);
+  Result<std::int64_t> count();
+  // Whether the current release of any app has this add-on in its snapshot.
+  Result<std::vector<std::string>> apps_with_current(const std::string& addon_id);
+
+ private:
+  store::Database& db_;
+};
+
+class Instances {
+ public:
+  explicit Instances(store::Database& db) : db_(db) {}
+  Result<void> insert(const Instance& instance);
+  Result<std::optional<Instance>> find(const std::string& id);
+  Result<std::vector<Instance>> list(std::string_view app_id = {});
+  Result<std::vector<Instance>> of_deploy(const std::string& deploy_id);
+  Result<std::vector<Instance>> wanted(std::string_view app_id = {});
+  // Wanted instances whose release has this add-on.
+  Result<std::vector<Instance>> using_addon(const std::string& addon_id);
+  Result<void> set_state(const std::string& id, InstanceState state, int pid);
+  Result<void> end(const std::string& id, InstanceState state, std::int64_t now_ms);  // wanted = false
+  Result<void> set_token(const std::string& id, std::int64_t issued_at, std::int64_t expires_at);
+  Result<std::int64_t> count();  // wanted ones
+
+ private:
+  store::Database& db_;
+};
+
+}  // namespace via::releases

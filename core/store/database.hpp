@@ -1,0 +1,156 @@
+// One SQLite connection: statements prepared once and kept, values bound, errors as Result.
+//
+// SQL is literal text (the cache is keyed by it); values are always bound. This is the only folder of core that
+// includes sqlite3.h, and the copy of SQLite it links is its own: no file is opened by any other copy.
+// Thread: the control thread (one at a time).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <vector>
+
+#include "core/base/error.hpp"
+#include "core/store/try.hpp"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace via::store {
+
+// The current row of a query. Columns count from 0.
+class Row {
+ public:
+  explicit Row(sqlite3_stmt* statement) : statement_(statement) {}
+  std::int64_t integer(int column) const;
+  std::string text(int column) const;  // NULL = empty
+  bool is_null(int column) const;
+
+ private:
+  sqlite3_stmt* statement_;
+};
+
+class Database;
+
+// One run of a cached statement; resets it at its end.
+class Query {
+ public:
+  Query(Query&& other) noexcept;
+  Query& operator=(Query&&) = delete;
+  ~Query();
+  // True while there is a row; false at the end and on an error, which end() tells apart.
+  bool next();
+  Row row() const { return Row(statement_); }
+  Result<void> end();
+
+ private:
+  friend class Database;
+  explicit Query(Database& db) : db_(db) {}
+  void bind(int at, std::int64_t value);
+  void bind(int at, std::string_view value);
+  void bind(int at, std::nullptr_t);
+  template <class T>
+  void bind_any(int at, const T& value) {
+    if constexpr (std::is_same_v<T, bool> || std::is_integral_v<T>)
+      bind(at, static_cast<std::int64_t>(value));
+    else if constexpr (std::is_same_v<T, std::nullptr_t>)
+      bind(at, nullptr);
+    else
+      bind(at, std::string_view(value));
+  }
+  void note(int rc);
+
+  Database& db_;
+  sqlite3_stmt* statement_ = nullptr;
+  int rc_ = 0;
+  bool* in_use_ = nullptr;
+};
+
+class Database {
+ public:
+  enum class Mode { create, must_exist };
+  // WAL, synchronous=FULL, foreign keys, mode 0600 for everything it writes.
+  static Result<std::unique_ptr<Database>> open(const std::filesystem::path& file, Mode mode);
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  template <class... Args>
+  Query query(std::string_view sql, const Args&... args) {
+    Query q = prepare(sql);
+    int at = 0;
+    (q.bind_any(++at, args), ...);
+    return q;
+  }
+  // Runs a statement to its end and ignores rows.
+  template <class... Args>
+  Result<void> run(std::string_view sql, const Args&... args) {
+    Query q = query(sql, args...);
+    while (q.next()) {
+    }
+    return q.end();
+  }
+  // Every row through `map(Row)`.
+  template <class Map, class... Args>
+  auto all(Map map, std::string_view sql, const Args&... args)
+      -> Result<std::vector<std::decay_t<std::invoke_result_t<Map, Row>>>> {
+    std::vector<std::decay_t<std::invoke_result_t<Map, Row>>> out;
+    Query q = query(sql, args...);
+    while (q.next()) out.push_back(map(q.row()));
+    VIA_TRY(q.end());
+    return out;
+  }
+  // The first row, if any.
+  template <class Map, class... Args>
+  auto one(Map map, std::string_view sql, const Args&... args)
+      -> Result<std::optional<std::decay_t<std::invoke_result_t<Map, Row>>>> {
+    std::optional<std::decay_t<std::invoke_result_t<Map, Row>>> out;
+    Query q = query(sql, args...);
+    if (q.next()) out = map(q.row());
+    VIA_TRY(q.end());
+    return out;
+  }
+  // Literal SQL without values, several statements: migrations and pragmas.
+  Result<void> script(const char* sql);
+  std::int64_t changes() const;  // rows of the last INSERT, UPDATE or DELETE
+  bool in_transaction() const;
+
+  // How many statements were run since the database was opened: tests count them instead of time.
+  std::uint64_t statements_run() const { return statements_run_; }
+
+ private:
+  friend class Query;
+  struct Prepared {
+    sqlite3_stmt* statement = nullptr;
+    bool in_use = false;
+  };
+  Database() = default;
+  Query prepare(std::string_view sql);
+  Error error(int rc) const;
+
+  sqlite3* db_ = nullptr;
+  std::unordered_map<std::string, std::vector<std::unique_ptr<Prepared>>> cache_;
+  std::uint64_t statements_run_ = 0;
+};
+
+// BEGIN IMMEDIATE … COMMIT; rolls back when it is destroyed before commit().
+class Transaction {
+ public:
+  static Result<Transaction> begin(Database& db);
+  Transaction(Transaction&& other) noexcept : db_(other.db_) { other.db_ = nullptr; }
+  Transaction& operator=(Transaction&&) = delete;
+  ~Transaction();
+  // Durable when it returns success. On failure nothing of it is there, unless the message says "outcome unknown".
+  Result<void> commit();
+
+ private:
+  explicit Transaction(Database& db) : db_(&db) {}
+  Database* db_;
+};
+
+}  // namespace via::store

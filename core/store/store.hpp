@@ -1,0 +1,109 @@
+// The control-plane database: metadata only. Opens, checks and migrates it, and keeps the tables that belong to no
+// single part: meta, the journal of operations, the audit record, plugin pins.
+//
+// A state folder is fresh only when it holds no control-plane.db, no keys and no add-ons. In any other folder a missing
+// or damaged database is an error: an empty one would silently forget what the storage beside it belongs to.
+// Thread: the control thread (one at a time).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/clock.hpp"
+#include "core/base/entropy.hpp"
+#include "core/base/error.hpp"
+#include "core/store/database.hpp"
+
+namespace via::store {
+
+struct Meta {
+  std::string installation;  // ULID text, made once; the token issuer's name is built from it
+  std::int64_t epoch = 1;    // raised by a restore of the whole host
+  std::int64_t created_at = 0;
+};
+
+// One change of the world. state: running, done, failed, undone.
+struct Operation {
+  std::string id, kind, target, actor, state;
+  std::string steps = "{}";  // JSON: what recovery needs to finish or undo it; no secrets, no paths
+  std::int64_t created_at = 0, finished_at = 0;
+  std::string outcome;
+};
+
+class Journal {
+ public:
+  explicit Journal(Database& db) : db_(db) {}
+  Result<void> add(const Operation& operation);
+  Result<void> set_steps(const std::string& id, const std::string& steps);
+  Result<void> finish(const std::string& id, std::string_view state, std::string_view outcome, std::int64_t now_ms);
+  Result<std::optional<Operation>> find(const std::string& id);
+  Result<std::vector<Operation>> unfinished();  // oldest first
+  Result<std::vector<Operation>> list(int limit);
+
+ private:
+  Database& db_;
+};
+
+struct AuditEntry {
+  std::int64_t sequence = 0, at = 0;
+  std::string actor, action, target, operation, outcome;
+  std::string details = "{}";
+  std::string previous_hash, hash;  // hexadecimal SHA-256
+};
+
+// Append-only (triggers refuse UPDATE and DELETE). hash = SHA-256 of the previous hash and every field, each as its
+// length in decimal, ':' and its bytes; the first previous hash is 64 zeros.
+class Audit {
+ public:
+  explicit Audit(Database& db) : db_(db) {}
+  Result<void> append(AuditEntry entry);
+  Result<std::vector<AuditEntry>> list(std::int64_t since_ms, int limit);
+  // The sequence number of the first entry that does not fit the chain, 0 when all do.
+  Result<std::int64_t> verify();
+
+ private:
+  Database& db_;
+};
+
+// An operator's decision about a plugin file.
+struct Pin {
+  std::string plugin_id, sha256, file;
+  bool trusted = true;  // false = explicitly not to be loaded, whatever else would allow it
+  std::int64_t decided_at = 0;
+};
+
+class Pins {
+ public:
+  explicit Pins(Database& db) : db_(db) {}
+  Result<void> put(const Pin& pin);  // one row for each plugin id
+  Result<std::vector<Pin>> load();
+
+ private:
+  Database& db_;
+};
+
+class Store {
+ public:
+  // `folder` exists, is private and its lock is held by the caller.
+  static Result<std::unique_ptr<Store>> open(const std::filesystem::path& folder, const Clock& clock, Entropy& entropy);
+
+  Database& db() { return *db_; }
+  const Meta& meta() const { return meta_; }
+  Journal journal() { return Journal(*db_); }
+  Audit audit() { return Audit(*db_); }
+  Pins pins() { return Pins(*db_); }
+  // What the server needs before it can make an AddonHost.
+  Result<std::vector<Pin>> load_pins() { return pins().load(); }
+
+ private:
+  Store(std::unique_ptr<Database> db, Meta meta) : db_(std::move(db)), meta_(std::move(meta)) {}
+  std::unique_ptr<Database> db_;
+  Meta meta_;
+};
+
+}  // namespace via::store

@@ -1,0 +1,44 @@
+// What the host gives to plugins: one Services for the process, one HostContext for each library and each instance.
+// The tables behind via_host.get_service are static; a context carries what they work on.
+// Thread: as the tags in via/plugin.h say.
+#pragma once
+
+#include <string>
+
+#include "core/base/clock.hpp"
+#include "core/base/log.hpp"
+#include "core/plugins/executor.hpp"
+#include "core/plugins/metrics.hpp"
+#include "core/plugins/secret_box.hpp"
+#include "via/plugin.h"
+
+namespace via::plugins {
+
+struct Services {
+  const Clock& clock;
+  Logger& log;
+  Executor& executor;
+  Metrics& metrics;
+  const SecretBox& secrets;
+};
+
+class HostContext {
+ public:
+  // `storage` empty = a library-wide host, which has no folder. `label` is the type id (or the plugin id).
+  HostContext(const Services& services, std::string label, std::string instance_id, std::string storage);
+  HostContext(const HostContext&) = delete;
+  HostContext& operator=(const HostContext&) = delete;
+
+  const via_host* abi() const noexcept { return &abi_; }
+  const Services& services() const noexcept { return services_; }
+  const std::string& label() const noexcept { return label_; }
+  const std::string& instance_id() const noexcept { return instance_id_; }
+  const std::string& storage() const noexcept { return storage_; }
+
+ private:
+  const Services& services_;
+  std::string label_, instance_id_, storage_;
+  via_host abi_{};
+};
+
+}  // namespace via::plugins

@@ -1,0 +1,185 @@
+#include "core/plugins/plugin_host.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/files.hpp"
+#include "core/plugins/config_schema.hpp"
+
+namespace via::plugins {
+
+PluginHost::PluginHost(const Services& services, std::filesystem::path addons)
+    : services_(services), addons_(std::move(addons)) {}
+
+PluginHost::~PluginHost() {
+  close_all();
+  instances_.clear();
+  for (const auto& [library, context] : libraries_) library->entry().deinit();
+}
+
+Result<PluginRecord> PluginHost::load(const std::filesystem::path& folder, const std::string& pin,
+                                      const std::string& source) {
+  const Inspection seen = inspect(folder);
+  PluginRecord record{seen.manifest, seen.sha256, source, true, false, {}};
+  if (record.manifest.id.empty()) record.manifest.id = folder.filename().string();
+  const auto refuse = [&](Error error) -> Result<PluginRecord> {
+    record.problem = error.message;
+    services_.log.warn("plugin_refused", {{"plugin", record.manifest.id}, {"reason", error.message}});
+    note(record);
+    return error;
+  };
+  if (!seen.ok()) return refuse(fail(Code::refused, "The plugin was not loaded: " + seen.problem() + "."));
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto known = records_.find(seen.manifest.id); known != records_.end() && known->second.loaded) {
+      if (known->second.sha256 != seen.sha256)
+        return fail(Code::conflict, "Another build of this plugin is loaded. Restart the host to change to it.");
+      // The same build again: its types are enabled once more.
+      known->second.trusted = true;
+      for (auto& [id, enabled] : types_)
+        if (enabled.type->plugin_id == seen.manifest.id) enabled.disabled = false;
+      return known->second;
+    }
+    for (const AddonType& type : seen.manifest.types)
+      if (const auto other = types_.find(type.id); other != types_.end())
+        record.problem = "the type '" + type.id + "' is already provided by " + other->second.type->plugin_id;
+  }
+  if (!record.problem.empty()) return refuse(fail(Code::conflict, "The plugin was not loaded: " + record.problem + "."));
+
+  auto library = Library::load(folder, pin);
+  if (!library) return refuse(fail(Code::refused, "The plugin was not loaded: " + library.error().message + "."));
+  auto context = std::make_unique<HostContext>(services_, record.manifest.id, "", "");
+  std::string message;
+  const via_sink sink{&message, [](void* ctx, via_bytes chunk) -> via_status {
+                        auto& text = *static_cast<std::string*>(ctx);
+                        if (text.size() < 4096) text.append(reinterpret_cast<const char*>(chunk.ptr), chunk.len);
+                        return VIA_OK;
+                      }};
+  if (const via_status status = (*library)->entry().init(context->abi(), &sink); status != VIA_OK)
+    return refuse(fail(Code::refused, "The plugin refused to start: " + message));
+  record.loaded = true;
+  const std::lock_guard lock(mutex_);
+  for (const AddonType& type : (*library)->manifest().types) types_[type.id] = {*library, &type, false};
+  libraries_.emplace_back(std::move(*library), std::move(context));
+  records_[record.manifest.id] = record;
+  services_.log.info("plugin_loaded", {{"plugin", record.manifest.id}, {"version", record.manifest.version}});
+  return record;
+}
+
+void PluginHost::note(PluginRecord record) {
+  const std::lock_guard lock(mutex_);
+  auto& known = records_[record.manifest.id];
+  if (!known.loaded) known = std::move(record);
+}
+
+void PluginHost::disable(const std::string& plugin_id) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [id, enabled] : types_)
+    if (enabled.type->plugin_id == plugin_id) enabled.disabled = true;
+  if (const auto record = records_.find(plugin_id); record != records_.end()) record->second.trusted = false;
+}
+
+std::vector<PluginRecord> PluginHost::plugins() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<PluginRecord> out;
+  for (const auto& [id, record] : records_) out.push_back(record);
+  return out;
+}
+
+Result<const AddonType*> PluginHost::type(std::string_view type_id) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = types_.find(type_id);
+  if (it == types_.end() || it->second.disabled) {
+    std::string known;
+    for (const auto& [id, enabled] : types_)
+      if (!enabled.disabled) known += (known.empty() ? "" : ", ") + id;
+    return fail(Code::not_found, "The add-on type '" + std::string(type_id) + "' is not enabled" +
+                                     (known.empty() ? "" : " (enabled: " + known + ")") +
+                                     ". See: via plugin list; enable one with: via plugin trust FILE");
+  }
+  return it->second.type;
+}
+
+Result<std::shared_ptr<AddonInstance>> PluginHost::instance(const std::string& addon_id, const std::string& type_id,
+                                                            const std::string& config_json) {
+  const std::lock_guard lock(mutex_);
+  if (const auto known = instances_.find(addon_id); known != instances_.end()) return known->second;
+  const auto type = types_.find(type_id);
+  if (type == types_.end())
+    return fail(Code::unavailable, "The add-on type '" + type_id + "' is not loaded. See: via plugin list");
+  auto made = std::make_shared<AddonInstance>(services_, type->second.library, *type->second.type, addon_id,
+                                              config_json, (addons_ / type_id / addon_id).string());
+  instances_.emplace(addon_id, made);
+  return made;
+}
+
+void PluginHost::forget(const std::string& addon_id) {
+  std::shared_ptr<AddonInstance> gone;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto it = instances_.find(addon_id);
+    if (it == instances_.end()) return;
+    gone = std::move(it->second);
+    instances_.erase(it);
+  }
+  if (auto closed = gone->close(); !closed)
+    services_.log.error("addon_close_failed", {{"addon", addon_id}, {"reason", closed.error().message}});
+}
+
+void PluginHost::close_all() {
+  std::vector<std::shared_ptr<AddonInstance>> all;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, instance] : instances_) all.push_back(instance);
+  }
+  for (const auto& instance : all)
+    if (auto closed = instance->close(); !closed)
+      services_.log.error("addon_close_failed", {{"addon", instance->id()}, {"reason", closed.error().message}});
+}
+
+Result<void> PluginHost::check_config(const AddonType& type, const std::string& config_json) const {
+  return check_against_schema(type.config_schema, config_json);
+}
+
+Result<void> PluginHost::provision(AddonInstance& instance) {
+  const fs::path folder = instance.storage();
+  for (const fs::path& step : {addons_, folder.parent_path(), folder})
+    if (auto made = make_private_folder(step); !made) return made;
+  return instance.provision();
+}
+
+Result<void> PluginHost::deprovision(AddonInstance& instance) {
+  if (auto done = instance.deprovision(); !done) return done;
+  return remove_tree(instance.storage());
+}
+
+Result<void> PluginHost::bind(AddonInstance& instance, const BindingSpec& spec) {
+  auto done = instance.binding_call(spec.generation == 1 ? &via_instance_api::bind : &via_instance_api::rotate,
+                                    spec.binding_id, spec.generation, spec.scopes);
+  if (!done) return done.error();
+  return {};
+}
+
+Result<void> PluginHost::revoke(AddonInstance& instance, const BindingSpec& spec) {
+  auto done = instance.binding_call(&via_instance_api::revoke, spec.binding_id, spec.generation, spec.scopes);
+  if (!done) return done.error();
+  return {};
+}
+
+Result<Description> PluginHost::describe(AddonInstance& instance, const BindingSpec& spec) {
+  auto text = instance.binding_call(&via_instance_api::describe, spec.binding_id, spec.generation, spec.scopes);
+  if (!text) return text.error();
+  const auto parsed = nlohmann::json::parse(*text, nullptr, false);
+  if (!parsed.is_object() || !parsed.contains("descriptor") || !parsed["descriptor"].is_object())
+    return fail(Code::internal, "the plugin described a binding in a form this host does not know");
+  Description out;
+  const std::string members = parsed["descriptor"].dump();
+  out.descriptor = members.substr(1, members.size() - 2);
+  if (const auto derived = parsed.find("derived"); derived != parsed.end() && derived->is_object())
+    for (const auto& [suffix, value] : derived->items())
+      if (value.is_string()) out.derived.emplace_back(suffix, value.get<std::string>());
+  return out;
+}
+
+Result<std::string> PluginHost::health(AddonInstance& instance) { return instance.health(); }
+
+}  // namespace via::plugins

@@ -1,0 +1,67 @@
+// The AddonHost of a real host: libraries on disk, pinned and loaded, and the instances made from them.
+//
+// Thread: load() and the destructor on the control thread; the rest as AddonHost says. A mutex guards the two tables
+// (types, instances); nothing on the request path takes it, because grants hold their instance.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/plugins/addon_host.hpp"
+#include "core/plugins/host_services.hpp"
+#include "core/plugins/instance.hpp"
+#include "core/plugins/library.hpp"
+
+namespace via::plugins {
+
+class PluginHost final : public AddonHost {
+ public:
+  // `addons` is <state-dir>/addons.
+  PluginHost(const Services& services, std::filesystem::path addons);
+  ~PluginHost() override;  // closes every instance, then unloads
+
+  // Loads the bundle in `folder` if its library has this SHA-256 and enables its types. A refusal is recorded, so that
+  // plugins() shows it, and returned.
+  Result<PluginRecord> load(const std::filesystem::path& folder, const std::string& pin, const std::string& source);
+  // Records a plugin that is there and not to be loaded.
+  void note(PluginRecord record);
+  // Its types take no new instances. The library stays until the host ends.
+  void disable(const std::string& plugin_id);
+
+  std::vector<PluginRecord> plugins() const override;
+  Result<const AddonType*> type(std::string_view type_id) const override;
+  Result<std::shared_ptr<AddonInstance>> instance(const std::string& addon_id, const std::string& type_id,
+                                                  const std::string& config_json) override;
+  void forget(const std::string& addon_id) override;
+  Result<void> check_config(const AddonType& type, const std::string& config_json) const override;
+  Result<void> provision(AddonInstance& instance) override;
+  Result<void> deprovision(AddonInstance& instance) override;
+  Result<void> bind(AddonInstance& instance, const BindingSpec& spec) override;
+  Result<void> revoke(AddonInstance& instance, const BindingSpec& spec) override;
+  Result<Description> describe(AddonInstance& instance, const BindingSpec& spec) override;
+  Result<std::string> health(AddonInstance& instance) override;
+
+  // Closes every open instance (shutdown).
+  void close_all();
+
+ private:
+  struct Enabled {
+    std::shared_ptr<Library> library;
+    const AddonType* type;  // in library->manifest()
+    bool disabled = false;
+  };
+  const Services& services_;
+  const std::filesystem::path addons_;
+  mutable std::mutex mutex_;
+  std::map<std::string, PluginRecord> records_;                                 // by plugin id
+  std::map<std::string, Enabled, std::less<>> types_;                           // by type id
+  std::vector<std::pair<std::shared_ptr<Library>, std::unique_ptr<HostContext>>> libraries_;
+  std::unordered_map<std::string, std::shared_ptr<AddonInstance>> instances_;   // by add-on id
+};
+
+}  // namespace via::plugins

@@ -3,6 +3,9 @@
 #include <chrono>
 #include <thread>
 
+#include <algorithm>
+
+#include "core/base/ids.hpp"
 #include "core/plugins/call.hpp"
 
 namespace via::plugins {

@@ -32,6 +32,7 @@ struct BindingGrant {
   std::string descriptor;                        // members of the descriptor object: "\"mode\":\"proxy\",…"
   std::vector<std::pair<std::string, std::string>> derived;  // {"DATABASE_URL", "${endpoint}"}
   std::shared_ptr<plugins::AddonInstance> instance;          // never null
+  std::uint32_t snapshot_generation = 1;  // the release's own; earlier ones belong to other releases (generation_unknown)
 
   bool is_live(std::uint32_t generation) const noexcept {
     for (const std::uint32_t g : live_generations)

@@ -4,6 +4,10 @@
 // `prepared` is published but does not sign yet, `active` signs (exactly one), `retiring` still verifies, `revoked`
 // does neither and stays listed. Loading refuses unreadable, truncated, empty, foreign, group-readable or linked
 // files, keys that are not on P-256 and a key id that stands twice.
+//
+// A retiring key verifies for one more day, which is the longest life of a token, and counts as revoked from then on
+// whether or not anything is written. The private half of a revoked key is deleted. A prepared key does not verify:
+// nothing can have been signed with it.
 // Thread: any; changes take a mutex and replace an immutable KeySet.
 #pragma once
 
@@ -41,6 +45,9 @@ class Keys {
   Result<KeyInfo> rotate();                       // the active key starts to retire, a new one becomes active
   Result<void> revoke(std::string_view kid);      // not_found; refused for the only active key
   std::shared_ptr<const KeySet> current() const;  // changes identity when a state changes
+  // The identity of current() without taking a share of it: one atomic load, for TokenCache::find and peek. Only to be
+  // compared, never followed.
+  const KeySet* peek() const noexcept;
   std::string jwks() const;                       // {"keys":[…]} of every key that is not revoked
 
  private:

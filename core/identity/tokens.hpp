@@ -49,14 +49,23 @@ class TokenVerifier {
   const Clock& clock_;
 };
 
+// Longer ones are refused before anything is looked at.
+inline constexpr std::size_t kMaximumTokenBytes = 8192;
+
+// What TokenVerifier does, on a key set of its own (see load_jwks in key_set.hpp).
+Result<Claims> verify_token(std::string_view token, const KeySet& keys, std::string_view issuer, std::int64_t unix_ms);
+
 // Verified tokens by their whole text. A hit is good while the key set it was verified under is still the current one
-// and `exp` has not come. Bounded; the oldest go first. Thread: its I/O thread.
+// and `exp` has not come. Bounded; of those that were not used of late, the oldest go first. An insert under another
+// key set empties the cache. Thread: its I/O thread.
 class TokenCache {
  public:
   explicit TokenCache(std::size_t capacity = 8192);
   ~TokenCache();
   // Null when absent, expired at `unix_seconds`, or verified under another key set.
   std::shared_ptr<const Claims> find(std::string_view token, const KeySet* keys, std::int64_t unix_seconds);
+  // The same without taking a share; the pointer is good until the next call on this cache.
+  const std::shared_ptr<const Claims>* peek(std::string_view token, const KeySet* keys, std::int64_t unix_seconds);
   std::shared_ptr<const Claims> insert(std::string_view token, std::shared_ptr<const KeySet> keys, Claims claims);
   std::size_t size() const noexcept;
 

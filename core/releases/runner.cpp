@@ -1,1 +1,499 @@
 #include "core/releases/runner.hpp"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "core/base/files.hpp"
+
+namespace via::releases {
+namespace {
+
+// Pauses and graces are waited for by the kernel, so they are real time and not the Clock's.
+using Time = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr int kNotStarted = 127;
+constexpr milliseconds kKillLimit{30'000};
+
+// Where a child that could not become its command stopped, sent through a pipe that exec closes.
+struct Failure {
+  enum Step : int { descriptors, session, folder, command };
+  int step;
+  int error_number;
+};
+
+std::string describe(const Failure& failure) {
+  static constexpr std::string_view kSteps[] = {"its descriptors could not be arranged", "it lost its parent",
+                                                "its working folder cannot be entered", "its command cannot be run"};
+  return std::string(kSteps[static_cast<std::size_t>(failure.step)]) + ": " + std::strerror(failure.error_number);
+}
+
+bool plain(std::string_view text) { return text.find('\0') == std::string_view::npos; }
+
+Result<void> check(const ProcessSpec& spec) {
+  if (spec.instance.empty()) return fail(Code::bad_request, "A process needs an instance.");
+  if (spec.command.empty() || spec.command.front().empty())
+    return fail(Code::bad_request, "A process needs a command.");
+  if (spec.working_folder.empty() || spec.log_file.empty())
+    return fail(Code::bad_request, "A process needs a working folder and a log file.");
+  bool clean = plain(spec.config_url) && plain(spec.environment);
+  for (const std::string& word : spec.command) clean = clean && plain(word);
+  for (const auto& [name, value] : spec.variables)
+    clean = clean && !name.empty() && name.find('=') == std::string::npos && plain(name) && plain(value);
+  if (!clean) return fail(Code::bad_request, "A command or variable holds NUL, or a variable has no usable name.");
+  return {};
+}
+
+// Later entries replace earlier ones, so a deploy cannot redirect what Via promises.
+std::map<std::string, std::string> environment_of(const ProcessSpec& spec) {
+  std::map<std::string, std::string> out;
+  const auto inherit = [&](const char* name, std::string_view otherwise) {
+    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nothing in Via calls setenv
+    out[name] = value != nullptr && *value != '\0' ? std::string(value) : std::string(otherwise);
+  };
+  inherit("PATH", kDefaultPath);
+  inherit("LANG", "C.UTF-8");
+  inherit("TZ", "UTC");
+  out["HOME"] = spec.working_folder.string();
+  for (const auto& [name, value] : spec.variables) out[name] = value;
+  out["VARY_CONFIG_URL"] = spec.config_url;
+  out["VARY_CONFIG_TOKEN_PATH"] = (spec.material / "token").string();
+  out["VARY_ENVIRONMENT"] = spec.environment;
+  out["VIA_BOOTSTRAP"] = (spec.material / "bootstrap.json").string();
+  return out;
+}
+
+// Everything the child needs, made before fork: behind it only async-signal-safe calls are allowed.
+struct Image {
+  explicit Image(const ProcessSpec& spec) : folder(spec.working_folder.string()), words(spec.command) {
+    const auto variables = environment_of(spec);
+    for (const auto& [name, value] : variables) pairs.push_back(name + '=' + value);
+    const std::string& command = spec.command.front();
+    if (command.find('/') != std::string::npos) {
+      candidates.push_back(command);
+    } else {
+      std::string_view path = variables.at("PATH");
+      while (!path.empty()) {
+        const std::size_t end = std::min(path.find(':'), path.size());
+        // An empty or relative entry would mean the working folder, which the app can write to.
+        if (end > 0 && path.front() == '/') candidates.push_back(std::string(path.substr(0, end)) + '/' + command);
+        path.remove_prefix(std::min(end + 1, path.size()));
+      }
+    }
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    for (std::string& pair : pairs) envp.push_back(pair.data());
+    envp.push_back(nullptr);
+  }
+  Image(const Image&) = delete;
+  Image& operator=(const Image&) = delete;
+
+  std::string folder;
+  std::vector<std::string> words, pairs, candidates;
+  std::vector<char*> argv, envp;
+};
+
+// Above the numbers the child gives to its own three and the pipe.
+FileHandle lift(int fd) {
+  FileHandle low(fd);
+  if (!low) return low;
+  return FileHandle(::fcntl(low.get(), F_DUPFD_CLOEXEC, 10));
+}
+
+[[noreturn]] void become(const Image& image, int null_fd, int log_fd, int pipe_fd, pid_t parent) {
+  constexpr int kPipe = 3;
+  const auto give_up = [&](Failure::Step step, int fd) {
+    const Failure failure{step, errno};
+    [[maybe_unused]] const ssize_t ignored = ::write(fd, &failure, sizeof failure);
+    ::_exit(kNotStarted);
+  };
+  // The host ends: so does the child. Asked again behind it, because the host may have ended before.
+  // Without no_new_privs a set-uid program would lose the request.
+  ::setsid();
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::getppid() != parent)
+    give_up(Failure::session, pipe_fd);
+  struct sigaction standard {};
+  standard.sa_handler = SIG_DFL;
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) ::sigaction(signal, &standard, nullptr);
+  ::umask(077);
+  if (::dup2(null_fd, 0) < 0 || ::dup2(log_fd, 1) < 0 || ::dup2(log_fd, 2) < 0 || ::dup3(pipe_fd, kPipe, O_CLOEXEC) < 0)
+    give_up(Failure::descriptors, pipe_fd);
+  if (::syscall(SYS_close_range, kPipe + 1U, ~0U, 0U) != 0) give_up(Failure::descriptors, kPipe);
+  if (::chdir(image.folder.c_str()) != 0) give_up(Failure::folder, kPipe);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  int reason = ENOENT;
+  for (const std::string& candidate : image.candidates) {
+    ::execve(candidate.c_str(), image.argv.data(), image.envp.data());
+    if (errno == ENOENT || errno == ENOTDIR) continue;
+    reason = errno;
+    if (errno != EACCES) break;
+  }
+  errno = reason;
+  give_up(Failure::command, kPipe);
+  ::_exit(kNotStarted);
+}
+
+struct Child {
+  pid_t pid = 0;
+  FileHandle pidfd, pipe;
+};
+
+Result<Child> launch(const ProcessSpec& spec) {
+  const Image image(spec);
+  const FileHandle null = lift(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!null) return system_error("open /dev/null", errno);
+  const FileHandle log =
+      lift(::open(spec.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  struct stat st {};
+  if (!log || ::fstat(log.get(), &st) != 0) return system_error("open the log file of a process", errno);
+  if (!S_ISREG(st.st_mode)) return fail(Code::refused, "the log file of a process is not a regular file");
+  if (::fchmod(log.get(), 0600) != 0 || ::fcntl(log.get(), F_SETFL, O_APPEND) != 0)
+    return system_error("prepare the log file of a process", errno);
+  int ends[2] = {-1, -1};
+  if (::pipe2(ends, O_CLOEXEC) != 0) return system_error("make a pipe", errno);
+  Child out;
+  out.pipe = lift(ends[0]);
+  FileHandle write_end = lift(ends[1]);
+  if (!out.pipe || !write_end || ::fcntl(out.pipe.get(), F_SETFL, O_NONBLOCK) != 0)
+    return system_error("make a pipe", errno);
+
+  // No handler of the host may run in the child before its dispositions are reset.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const pid_t parent = ::getpid();
+  out.pid = ::fork();
+  if (out.pid == 0) become(image, null.get(), log.get(), write_end.get(), parent);
+  const int error_number = errno;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (out.pid < 0) return system_error("start a process", error_number);
+  // Nobody else waits for this child, so its pid cannot have gone to another process.
+  out.pidfd = FileHandle(static_cast<int>(::syscall(SYS_pidfd_open, out.pid, 0U)));
+  if (!out.pidfd) {
+    const int why = errno;
+    ::kill(out.pid, SIGKILL);
+    ::waitpid(out.pid, nullptr, 0);
+    return system_error("watch a process", why);
+  }
+  return out;
+}
+
+// The group may hold processes although its leader has ended. While the leader is not reaped its number is its own.
+void signal_group(pid_t leader, int signal) {
+  if (leader <= 0) return;
+  if (::kill(-leader, signal) != 0) ::kill(leader, signal);  // before its setsid() it has no group of its own
+}
+
+}  // namespace
+
+struct Runner::Impl {
+  struct Entry {
+    std::uint64_t id = 0;
+    ProcessSpec spec;
+    ProcessInfo info;
+    Child child;                          // pid 0 while none runs
+    std::optional<Time::time_point> due;  // of the next start
+    Time::time_point started;
+    std::uint64_t started_ns = 0;  // for the log, by the Clock
+    int pause_ms = 0;
+    bool stopping = false, asked = false, killed = false;
+    Time::time_point kill_at;
+  };
+  struct Change {
+    std::string instance;
+    ProcessState state;
+    int pid, status;
+  };
+
+  Impl(const Clock& c, Logger& l, StateCallback callback, Backoff b)
+      : clock(c), log(l), on_state(std::move(callback)), backoff(b) {
+    wake_fd = FileHandle(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!wake_fd) throw std::system_error(errno, std::generic_category(), "eventfd");
+    thread = std::thread([this] { run(); });
+  }
+
+  void wake() const {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t ignored = ::write(wake_fd.get(), &one, sizeof one);
+  }
+
+  void report(Entry& entry, ProcessState state, int pid, int status) {
+    entry.info.state = state;
+    entry.info.pid = pid;
+    changes.push_back({entry.spec.instance, state, pid, status});
+  }
+
+  void run() {
+    std::unique_lock lock(mutex);
+    for (;;) {
+      step();
+      if (!changes.empty()) {
+        const auto now_changed = std::exchange(changes, {});
+        lock.unlock();
+        for (const Change& change : now_changed) {
+          try {
+            if (on_state) on_state(change.instance, change.state, change.pid, change.status);
+          } catch (const std::exception&) {
+            log.error("process_callback_failed", {{"instance", change.instance}});
+          }
+        }
+        lock.lock();
+        ended.clear();
+        gone.notify_all();
+        continue;  // time has passed, and the callbacks may have asked for something
+      }
+      if (closing && entries.empty()) return;
+      std::vector<pollfd> watched{{wake_fd.get(), POLLIN, 0}};
+      std::optional<Time::time_point> next;
+      const auto until = [&](Time::time_point at) { next = next ? std::min(*next, at) : at; };
+      for (const auto& [name, entry] : entries) {
+        if (entry.child.pid != 0) watched.push_back({entry.child.pidfd.get(), POLLIN, 0});
+        if (entry.child.pipe) watched.push_back({entry.child.pipe.get(), POLLIN, 0});
+        if (entry.due) until(*entry.due);
+        if (entry.stopping && !entry.killed) until(entry.kill_at);
+      }
+      lock.unlock();
+      int wait_ms = -1;
+      if (next) {
+        const auto left = std::chrono::ceil<milliseconds>(*next - Time::now()).count();
+        wait_ms = static_cast<int>(std::clamp<std::int64_t>(left, 0, 3'600'000));
+      }
+      ::poll(watched.data(), watched.size(), wait_ms);
+      std::uint64_t count = 0;
+      [[maybe_unused]] const ssize_t ignored = ::read(wake_fd.get(), &count, sizeof count);
+      lock.lock();
+    }
+  }
+
+  void step() {
+    for (auto it = entries.begin(); it != entries.end();) {
+      Entry& entry = it->second;
+      if (entry.stopping) press(entry);
+      if (entry.child.pipe) read_pipe(entry);
+      if (entry.child.pid != 0) reap(entry);
+      if (entry.due && !entry.stopping && Time::now() >= *entry.due) spawn(entry);
+      if (entry.child.pid == 0 && !entry.due) {
+        ended.insert(entry.id);
+        it = entries.erase(it);
+      } else {
+        ++it;
+      }
+    }
+  }
+
+  // Towards the end of an entry that shall stop.
+  void press(Entry& entry) {
+    if (entry.child.pid == 0) {  // between two starts
+      entry.due.reset();
+      report(entry, ProcessState::exited, 0, entry.info.exit_status);
+      return;
+    }
+    if (!entry.asked) {
+      entry.asked = true;
+      signal_group(entry.child.pid, SIGTERM);
+    }
+    if (!entry.killed && Time::now() >= entry.kill_at) {
+      entry.killed = true;
+      signal_group(entry.child.pid, SIGKILL);
+    }
+  }
+
+  void spawn(Entry& entry) {
+    entry.due.reset();
+    report(entry, ProcessState::starting, 0, 0);
+    entry.started = Time::now();
+    entry.started_ns = clock.mono_ns();
+    auto child = launch(entry.spec);
+    if (!child) {
+      log.error("process_not_started", {{"instance", entry.spec.instance}, {"reason", child.error().message}});
+      entry.info.exit_status = kNotStarted;
+      again(entry);
+      return;
+    }
+    entry.child = std::move(*child);
+    entry.info.pid = entry.child.pid;
+  }
+
+  // The pipe ends with exec, or tells why there was none.
+  void read_pipe(Entry& entry) {
+    Failure failure{};
+    const ssize_t n = ::read(entry.child.pipe.get(), &failure, sizeof failure);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    entry.child.pipe.reset();
+    if (n == static_cast<ssize_t>(sizeof failure)) {
+      log.error("process_not_started", {{"instance", entry.spec.instance}, {"reason", describe(failure)}});
+      return;  // it exits with kNotStarted next
+    }
+    siginfo_t info{};
+    if (::waitid(P_PIDFD, static_cast<id_t>(entry.child.pidfd.get()), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        info.si_pid != 0 && info.si_code != CLD_EXITED)
+      return;  // killed before or right after exec: reported as its end
+    log.info("process_started", {{"instance", entry.spec.instance}, {"pid", entry.child.pid}});
+    report(entry, ProcessState::running, entry.child.pid, 0);
+  }
+
+  void reap(Entry& entry) {
+    siginfo_t info{};
+    const auto pidfd = static_cast<id_t>(entry.child.pidfd.get());
+    if (::waitid(P_PIDFD, pidfd, &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
+      if (errno != ECHILD) return;
+      info.si_pid = entry.child.pid;  // somebody else waited for it: its end is certain, its status is lost
+      info.si_code = CLD_KILLED;
+      info.si_status = SIGKILL;
+    }
+    if (info.si_pid == 0) return;
+    if (entry.child.pipe) read_pipe(entry);
+    ::kill(-entry.child.pid, SIGKILL);  // what the leader left behind, while its number is still its own
+    siginfo_t ignored{};
+    ::waitid(P_PIDFD, pidfd, &ignored, WEXITED | WNOHANG);
+    const int status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+    const int pid = entry.child.pid;
+    entry.child = Child{};
+    entry.info.exit_status = status;
+    const auto ran_ms = (clock.mono_ns() - entry.started_ns) / 1'000'000U;
+    log.info("process_ended", {{"instance", entry.spec.instance}, {"pid", pid}, {"status", status}, {"ran_ms", ran_ms}});
+    if (entry.stopping || status == 0) {
+      report(entry, ProcessState::exited, pid, status);
+      entry.info.pid = 0;
+      return;
+    }
+    again(entry, pid);
+  }
+
+  void again(Entry& entry, int pid = 0) {
+    if (Time::now() - entry.started >= milliseconds(backoff.most_ms)) entry.pause_ms = 0;
+    entry.pause_ms = std::clamp(entry.pause_ms * 2, std::max(backoff.first_ms, 1), std::max(backoff.most_ms, 1));
+    entry.due = Time::now() + milliseconds(entry.pause_ms);
+    ++entry.info.restarts;
+    log.warn("process_failed",
+             {{"instance", entry.spec.instance}, {"status", entry.info.exit_status}, {"again_ms", entry.pause_ms}});
+    report(entry, ProcessState::failed, pid, entry.info.exit_status);
+    entry.info.pid = 0;
+  }
+
+  void ask(Entry& entry, int grace_ms) {
+    const auto at = Time::now() + milliseconds(std::max(grace_ms, 0));
+    entry.kill_at = entry.stopping ? std::min(entry.kill_at, at) : at;
+    entry.stopping = true;
+  }
+
+  bool on_own_thread() const { return std::this_thread::get_id() == thread.get_id(); }
+
+  bool is_gone(std::uint64_t id) const {
+    if (ended.contains(id)) return false;  // its callback has not returned
+    return std::none_of(entries.begin(), entries.end(), [&](const auto& item) { return item.second.id == id; });
+  }
+
+  const Clock& clock;
+  Logger& log;
+  const StateCallback on_state;
+  const Backoff backoff;
+  FileHandle wake_fd;
+  mutable std::mutex mutex;
+  std::condition_variable gone;
+  std::map<std::string, Entry> entries;
+  std::set<std::uint64_t> ended;  // removed from `entries`, their last callback still to come
+  std::vector<Change> changes;
+  std::uint64_t last_id = 0;
+  bool closing = false;
+  // PR_SET_PDEATHSIG fires when the thread that forked ends, so this one forks all of them and ends last.
+  std::thread thread;
+};
+
+Runner::Runner(const Clock& clock, Logger& log, StateCallback on_state, Backoff backoff)
+    : impl_(std::make_unique<Impl>(clock, log, std::move(on_state), backoff)) {}
+
+Runner::~Runner() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->closing = true;
+  }
+  stop_all();
+  impl_->wake();
+  impl_->thread.join();
+}
+
+Result<void> Runner::start(ProcessSpec spec) {
+  if (auto checked = check(spec); !checked) return checked;
+  const std::lock_guard lock(impl_->mutex);
+  if (impl_->closing) return fail(Code::unavailable, "The host is stopping.");
+  if (impl_->entries.contains(spec.instance)) return fail(Code::conflict, "This instance has a process already.");
+  Impl::Entry entry;
+  entry.id = ++impl_->last_id;
+  entry.info.instance = spec.instance;
+  entry.due = Time::now();
+  std::string name = spec.instance;
+  entry.spec = std::move(spec);
+  impl_->entries.emplace(std::move(name), std::move(entry));
+  impl_->wake();
+  return {};
+}
+
+Result<void> Runner::stop(const std::string& instance, int grace_ms) {
+  std::unique_lock lock(impl_->mutex);
+  const auto found = impl_->entries.find(instance);
+  if (found == impl_->entries.end()) return fail(Code::not_found, "No process of this instance is supervised.");
+  const std::uint64_t id = found->second.id;
+  impl_->ask(found->second, grace_ms);
+  impl_->wake();
+  if (impl_->on_own_thread()) return {};
+  const auto limit = milliseconds(std::max(grace_ms, 0)) + kKillLimit;
+  if (!impl_->gone.wait_for(lock, limit, [&] { return impl_->is_gone(id); }))
+    return fail(Code::deadline_exceeded, "The process was killed but has not ended.");
+  return {};
+}
+
+void Runner::stop_all(int grace_ms) {
+  std::unique_lock lock(impl_->mutex);
+  std::vector<std::uint64_t> ids;
+  for (auto& [name, entry] : impl_->entries) {
+    impl_->ask(entry, grace_ms);
+    ids.push_back(entry.id);
+  }
+  impl_->wake();
+  if (impl_->on_own_thread()) return;
+  const auto limit = milliseconds(std::max(grace_ms, 0)) + kKillLimit;
+  impl_->gone.wait_for(lock, limit, [&] {
+    return std::all_of(ids.begin(), ids.end(), [&](std::uint64_t id) { return impl_->is_gone(id); });
+  });
+}
+
+bool Runner::supervises(const std::string& instance) const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->entries.contains(instance);
+}
+
+std::vector<ProcessInfo> Runner::list() const {
+  const std::lock_guard lock(impl_->mutex);
+  std::vector<ProcessInfo> out;
+  for (const auto& [name, entry] : impl_->entries) out.push_back(entry.info);
+  return out;
+}
+
+}  // namespace via::releases

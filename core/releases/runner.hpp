@@ -34,18 +34,39 @@ struct ProcessSpec {
 
 enum class ProcessState { starting, running, exited, failed };
 
+struct ProcessInfo {
+  std::string instance;
+  ProcessState state = ProcessState::starting;
+  int pid = 0;          // 0 while none runs
+  int exit_status = 0;  // of the last run: 0 … 255, or 128 + the signal that ended it
+  int restarts = 0;
+};
+
+// The pause before a restart: `first_ms`, then twice as long each time up to `most_ms`. A run of at least `most_ms`
+// starts over at `first_ms`.
+struct Backoff {
+  int first_ms = 500;
+  int most_ms = 30'000;
+};
+
 class Runner {
  public:
   // state(instance, state, pid, exit status) is called on every change.
   using StateCallback = std::function<void(const std::string&, ProcessState, int, int)>;
-  Runner(const Clock& clock, Logger& log, StateCallback on_state);
+  Runner(const Clock& clock, Logger& log, StateCallback on_state, Backoff backoff = {});
   ~Runner();  // stops everything
 
+  // Returns before the process runs; on_state tells how it went. bad_request for a spec that cannot be run, conflict
+  // when the instance is supervised already, unavailable while the runner ends. A command that is not found, a missing
+  // working folder and the like are ProcessState::failed with status 127 and are tried again like any other failure.
   Result<void> start(ProcessSpec spec);
-  // SIGTERM, then SIGKILL after `grace_ms`. Returns when the process is gone. not_found when unknown.
+  // SIGTERM to the process group, then SIGKILL after `grace_ms`. Returns when the process is gone and on_state has
+  // returned; from inside on_state it only asks for the stop. not_found when unknown; deadline_exceeded when the
+  // kernel does not let the process go within 30 s of SIGKILL.
   Result<void> stop(const std::string& instance, int grace_ms = 5000);
   void stop_all(int grace_ms = 5000);
-  bool supervises(const std::string& instance) const;
+  bool supervises(const std::string& instance) const;  // runs, or will be started again
+  std::vector<ProcessInfo> list() const;
 
  private:
   struct Impl;

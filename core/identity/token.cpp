@@ -1,1 +1,0 @@
-#include "core/identity/token.hpp"

@@ -1,0 +1,148 @@
+// One command of `via`: its words, its arguments, the admin call they become and how the answer is shown. A command
+// file states these and nothing else; parsing, transport, --json, --quiet, errors and exit codes are here once.
+// Thread: one.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/environment.hpp"
+#include "cli/output.hpp"
+
+namespace via::cli {
+
+// What an argument means in the admin request.
+enum class Kind {
+  text,      // a string
+  file,      // a string that names a path, sent absolute
+  number,    // an integer
+  duration,  // "90s", "15m", "1h", "7d": sent in seconds
+  words,     // a list of strings
+  pairs,     // KEY=VALUE…: an object
+};
+
+struct Session {
+  Environment& environment;
+  Output& output;
+  const Globals& globals;
+  std::filesystem::path state_dir;
+};
+
+class Command {
+ public:
+  // `admin_command` is empty for the few commands that call no host.
+  Command(CLI::App& app, std::string admin_command) : app_(app), admin_command_(std::move(admin_command)) {}
+
+  // A positional; `key` is its name in the request, `shown` in the help.
+  Command& argument(const std::string& key, const std::string& shown, const std::string& help,
+                    Kind kind = Kind::text, bool required = true);
+  Command& option(const std::string& flag, const std::string& key, const std::string& shown,
+                  const std::string& help, Kind kind = Kind::text, bool required = false);
+  Command& flag(const std::string& flag, const std::string& key, const std::string& help);
+  // Restricts the argument declared last to these words.
+  Command& one_of(const std::vector<std::string>& words);
+  // Everything after `--` becomes the list `key`.
+  Command& tail(const std::string& key, const std::string& shown);
+  Command& examples(const std::vector<std::string>& lines);
+
+  // How the answer is shown, and what --quiet prints instead: this member of the result, or of each item.
+  // A render function returns the exit code; 0 unless it found something degraded.
+  using Render = std::function<int(Output&, const Json&)>;
+  Command& render(Render render, std::string quiet_key = "");
+  // The next command a person may want, to stderr.
+  Command& next(std::function<std::string(const Json&)> text);
+  // For commands that do not call the host.
+  Command& local(std::function<int(Session&)> action);
+
+  // Reads the parsed arguments and does the work.
+  int run(Session& session);
+
+  Result<Json> arguments() const;  // the admin request of what was parsed
+  const std::string& admin_command() const { return admin_command_; }
+  bool has_tail() const { return !tail_key_.empty(); }
+  const std::string& tail_shown() const { return tail_shown_; }
+  void set_tail(std::vector<std::string> words) { tail_ = std::move(words); }
+  const std::vector<std::string>& example_lines() const { return examples_; }
+  std::string text(const std::string& key) const;  // of a parsed argument, empty when absent
+
+ private:
+  struct Binding {
+    std::string key;
+    Kind kind = Kind::text;
+    CLI::Option* option = nullptr;
+    std::vector<std::string> values;
+    bool set = false;
+    bool is_flag = false;
+  };
+  Command& bind(const std::string& name, const std::string& key, const std::string& shown, const std::string& help,
+                Kind kind, bool required);
+  // The exit code that render() gives, whichever way the answer is shown.
+  int verdict(const Session& session, const Json& answer) const;
+
+  CLI::App& app_;
+  std::string admin_command_;
+  std::deque<Binding> bindings_;  // CLI11 keeps references
+  std::string tail_key_, tail_shown_;
+  std::vector<std::string> tail_;
+  std::vector<std::string> examples_;
+  Render render_;
+  std::string quiet_key_;
+  std::function<std::string(const Json&)> next_;
+  std::function<int(Session&)> local_;
+};
+
+// The tree of commands. Other names of the binary (vary, hoody) get a tree of their own here.
+class CommandTree {
+ public:
+  CommandTree();
+  CLI::App& root() { return root_; }
+  const CLI::App& root() const { return root_; }
+  Globals& globals() { return globals_; }
+
+  CLI::App& group(const std::string& name, const std::string& help, const std::string& section);
+  Command& add(CLI::App& parent, const std::string& name, const std::string& help, const std::string& admin_command);
+  Command* find(const CLI::App* app);
+  const Command* find(const CLI::App* app) const;
+
+  // Headings of the short help, in order, with the commands below them.
+  const std::vector<std::pair<std::string, std::vector<const CLI::App*>>>& sections() const { return sections_; }
+  void place(const CLI::App& app, const std::string& section);
+
+  // The command that these words select, walking over options and their values.
+  CLI::App& locate(const std::vector<std::string>& words);
+
+ private:
+  CLI::App root_;
+  Globals globals_;
+  std::map<const CLI::App*, std::unique_ptr<Command>> commands_;
+  std::vector<std::pair<std::string, std::vector<const CLI::App*>>> sections_;
+};
+
+// "via: …" and the exit code of an error.
+int report(Environment& environment, const Globals& globals, const Error& error);
+
+// The registrations, one file each.
+void add_host_commands(CommandTree& tree);
+void add_app_commands(CommandTree& tree);
+void add_addon_commands(CommandTree& tree);
+void add_deploy_commands(CommandTree& tree);
+void add_runtime_commands(CommandTree& tree);
+void add_config_commands(CommandTree& tree);
+void add_identity_commands(CommandTree& tree);
+void add_plugin_commands(CommandTree& tree);
+
+// Help text of a command or a group, generated from the tree.
+std::string help_text(const CommandTree& tree, const CLI::App& app);
+// The commands of the tree closest to a mistyped word, or "".
+std::string closest(const std::string& word, const std::vector<std::string>& known);
+// A completion script for bash, zsh or fish, generated from the tree.
+std::string completion_script(const CommandTree& tree, const std::string& shell);
+
+}  // namespace via::cli

@@ -1,0 +1,103 @@
+// via serve, status, version, completion: the host itself.
+#include <ostream>
+
+#include <sqlite3.h>
+
+#include "cli/command.hpp"
+#include "cli/version.hpp"
+
+namespace via::cli {
+namespace {
+
+constexpr const char* kSection = "THE HOST";
+constexpr int kDegraded = 7;
+
+std::string duration_text(std::int64_t seconds) {
+  if (seconds < 60) return std::to_string(seconds) + "s";
+  if (seconds < 3600) return std::to_string(seconds / 60) + "m " + std::to_string(seconds % 60) + "s";
+  if (seconds < 86400) return std::to_string(seconds / 3600) + "h " + std::to_string(seconds % 3600 / 60) + "m";
+  return std::to_string(seconds / 86400) + "d " + std::to_string(seconds % 86400 / 3600) + "h";
+}
+
+int render_status(Output& out, const Json& status) {
+  const Json server = status.value("server", Json::object());
+  const bool running = server.value("running", false);
+  out.fields({{"version", "version"}, {"state", "state_dir"}, {"installation", "installation"}}, status);
+  if (running) {
+    out.line(out.paint(Style::dim, "server") + "        " + out.paint(Style::good, "running") + " (pid " +
+             std::to_string(server.value("pid", 0)) + ", " + printable(server.value("listen", "")) + ", up " +
+             duration_text(server.value("uptime_seconds", std::int64_t{0})) + ")");
+  } else {
+    out.line(out.paint(Style::dim, "server") + "        " + out.paint(Style::warn, "not running"));
+  }
+  out.fields({{"types", "types", Show::list}}, status);
+  if (status.contains("counts")) {
+    std::string counts;
+    for (const auto& [name, count] : status["counts"].items()) {
+      counts += (counts.empty() ? "" : ", ") + count.dump() + " " + name;
+    }
+    out.line(out.paint(Style::dim, "holds") + "         " + printable(counts));
+  }
+  bool ok = true;
+  if (status.contains("checks") && !status["checks"].empty()) {
+    out.heading("Checks");
+    ok = out.checks(status["checks"]);
+  }
+  return ok ? 0 : kDegraded;
+}
+
+int show_version(Session& session) {
+  const Json version = {{"name", "via"}, {"version", kVersion}, {"sqlite", SQLITE_VERSION}, {"compiler", __VERSION__}};
+  if (session.globals.json) {
+    session.output.line(version.dump(2));
+  } else if (session.globals.quiet) {
+    session.output.line(kVersion);
+  } else {
+    session.output.line(std::string("via ") + kVersion + " (SQLite " SQLITE_VERSION ")");
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_host_commands(CommandTree& tree) {
+  CLI::App& root = tree.root();
+  Command& serve = tree.add(root, "serve", "run the host: config server, admin socket, runner", "");
+  tree.place(*root.get_subcommand("serve"), kSection);
+  serve.option("--config", "config", "FILE", "configuration file (else config.toml in the state folder)", Kind::file)
+      .option("--listen", "listen", "ADDR", "address of the config server, HOST:PORT; port 0 takes a free one")
+      .examples({"via serve", "via serve --state-dir /srv/via --listen 127.0.0.1:8181",
+                 "via serve --config /etc/via/server.toml"})
+      .local([&serve](Session& session) {
+        const std::string config = serve.text("config");
+        return session.environment.serve(
+            {session.state_dir, config.empty() ? std::filesystem::path() : std::filesystem::absolute(config),
+             serve.text("listen")});
+      });
+
+  tree.add(root, "status", "is the host well, and what does it hold (exit 7 when a check fails)", "status")
+      .examples({"via status", "via status --json", "via status --quiet && echo well"})
+      .render(render_status, "version")
+      .next([](const Json& status) {
+        return status.value("server", Json::object()).value("running", false) ? "" : "Start the host: via serve";
+      });
+  tree.place(*root.get_subcommand("status"), kSection);
+
+  tree.add(root, "version", "the version of this program", "")
+      .examples({"via version", "via version --json"})
+      .local(show_version);
+  tree.place(*root.get_subcommand("version"), kSection);
+
+  Command& completion = tree.add(root, "completion", "a completion script for your shell", "");
+  tree.place(*root.get_subcommand("completion"), kSection);
+  completion.argument("shell", "SHELL", "bash, zsh or fish")
+      .one_of({"bash", "zsh", "fish"})
+      .examples({"source <(via completion bash)", "via completion zsh > ~/.zfunc/_via",
+                 "via completion fish > ~/.config/fish/completions/via.fish"})
+      .local([&completion, &tree](Session& session) {
+        session.environment.out << completion_script(tree, completion.text("shell"));
+        return 0;
+      });
+}
+
+}  // namespace via::cli

@@ -35,6 +35,12 @@ const InstanceGrant* Index::find(std::string_view instance) const noexcept {
   return it == map.end() ? nullptr : it->second.get();
 }
 
+std::shared_ptr<const InstanceGrant> Index::share(std::string_view instance) const {
+  const Map& map = shards_[shard_of(instance)]->map;
+  const auto it = map.find(instance);
+  return it == map.end() ? nullptr : it->second;
+}
+
 std::size_t Index::size() const noexcept {
   std::size_t n = 0;
   for (const auto& shard : shards_) n += shard->map.size();

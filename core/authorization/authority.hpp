@@ -21,6 +21,8 @@ class Index {
   ~Index();
   // Null when the instance is unknown or stopped.
   const InstanceGrant* find(std::string_view instance) const noexcept;
+  // The same, kept alive beyond this index.
+  std::shared_ptr<const InstanceGrant> share(std::string_view instance) const;
   std::size_t size() const noexcept;
 
  private:

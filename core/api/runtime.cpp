@@ -1,0 +1,367 @@
+#include "core/api/runtime.hpp"
+
+#include <array>
+#include <atomic>
+#include <charconv>
+#include <optional>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "core/config/resolve.hpp"
+#include "core/plugins/instance.hpp"
+
+namespace via::api {
+
+namespace asio = boost::asio;
+using authorization::Allowed;
+using authorization::BindingGrant;
+using net::Exchange;
+using net::Method;
+using net::Request;
+
+struct RuntimeApi::Route {
+  enum class Kind { none, health, ready, jwks, resolve, refresh, operation } kind = Kind::none;
+  Method method = Method::get;
+  std::string_view binding, operation;
+};
+
+namespace {
+
+constexpr std::string_view kAddons = "/v1/runtime/addons/";
+constexpr std::size_t kMaximumVerifications = 256;  // waiting on workers, for each I/O thread
+constexpr std::size_t kMaximumConfigBody = 256 * 1024;
+
+std::int64_t unix_seconds(Exchange& exchange) { return exchange.thread().clock().unix_ms() / 1000; }
+
+// Browsers send these without asking first; no client of this API does (../shared/cases/http.md, L27).
+bool form_content(std::string_view type) {
+  return type.starts_with("text/plain") || type.starts_with("application/x-www-form-urlencoded") ||
+         type.starts_with("multipart/form-data");
+}
+
+Result<std::optional<std::uint32_t>> generation_of(const Request& request) {
+  if (request.generation.empty()) return std::optional<std::uint32_t>();
+  std::uint32_t n = 0;
+  const char* last = request.generation.data() + request.generation.size();
+  const auto [end, ec] = std::from_chars(request.generation.data(), last, n);
+  if (ec != std::errc() || end != last) return fail(Code::bad_request, "Via-Generation must be a whole number.");
+  return std::optional<std::uint32_t>(n);
+}
+
+// The caller as the ABI wants it; the views end with `storage`.
+struct AbiCaller {
+  std::array<via_str, 8> scopes;
+  via_caller caller;
+  AbiCaller(const BindingGrant& binding, std::uint32_t generation) {
+    std::size_t n = 0;
+    for (const std::string& s : binding.scopes)
+      if (n < scopes.size()) scopes[n++] = {s.data(), s.size()};
+    caller = {};
+    caller.struct_size = sizeof caller;
+    caller.generation = generation;
+    const Ulid id = ulid_of(binding.binding_id);
+    std::copy(id.begin(), id.end(), caller.binding_id.b);
+    caller.scopes = scopes.data();
+    caller.scopes_len = n;
+    caller.live_generations = binding.live_generations.data();
+    caller.live_generations_len = binding.live_generations.size();
+  }
+  AbiCaller(const AbiCaller&) = delete;
+  AbiCaller& operator=(const AbiCaller&) = delete;
+};
+
+via_op_args op_args(const Request& request, const BindingGrant& binding, int operation, const via_caller& caller) {
+  static constexpr std::string_view kJson = "application/json";
+  const std::string& name = binding.instance->type().ops[static_cast<std::size_t>(operation)].name;
+  return {sizeof(via_op_args),
+          static_cast<std::uint32_t>(operation),
+          {name.data(), name.size()},
+          {kJson.data(), kJson.size()},
+          {reinterpret_cast<const std::uint8_t*>(request.body.data()), request.body.size()},
+          &caller,
+          {request.accept.data(), request.accept.size()}};
+}
+
+// An operation on its way through a worker. It lives until the plugin's function has returned, which may be a little
+// after the call was completed.
+struct WorkerCall {
+  WorkerCall(const Request& request, std::shared_ptr<const authorization::InstanceGrant> held, const Allowed& allowed,
+             via_call* abi)
+      : grant(std::move(held)),
+        instance(allowed.binding->instance),
+        caller(*allowed.binding, allowed.generation),
+        args(op_args(request, *allowed.binding, allowed.operation, caller.caller)),
+        call(abi) {}
+  std::shared_ptr<const authorization::InstanceGrant> grant;
+  std::shared_ptr<plugins::AddonInstance> instance;
+  AbiCaller caller;
+  via_op_args args;
+  via_call* call;
+  std::atomic<bool> returned{false};
+};
+
+Error draining() { return fail(Code::draining, "The add-on is being drained for maintenance. Try again."); }
+
+}  // namespace
+
+RuntimeApi::Route RuntimeApi::route(const Request& request) {
+  Route out;
+  out.method = request.method;
+  const std::string_view path = request.path;
+  if (path.starts_with(kAddons)) {
+    const std::string_view rest = path.substr(kAddons.size());
+    const auto slash = rest.find('/');
+    if (slash != std::string_view::npos && slash > 0 && slash + 1 < rest.size() &&
+        rest.find('/', slash + 1) == std::string_view::npos) {
+      out.kind = Route::Kind::operation;
+      out.binding = rest.substr(0, slash);
+      out.operation = rest.substr(slash + 1);
+    }
+  } else if (path == "/v1/runtime/config/resolve") {
+    out.kind = Route::Kind::resolve;
+  } else if (path == "/v1/runtime/config/refresh") {
+    out.kind = Route::Kind::refresh;
+  } else if (path == "/health") {
+    out.kind = Route::Kind::health;
+  } else if (path == "/ready") {
+    out.kind = Route::Kind::ready;
+  } else if (path == "/.well-known/jwks.json") {
+    out.kind = Route::Kind::jwks;
+  }
+  return out;
+}
+
+bool RuntimeApi::try_serve(Exchange& exchange, net::Pending& pending) {
+  const Request& request = exchange.request();
+  const Route where = route(request);
+  if (where.kind != Route::Kind::operation || where.method != Method::post) {
+    if (where.kind == Route::Kind::resolve || where.kind == Route::Kind::refresh) {
+      if (where.method == Method::post) return false;
+    }
+    serve_public(exchange, where);
+    return true;
+  }
+  const std::string_view token = request.bearer();
+  const auto* claims = exchange.thread().tokens().peek(token, d_.keys.peek(), unix_seconds(exchange));
+  if (claims == nullptr) return false;
+  return begin(exchange, **claims, where, pending) == Begun::done;
+}
+
+RuntimeApi::Begun RuntimeApi::begin(Exchange& exchange, const identity::Claims& claims, const Route& where,
+                                    net::Pending& pending) {
+  const Request& request = exchange.request();
+  if (form_content(request.content_type)) [[unlikely]] {
+    exchange.fail(fail(Code::unsupported_media_type, "Send the request body as application/json."));
+    return Begun::done;
+  }
+  const auto generation = generation_of(request);
+  if (!generation) [[unlikely]] {
+    exchange.fail(generation.error());
+    return Begun::done;
+  }
+  const auto& index = exchange.thread().index();
+  const auto allowed =
+      authorization::decide(claims, index.find(claims.instance), where.binding, where.operation, *generation);
+  if (!allowed) [[unlikely]] {
+    exchange.fail(allowed.error());
+    return Begun::done;
+  }
+  plugins::AddonInstance& instance = *allowed->binding->instance;
+  if (!instance.gate().enter()) [[unlikely]] {
+    exchange.fail(draining());
+    return Begun::done;
+  }
+  const auto& limits = exchange.thread().limits();
+  plugins::Call& call =
+      exchange.begin_call(exchange.thread().clock().mono_ns() + limits.operation_timeout_ms * 1'000'000);
+  const AbiCaller caller(*allowed->binding, allowed->generation);
+  const via_op_args args = op_args(request, *allowed->binding, allowed->operation, caller.caller);
+  const via_status status = instance.try_invoke(args, call.abi());
+  if (status == VIA_OK) {
+    if (call.done()) [[likely]] {
+      exchange.finish_inline();
+      instance.gate().leave();
+      if (exchange.call_failure() != nullptr) [[unlikely]]
+        log_failure(exchange, *allowed->binding);
+      return Begun::done;
+    }
+    pending.grant = exchange.thread().index().share(claims.instance);
+    pending.binding = allowed->binding;
+    return Begun::pending;
+  }
+  exchange.drop_call();
+  instance.gate().leave();
+  return Begun::blocked;
+}
+
+asio::awaitable<void> RuntimeApi::finish(Exchange& exchange, const net::Pending& pending) {
+  // Held here: the gate is left after everything else, and destroying an add-on waits for the gate.
+  const std::shared_ptr<plugins::AddonInstance> instance = pending.binding->instance;
+  co_await exchange.finish_call(pending.grant->instance);
+  instance->gate().leave();
+  if (exchange.call_failure() != nullptr) log_failure(exchange, *pending.binding);
+}
+
+void RuntimeApi::log_failure(Exchange& exchange, const BindingGrant& binding) {
+  const Error& error = *exchange.call_failure();
+  if (error.http_status() < 500) return;
+  d_.log.error("operation_failed", {{"request_id", exchange.request_id()},
+                                    {"addon", binding.addon_id},
+                                    {"type", binding.type},
+                                    {"code", error.wire_name()},
+                                    {"reason", error.message}});
+}
+
+asio::awaitable<std::shared_ptr<const identity::Claims>> RuntimeApi::authenticate(Exchange& exchange) {
+  net::IoThread& thread = exchange.thread();
+  const std::string_view token = exchange.request().bearer();
+  if (token.empty()) {
+    exchange.fail(fail(Code::token_missing, "Send the workload token: Authorization: Bearer TOKEN."));
+    co_return nullptr;
+  }
+  const auto keys = d_.keys.current();
+  if (const auto* known = thread.tokens().peek(token, keys.get(), unix_seconds(exchange))) co_return *known;
+  if (thread.verifications >= kMaximumVerifications) {
+    exchange.fail(fail(Code::overloaded, "Too many new tokens at once. Try again."));
+    co_return nullptr;
+  }
+  ++thread.verifications;
+  std::optional<Result<identity::Claims>> verified;
+  co_await exchange.on_worker([&] { verified.emplace(d_.verifier.verify(token)); });
+  --thread.verifications;
+  if (!*verified) {
+    exchange.fail(verified->error());
+    co_return nullptr;
+  }
+  co_return thread.tokens().insert(token, keys, std::move(**verified));
+}
+
+asio::awaitable<void> RuntimeApi::before_body(Exchange& exchange) {
+  if (exchange.request().path.starts_with("/v1/runtime/")) co_await authenticate(exchange);
+}
+
+asio::awaitable<void> RuntimeApi::serve(Exchange& exchange, net::Pending pending) {
+  if (pending.binding != nullptr) {
+    co_await finish(exchange, pending);
+    co_return;
+  }
+  const Route where = route(exchange.request());
+  const auto claims = co_await authenticate(exchange);
+  if (!claims) co_return;
+  if (where.kind == Route::Kind::operation)
+    co_await serve_operation(exchange, *claims, where);
+  else
+    co_await serve_config(exchange, *claims, where.kind == Route::Kind::refresh);
+}
+
+asio::awaitable<void> RuntimeApi::serve_operation(Exchange& exchange, const identity::Claims& claims,
+                                                  const Route& where) {
+  net::Pending pending;
+  const Begun begun = begin(exchange, claims, where, pending);
+  if (begun == Begun::done) co_return;
+  if (begun == Begun::pending) {
+    co_await finish(exchange, pending);
+    co_return;
+  }
+  // The plugin wants a worker. The decision is made again, because a new index may have come meanwhile.
+  const Request& request = exchange.request();
+  pending.grant = exchange.thread().index().share(claims.instance);
+  const auto allowed = authorization::decide(claims, pending.grant.get(), where.binding, where.operation,
+                                             generation_of(request).value());
+  if (!allowed) {
+    exchange.fail(allowed.error());
+    co_return;
+  }
+  pending.binding = allowed->binding;
+  if (!pending.binding->instance->gate().enter()) {
+    exchange.fail(draining());
+    co_return;
+  }
+  const auto& limits = exchange.thread().limits();
+  plugins::Call& call =
+      exchange.begin_call(exchange.thread().clock().mono_ns() + limits.operation_timeout_ms * 1'000'000);
+  auto work = std::make_shared<WorkerCall>(request, pending.grant, *allowed, call.abi());
+  auto* raw = std::make_unique<std::shared_ptr<WorkerCall>>(work).release();  // owned by the task
+  const via_task_fn task = [](void* data, via_status why) {
+    const std::unique_ptr<std::shared_ptr<WorkerCall>> owned(static_cast<std::shared_ptr<WorkerCall>*>(data));
+    WorkerCall& w = **owned;
+    if (why == VIA_OK)
+      w.instance->invoke(w.args, w.call);
+    else
+      w.call->complete(w.call, VIA_E_UNAVAILABLE, {"The add-on is closing.", 22}, {nullptr, 0});
+    w.returned.store(true, std::memory_order_release);
+  };
+  if (!pending.binding->instance->post(task, raw)) task(raw, VIA_E_CANCELLED);
+  co_await finish(exchange, pending);
+  // The request's bytes are lent to the plugin until its function returns.
+  while (!work->returned.load(std::memory_order_acquire))
+    co_await asio::post(exchange.thread().context(), asio::use_awaitable);
+}
+
+asio::awaitable<void> RuntimeApi::serve_config(Exchange& exchange, const identity::Claims& claims, bool refresh) {
+  const Request& request = exchange.request();
+  if (form_content(request.content_type)) {
+    exchange.fail(fail(Code::unsupported_media_type, "Send the request body as application/json."));
+    co_return;
+  }
+  if (request.body.size() > kMaximumConfigBody) {
+    exchange.fail(fail(Code::body_too_large, "The request body is too large for this route."));
+    co_return;
+  }
+  const auto grant = exchange.thread().index().share(claims.instance);
+  if (auto known = authorization::check_instance(claims, grant.get()); !known) {
+    exchange.fail(known.error());
+    co_return;
+  }
+  const auto values = d_.values.find(grant->app);
+  const std::string url = d_.config_url();
+  std::optional<Result<std::string>> answer;
+  co_await exchange.on_worker([&] {
+    const config::Caller caller{*grant, values.get(), url};
+    answer.emplace(refresh ? config::refresh(caller, request.body) : config::resolve(caller, request.body));
+  });
+  // A right that ended while the answer was made is not given out.
+  if (auto known = authorization::check_instance(claims, exchange.thread().index().find(claims.instance)); !known) {
+    exchange.fail(known.error());
+    co_return;
+  }
+  if (!*answer) {
+    if (answer->error().http_status() >= 500)
+      d_.log.error("config_failed", {{"request_id", exchange.request_id()}, {"reason", answer->error().message}});
+    exchange.fail(answer->error());
+    co_return;
+  }
+  exchange.respond(200, "application/json", **answer, "Cache-Control: no-store\r\n");
+}
+
+void RuntimeApi::serve_public(Exchange& exchange, const Route& where) {
+  const auto only = [&](std::string_view allow) {
+    exchange.respond(405, "application/json",
+                     error_body(fail(Code::method_not_allowed, "This route does not take that method."),
+                                exchange.request_id()),
+                     allow);
+  };
+  const bool reads = where.method == Method::get || where.method == Method::head;
+  switch (where.kind) {
+    case Route::Kind::health:
+      if (!reads) return only("Allow: GET, HEAD\r\n");
+      return exchange.respond(200, "text/plain; charset=utf-8", "ok\n");
+    case Route::Kind::ready: {
+      if (!reads) return only("Allow: GET, HEAD\r\n");
+      const std::string failing = d_.failing_checks();
+      if (failing.empty() && !exchange.thread().draining())
+        return exchange.respond(200, "application/json", R"({"ready":true,"failing":[]})");
+      return exchange.respond(503, "application/json",
+                              R"({"ready":false,"failing":[)" + (failing.empty() ? "\"draining\"" : failing) + "]}",
+                              "Retry-After: 1\r\n");
+    }
+    case Route::Kind::jwks:
+      if (!reads) return only("Allow: GET, HEAD\r\n");
+      return exchange.respond(200, "application/json", d_.keys.jwks(), "Cache-Control: max-age=60\r\n");
+    case Route::Kind::none: return exchange.fail(fail(Code::not_found, "There is nothing at this path."));
+    default: return only("Allow: POST\r\n");
+  }
+}
+
+}  // namespace via::api

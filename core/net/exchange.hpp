@@ -1,0 +1,73 @@
+// One request and its answer, as handlers see them; and the interface of handlers.
+//
+// A handler first gets the chance to answer on the spot (try_serve: no suspension, no allocation); what it cannot
+// finish there goes through serve(), a coroutine on the same I/O thread. Every request is answered exactly once.
+// Thread: the connection's I/O thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <boost/asio/awaitable.hpp>
+
+#include "core/base/error.hpp"
+#include "core/net/io_thread.hpp"
+#include "core/net/request.hpp"
+#include "core/plugins/call.hpp"
+
+namespace via::net {
+
+struct Peer {
+  std::uint32_t uid = 0xffff'ffff;  // of a Unix socket's other end
+  std::uint32_t gid = 0xffff'ffff;
+  std::int32_t pid = 0;
+};
+
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+  virtual const Request& request() const noexcept = 0;
+  virtual IoThread& thread() noexcept = 0;
+  virtual const Peer& peer() const noexcept = 0;
+  virtual std::string_view request_id() = 0;       // 36 characters, "req_…"
+  virtual const via_id& request_ulid() const noexcept = 0;
+
+  // Answers. `more` are whole header lines with CR LF.
+  virtual void respond(int status, std::string_view content_type, std::string_view body, std::string_view more = {}) = 0;
+  virtual void fail(const Error& error) = 0;
+  virtual bool answered() const noexcept = 0;
+
+  // An operation of an add-on, answered by the plugin straight into the output.
+  virtual plugins::Call& begin_call(std::uint64_t deadline_ns) = 0;
+  // Ends a call that is done() already.
+  virtual void finish_inline() = 0;
+  // Waits for the call, sending what streams; the connection is known to work for `instance` meanwhile.
+  virtual boost::asio::awaitable<void> finish_call(std::string_view instance) = 0;
+  // Why the last call failed, null when it did not.
+  virtual const Error* call_failure() const noexcept = 0;
+  // Forgets a begun call that did nothing (WOULD_BLOCK).
+  virtual void drop_call() = 0;
+
+  // Runs `work` on a worker thread and goes on here afterwards.
+  virtual boost::asio::awaitable<void> on_worker(std::function<void()> work) = 0;
+};
+
+// A call that a plugin took over inside try_serve. It keeps the grant alive until the call has ended.
+struct Pending {
+  std::shared_ptr<const authorization::InstanceGrant> grant;
+  const authorization::BindingGrant* binding = nullptr;  // null = no call was begun
+};
+
+class Handler {
+ public:
+  virtual ~Handler() = default;
+  // True = answered. False = serve() follows; a call that try_serve began and that was taken over is in `pending`.
+  virtual bool try_serve(Exchange& exchange, Pending& pending) = 0;
+  virtual boost::asio::awaitable<void> serve(Exchange& exchange, Pending pending) = 0;
+  // Asked before "100 Continue" is sent: answers the exchange itself when the body is not wanted.
+  virtual boost::asio::awaitable<void> before_body(Exchange& exchange) = 0;
+};
+
+}  // namespace via::net

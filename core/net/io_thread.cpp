@@ -1,0 +1,105 @@
+#include "core/net/io_thread.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+
+#include <boost/asio/post.hpp>
+
+namespace via::net {
+
+namespace {
+constexpr auto kSweep = std::chrono::milliseconds(250);
+}
+
+IoThread::IoThread(const Clock& clock, Entropy& entropy, const Limits& limits, plugins::Executor& workers)
+    : clock_(clock), limits_(limits), workers_(workers) {
+  entropy.fill(id_prefix_);
+  coarse_ms_ = clock.mono_ns() / 1'000'000;
+}
+
+IoThread::~IoThread() {
+  stop();
+  join();
+}
+
+void IoThread::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void IoThread::start() {
+  sweep();
+  thread_ = std::thread([this] {
+    ::pthread_setname_np(::pthread_self(), "via-io");
+    loop();
+  });
+}
+
+void IoThread::stop() {
+  stopping_.store(true, std::memory_order_release);
+  boost::asio::post(context_, [] {});
+}
+
+void IoThread::loop() {
+  turn_.enter();
+  while (!stopping_.load(std::memory_order_acquire)) {
+    // One round: wait for something, then everything else that is ready, bounded so that turns end.
+    if (context_.run_one() == 0) break;
+    for (int i = 0; i < 256 && context_.poll_one() != 0; ++i) {
+    }
+    turn_.finish();
+  }
+  turn_.finish();
+  plugins::Turn::leave();
+}
+
+void IoThread::sweep() {
+  coarse_ms_ = clock_.mono_ns() / 1'000'000;
+  for (auto it = connections_.begin(); it != connections_.end();) {
+    Connection& connection = *it++;  // expire() may remove it
+    if (connection.deadline_ms != 0 && coarse_ms_ >= connection.deadline_ms) {
+      connection.deadline_ms = 0;
+      connection.expire();
+    }
+  }
+  sweep_timer_.expires_after(kSweep);
+  sweep_timer_.async_wait([this](const boost::system::error_code& ec) {
+    if (!ec) sweep();
+  });
+}
+
+void IoThread::drain_connections() {
+  draining_ = true;
+  for (auto it = connections_.begin(); it != connections_.end();) {
+    Connection& connection = *it++;
+    connection.drain();
+  }
+}
+
+void IoThread::expire_all() {
+  for (auto it = connections_.begin(); it != connections_.end();) {
+    Connection& connection = *it++;
+    connection.expire();
+  }
+}
+
+std::size_t IoThread::count_working(const std::vector<std::string>& instances, bool cancel) {
+  std::size_t n = 0;
+  for (Connection& connection : connections_) {
+    if (!connection.works_for(instances)) continue;
+    ++n;
+    if (cancel) connection.cancel_operation();
+  }
+  return n;
+}
+
+void IoThread::next_request_id(std::uint8_t (&id)[16]) noexcept {
+  std::copy(id_prefix_.begin(), id_prefix_.end(), id);
+  std::uint64_t n = ++id_counter_;
+  for (int i = 15; i >= 8; --i) {
+    id[i] = static_cast<std::uint8_t>(n & 0xff);
+    n >>= 8;
+  }
+}
+
+}  // namespace via::net

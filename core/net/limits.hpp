@@ -1,0 +1,24 @@
+// Every bound of a connection, in one place. Units are in the names. Thread: any (immutable after start).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace via::net {
+
+struct Limits {
+  std::size_t max_header_bytes = 16 * 1024;
+  std::size_t max_fields = 100;
+  std::size_t max_body_bytes = 8 * 1024 * 1024;
+  std::size_t max_connections = 10'000;
+  // Requests answered from one burst of pipelined ones before the connection is closed.
+  std::size_t max_pipelined_burst = 1000;
+  std::uint64_t header_timeout_ms = 10'000;
+  std::uint64_t idle_timeout_ms = 75'000;       // between requests
+  std::uint64_t body_timeout_ms = 30'000;       // plus a second for each 64 KiB announced
+  std::uint64_t write_timeout_ms = 30'000;      // without progress
+  std::uint64_t operation_timeout_ms = 30'000;  // given to a plugin as its deadline
+  std::uint64_t drain_timeout_ms = 10'000;      // at shutdown
+};
+
+}  // namespace via::net

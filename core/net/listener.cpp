@@ -1,0 +1,318 @@
+#include "core/net/listener.hpp"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <condition_variable>
+#include <mutex>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "core/base/files.hpp"
+#include "core/net/session.hpp"
+
+namespace via::net {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using Local = asio::local::stream_protocol;
+namespace {
+
+constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
+
+struct Endpoint {
+  asio::ip::address address;
+  unsigned short port = 0;
+};
+
+Result<Endpoint> parse_address(const std::string& text) {
+  const auto wrong = via::fail(Code::bad_request, "The listen address '" + text +
+                                                      "' must be ADDRESS:PORT, for example 127.0.0.1:8181 or [::1]:8181.");
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos) return wrong;
+  std::string host = text.substr(0, colon);
+  if (host == "localhost") host = "127.0.0.1";
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  Endpoint out;
+  boost::system::error_code ec;
+  out.address = asio::ip::make_address(host, ec);
+  const char* first = text.data() + colon + 1;
+  const char* last = text.data() + text.size();
+  const auto [end, err] = std::from_chars(first, last, out.port);
+  if (ec || err != std::errc() || end != last || first == last) return wrong;
+  return out;
+}
+
+// Counts connections of the whole process; a slot is held for a connection's life.
+struct Slots {
+  explicit Slots(std::size_t most) : maximum(most) {}
+  const std::size_t maximum;
+  std::atomic<std::size_t> used{0};
+};
+
+std::shared_ptr<void> take_slot(const std::shared_ptr<Slots>& slots) {
+  if (slots->used.fetch_add(1) >= slots->maximum) {
+    slots->used.fetch_sub(1);
+    return nullptr;
+  }
+  return std::shared_ptr<void>(slots.get(), [slots](void*) { slots->used.fetch_sub(1); });
+}
+
+bool out_of_descriptors(const boost::system::error_code& ec) {
+  return ec == asio::error::no_descriptors || ec == boost::system::errc::too_many_files_open_in_system ||
+         ec == asio::error::no_memory || ec == asio::error::no_buffer_space;
+}
+
+// Accepts until the acceptor is closed; pauses when the process is out of descriptors instead of spinning.
+template <class Acceptor, class Start>
+asio::awaitable<void> accept_loop(IoThread& thread, Acceptor& acceptor, Logger& log, Start start) {
+  asio::steady_timer pause(thread.context());
+  for (;;) {
+    auto [ec, socket] = co_await acceptor.async_accept(kToken);
+    if (ec == asio::error::operation_aborted || !acceptor.is_open()) co_return;
+    if (ec) {
+      if (out_of_descriptors(ec)) log.warn("accept_paused", {{"reason", ec.message()}});
+      pause.expires_after(std::chrono::milliseconds(100));
+      co_await pause.async_wait(kToken);
+      continue;
+    }
+    start(std::move(socket));
+  }
+}
+
+}  // namespace
+
+struct Listener::Impl {
+  explicit Impl(std::size_t maximum) : slots(std::make_shared<Slots>(maximum)) {}
+  std::shared_ptr<Slots> slots;
+  std::vector<std::unique_ptr<tcp::acceptor>> acceptors;  // one for each thread
+  std::unique_ptr<Local::acceptor> admin;
+  std::filesystem::path admin_path;
+  std::unique_ptr<asio::ssl::context> tls;
+  std::string address;
+  bool running = false;
+};
+
+Listener::Listener(ListenerSettings settings, const Clock& clock, Entropy& entropy, Logger& log,
+                   plugins::Executor& workers)
+    : settings_(std::move(settings)),
+      clock_(clock),
+      log_(log),
+      impl_(std::make_unique<Impl>(settings_.limits.max_connections)) {
+  for (unsigned i = 0; i < std::max(1U, settings_.threads); ++i)
+    threads_.push_back(std::make_unique<IoThread>(clock, entropy, settings_.limits, workers));
+}
+
+Listener::~Listener() { shutdown(); }
+
+Result<void> Listener::start(Handler& runtime) {
+  auto endpoint = parse_address(settings_.address);
+  if (!endpoint) return endpoint.error();
+  if (!endpoint->address.is_loopback() && !settings_.tls && !settings_.allow_public_plaintext)
+    return via::fail(Code::refused,
+                     "Tokens would cross the network in the clear: " + settings_.address +
+                         " is not a loopback address and TLS is off. Set [tls] certificate and key in the "
+                         "configuration, or allow_plaintext = true if something in front does TLS.");
+  if (settings_.tls) {
+    impl_->tls = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
+    SSL_CTX_set_min_proto_version(impl_->tls->native_handle(), TLS1_2_VERSION);
+    SSL_CTX_set_options(impl_->tls->native_handle(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(impl_->tls->native_handle(), SSL_MODE_RELEASE_BUFFERS);
+    auto key = read_private_file(settings_.tls->key);
+    if (!key) return via::fail(Code::refused, "The TLS key cannot be used: " + key.error().message + ".");
+    auto chain = read_file(settings_.tls->certificate);
+    if (!chain) return via::fail(Code::refused, "The TLS certificate cannot be read.");
+    boost::system::error_code ec;
+    impl_->tls->use_certificate_chain(asio::buffer(*chain), ec);
+    if (!ec) impl_->tls->use_private_key(asio::buffer(*key), asio::ssl::context::pem, ec);
+    OPENSSL_cleanse(key->data(), key->size());
+    if (ec) return via::fail(Code::refused, "The TLS certificate and key do not fit together.");
+  }
+  tcp::endpoint at(endpoint->address, endpoint->port);
+  for (auto& thread : threads_) {
+    auto acceptor = std::make_unique<tcp::acceptor>(thread->context());
+    boost::system::error_code ec;
+    acceptor->open(at.protocol(), ec);
+    if (!ec) acceptor->set_option(asio::socket_base::reuse_address(true), ec);
+    if (!ec && threads_.size() > 1)
+      acceptor->set_option(asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>(true), ec);
+    if (!ec) acceptor->bind(at, ec);
+    if (!ec) acceptor->listen(4096, ec);
+    if (ec) {
+      impl_->acceptors.clear();
+      return via::fail(Code::conflict, "Cannot listen on " + settings_.address + ": " + ec.message() + ".");
+    }
+    at = acceptor->local_endpoint();  // the others take the port that the first one got
+    impl_->acceptors.push_back(std::move(acceptor));
+  }
+  const std::string host = at.address().to_string();
+  impl_->address = (at.address().is_v6() ? "[" + host + "]" : host) + ":" + std::to_string(at.port());
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    IoThread& thread = *threads_[i];
+    auto start = [this, &thread, &runtime](tcp::socket socket) {
+      auto slot = take_slot(impl_->slots);
+      if (!slot) return Counters::add(thread.counters().refused);
+      if (impl_->tls)
+        start_session(thread, runtime, std::move(socket), *impl_->tls, std::move(slot));
+      else
+        start_session(thread, runtime, std::move(socket), std::move(slot));
+    };
+    asio::co_spawn(thread.context(), accept_loop(thread, *impl_->acceptors[i], log_, std::move(start)), asio::detached);
+  }
+  for (auto& thread : threads_) thread->start();
+  impl_->running = true;
+  return {};
+}
+
+Result<void> Listener::start_admin(const std::filesystem::path& path, Handler& handler, const std::string& group) {
+  if (path.native().size() >= 108)
+    return via::fail(Code::bad_request, "The state folder's path is too long for a Unix socket (107 bytes).");
+  ::unlink(path.c_str());  // ours: the state lock is held
+  IoThread& thread = *threads_.front();
+  impl_->admin = std::make_unique<Local::acceptor>(thread.context());
+  boost::system::error_code ec;
+  const mode_t old = ::umask(0177);
+  impl_->admin->open(Local(), ec);
+  if (!ec) impl_->admin->bind(Local::endpoint(path.string()), ec);
+  ::umask(old);
+  if (!ec) impl_->admin->listen(128, ec);
+  if (ec) return via::fail(Code::internal, "Cannot open the admin socket: " + ec.message() + ".");
+  if (!group.empty()) {
+    const struct group* entry = ::getgrnam(group.c_str());
+    if (entry == nullptr) return via::fail(Code::bad_request, "The admin group '" + group + "' does not exist.");
+    if (::chown(path.c_str(), static_cast<uid_t>(-1), entry->gr_gid) != 0 || ::chmod(path.c_str(), 0660) != 0)
+      return system_error("give the admin socket to its group", errno);
+  }
+  impl_->admin_path = path;
+  auto start = [this, &thread, &handler](Local::socket socket) {
+    ucred credentials{};
+    socklen_t size = sizeof credentials;
+    // Taken once, at connect: a later change of the process does not matter.
+    if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return;
+    auto slot = take_slot(impl_->slots);
+    if (!slot) return;
+    start_session(thread, handler, std::move(socket), Peer{credentials.uid, credentials.gid, credentials.pid},
+                  std::move(slot));
+  };
+  asio::co_spawn(thread.context(), accept_loop(thread, *impl_->admin, log_, std::move(start)), asio::detached);
+  return {};
+}
+
+std::string Listener::address() const { return impl_->address; }
+
+void Listener::on_every_thread(const std::function<void(IoThread&)>& work) {
+  if (!impl_->running) return;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::size_t left = threads_.size();
+  for (auto& thread : threads_) {
+    asio::post(thread->context(), [&, t = thread.get()] {
+      work(*t);
+      const std::lock_guard lock(mutex);
+      if (--left == 0) changed.notify_one();
+    });
+  }
+  std::unique_lock lock(mutex);
+  changed.wait(lock, [&] { return left == 0; });
+}
+
+void Listener::deliver(const std::shared_ptr<const authorization::Index>& index) {
+  if (!impl_->running) {
+    for (auto& thread : threads_) thread->set_index(index);
+    return;
+  }
+  on_every_thread([&](IoThread& thread) { thread.set_index(index); });
+}
+
+void Listener::quiesce(const std::vector<std::string>& instances) {
+  // Calls that end by themselves get a moment; the rest is cancelled. Both rounds end: every call has a deadline.
+  const std::uint64_t cancel_at = clock_.mono_ns() + 250'000'000;
+  for (unsigned pause_us = 50;; pause_us = std::min(pause_us * 2, 2000U)) {
+    std::atomic<std::size_t> working{0};
+    const bool cancel = clock_.mono_ns() >= cancel_at;
+    on_every_thread([&](IoThread& thread) { working += thread.count_working(instances, cancel); });
+    if (working == 0) return;
+    ::usleep(pause_us);
+  }
+}
+
+void Listener::shutdown() {
+  if (!impl_->running) return;
+  on_every_thread([&](IoThread& thread) {
+    boost::system::error_code ec;
+    for (std::size_t i = 0; i < threads_.size(); ++i)
+      if (threads_[i].get() == &thread && i < impl_->acceptors.size()) impl_->acceptors[i]->close(ec);
+    if (&thread == threads_.front().get() && impl_->admin) impl_->admin->close(ec);
+    thread.drain_connections();
+  });
+  const std::uint64_t give_up = clock_.mono_ns() + settings_.limits.drain_timeout_ms * 1'000'000;
+  for (bool cancelled = false;;) {
+    std::atomic<std::size_t> open{0};
+    on_every_thread([&](IoThread& thread) {
+      open += thread.connection_count();
+      if (cancelled) thread.expire_all();
+    });
+    if (open == 0) break;
+    const std::uint64_t now = clock_.mono_ns();
+    if (now >= give_up + 5'000'000'000U) break;  // a call that ignores its cancellation
+    cancelled = now >= give_up;
+    ::usleep(1000);
+  }
+  impl_->running = false;
+  for (auto& thread : threads_) thread->stop();
+  for (auto& thread : threads_) thread->join();
+  if (!impl_->admin_path.empty()) ::unlink(impl_->admin_path.c_str());
+}
+
+void append_metrics(const std::vector<std::unique_ptr<IoThread>>& threads, std::string& text) {
+  const auto sum = [&](auto&& pick) {
+    std::uint64_t n = 0;
+    for (const auto& thread : threads) n += pick(thread->counters()).load(std::memory_order_relaxed);
+    return n;
+  };
+  const auto line = [&](const std::string& name, std::uint64_t value) {
+    text += name + " " + std::to_string(value) + "\n";
+  };
+  text += "# TYPE via_http_requests_total counter\n";
+  for (std::size_t i = 1; i < 6; ++i)
+    line("via_http_requests_total{class=\"" + std::to_string(i) + "xx\"}",
+         sum([i](Counters& c) -> auto& { return c.by_class[i]; }));
+  text += "# TYPE via_http_connections gauge\n";
+  line("via_http_connections", sum([](Counters& c) -> auto& { return c.connections; }));
+  text += "# TYPE via_http_accepted_total counter\n";
+  line("via_http_accepted_total", sum([](Counters& c) -> auto& { return c.accepted; }));
+  text += "# TYPE via_http_refused_total counter\n";
+  line("via_http_refused_total", sum([](Counters& c) -> auto& { return c.refused; }));
+  text += "# TYPE via_operations_total counter\n";
+  line("via_operations_total{where=\"inline\"}", sum([](Counters& c) -> auto& { return c.inline_operations; }));
+  line("via_operations_total{where=\"worker\"}", sum([](Counters& c) -> auto& { return c.worker_operations; }));
+  text += "# TYPE via_http_request_seconds histogram\n";
+  std::uint64_t total = 0;
+  for (std::size_t i = 0; i <= Counters::kBounds.size(); ++i) {
+    total += sum([i](Counters& c) -> auto& { return c.latency[i]; });
+    char bound[32];
+    if (i < Counters::kBounds.size())
+      std::snprintf(bound, sizeof bound, "%g", Counters::kBounds[i]);
+    else
+      std::snprintf(bound, sizeof bound, "+Inf");
+    line("via_http_request_seconds_bucket{le=\"" + std::string(bound) + "\"}", total);
+  }
+  line("via_http_request_seconds_count", total);
+  text += "via_http_request_seconds_sum " +
+          std::to_string(static_cast<double>(sum([](Counters& c) -> auto& { return c.latency_ns_sum; })) * 1e-9) + "\n";
+}
+
+}  // namespace via::net

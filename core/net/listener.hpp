@@ -1,0 +1,70 @@
+// Listening sockets and the I/O threads behind them.
+//
+// Each I/O thread has an acceptor of its own on the same TCP port (SO_REUSEPORT), so that a connection lives and dies
+// on one thread. The admin socket lives on the first thread. Thread: control; callbacks on I/O threads.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
+#include "core/net/exchange.hpp"
+#include "core/net/io_thread.hpp"
+#include "core/net/limits.hpp"
+
+namespace via::net {
+
+struct TlsFiles {
+  std::filesystem::path certificate;  // PEM chain
+  std::filesystem::path key;          // PEM, private file
+};
+
+struct ListenerSettings {
+  std::string address = "127.0.0.1:8181";  // host:port, port 0 = any
+  bool allow_public_plaintext = false;
+  std::unique_ptr<TlsFiles> tls;           // null = plain HTTP
+  unsigned threads = 1;
+  Limits limits;
+};
+
+class Listener {
+ public:
+  Listener(ListenerSettings settings, const Clock& clock, Entropy& entropy, Logger& log, plugins::Executor& workers);
+  ~Listener();
+
+  // Binds and starts the threads. refused for a public plaintext address that was not allowed.
+  Result<void> start(Handler& runtime);
+  // Also serves `handler` on a Unix socket (mode 0660 with `group`, else 0600). Replaces a stale socket file.
+  Result<void> start_admin(const std::filesystem::path& path, Handler& handler, const std::string& group);
+
+  // "127.0.0.1:43121", once started.
+  std::string address() const;
+  bool tls() const { return settings_.tls != nullptr; }
+  const std::vector<std::unique_ptr<IoThread>>& threads() const { return threads_; }
+
+  // For the authority (authorization/authority.hpp): both return when every I/O thread has done it.
+  void deliver(const std::shared_ptr<const authorization::Index>& index);
+  void quiesce(const std::vector<std::string>& instances);
+
+  // Stops accepting, lets busy connections finish within the drain time, closes the rest, ends the threads.
+  void shutdown();
+
+ private:
+  struct Impl;
+  void on_every_thread(const std::function<void(IoThread&)>& work);
+  ListenerSettings settings_;
+  const Clock& clock_;
+  Logger& log_;
+  std::vector<std::unique_ptr<IoThread>> threads_;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Text of the connection and request counters, for /metrics.
+void append_metrics(const std::vector<std::unique_ptr<IoThread>>& threads, std::string& text);
+
+}  // namespace via::net

@@ -1,0 +1,377 @@
+#include "core/net/request_parser.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/field.hpp>
+
+#include "core/base/json_text.hpp"
+
+namespace via::net {
+namespace {
+
+namespace http = boost::beast::http;
+
+bool equal(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
+           const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+           return low(x) == low(y);
+         });
+}
+
+std::string_view trim(std::string_view s) {
+  while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
+  while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
+  return s;
+}
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+}  // namespace
+
+// Collects what Beast reads; the first thing that is not allowed decides.
+struct RequestParser::Header final : http::basic_parser<true> {
+  Header() {
+    eager(false);
+    skip(true);  // the body is ours
+    body_limit(boost::none);
+  }
+  Request* request = nullptr;
+  std::size_t max_fields = 100;
+  Code refused = Code::bad_request;
+  const char* why = nullptr;
+  int hosts = 0, lengths = 0, encodings = 0, authorizations = 0;
+  std::string_view host, length, encoding;
+
+  void refuse(Code code, const char* message) {
+    if (why == nullptr) {
+      refused = code;
+      why = message;
+    }
+  }
+
+ private:
+  using string_view = boost::beast::string_view;
+  using error_code = boost::beast::error_code;
+
+  void on_request_impl(http::verb verb, string_view method, string_view target, int version, error_code&) override {
+    switch (verb) {
+      case http::verb::get: request->method = Method::get; break;
+      case http::verb::head: request->method = Method::head; break;
+      case http::verb::post: request->method = Method::post; break;
+      case http::verb::put: request->method = Method::put; break;
+      case http::verb::delete_: request->method = Method::del; break;
+      case http::verb::options: request->method = Method::options; break;
+      default: refuse(method == "CONNECT" || method == "TRACE" || method == "PATCH" ? Code::method_not_allowed
+                                                                                     : Code::unsupported,
+                      "The request method is not one this server knows.");
+    }
+    request->target = {target.data(), target.size()};
+    request->http_1_1 = version == 11;
+    request->keep_alive = version == 11;
+  }
+  void on_response_impl(int, string_view, int, error_code&) override {}
+
+  void on_field_impl(http::field field, string_view raw_name, string_view raw_value, error_code&) override {
+    const std::string_view name(raw_name.data(), raw_name.size());
+    const std::string_view value = trim({raw_value.data(), raw_value.size()});
+    if (request->fields.size() >= max_fields) return refuse(Code::header_too_large, "Too many header fields.");
+    request->fields.emplace_back(name, value);
+    switch (field) {
+      case http::field::host:
+        ++hosts;
+        host = value;
+        return;
+      case http::field::content_length:
+        ++lengths;
+        length = value;
+        return;
+      case http::field::transfer_encoding:
+        ++encodings;
+        encoding = value;
+        return;
+      case http::field::authorization:
+        ++authorizations;
+        request->authorization = value;
+        return;
+      case http::field::accept: request->accept = value; return;
+      case http::field::content_type: request->content_type = value; return;
+      case http::field::content_encoding: request->content_encoding = value; return;
+      case http::field::expect:
+        if (equal(value, "100-continue"))
+          request->expects_continue = true;
+        else
+          refuse(Code::expectation_failed, "Only the expectation 100-continue is known.");
+        return;
+      case http::field::connection: {
+        for (std::size_t at = 0; at <= value.size();) {
+          const std::size_t end = std::min(value.find(',', at), value.size());
+          const std::string_view option = trim(value.substr(at, end - at));
+          if (equal(option, "close")) request->keep_alive = false;
+          if (equal(option, "keep-alive") && !request->http_1_1) request->keep_alive = true;
+          at = end + 1;
+        }
+        return;
+      }
+      case http::field::unknown: break;
+      default: return;
+    }
+    if (equal(name, "Via-Generation")) {
+      if (!request->generation.empty()) refuse(Code::bad_request, "Via-Generation stands twice.");
+      request->generation = value;
+    } else if (equal(name, "Idempotency-Key")) {
+      request->idempotency_key = value;
+    } else if (name.find('_') != std::string_view::npos) {
+      std::string twin(name);
+      std::replace(twin.begin(), twin.end(), '_', '-');
+      if (http::string_to_field(twin) != http::field::unknown || equal(twin, "Via-Generation"))
+        refuse(Code::bad_request, "A header field name has '_' where '-' belongs.");
+    }
+  }
+  void on_header_impl(error_code&) override {}
+  void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
+  std::size_t on_body_impl(string_view body, error_code&) override { return body.size(); }
+  void on_chunk_header_impl(std::uint64_t, string_view, error_code&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t, string_view body, error_code&) override { return body.size(); }
+  void on_finish_impl(error_code&) override {}
+};
+
+RequestParser::RequestParser(const Limits& limits) : limits_(limits) {}
+RequestParser::~RequestParser() = default;
+
+void RequestParser::reset() {
+  request_.clear();
+  scanned_ = header_size_ = length_ = chunk_read_ = body_size_ = size_ = 0;
+  chunked_ = false;
+  base_ = nullptr;
+}
+
+RequestParser::State RequestParser::bad(Code code, const char* message) {
+  error_ = fail(code, message);
+  return State::bad;
+}
+
+RequestParser::State RequestParser::parse(Buffer& in) {
+  if (header_size_ == 0) {
+    const State state = parse_header(in);
+    if (state != State::need_body) return state;
+  } else if (in.data() != base_) {
+    rebase(base_, in.data());
+  }
+  return parse_body(in);
+}
+
+RequestParser::State RequestParser::parse_header(Buffer& in) {
+  // Find the end first, so that Beast sees the header once and whole.
+  const std::string_view bytes = in.view();
+  std::size_t at = scanned_;
+  std::size_t end = 0;
+  while (end == 0) {
+    const void* found = at < bytes.size() ? std::memchr(bytes.data() + at, '\n', bytes.size() - at) : nullptr;
+    if (found == nullptr) break;
+    const auto lf = static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data());
+    if (lf == 0 || bytes[lf - 1] != '\r') return bad(Code::bad_request, "A header line does not end in CR LF.");
+    if (lf == 1) return bad(Code::bad_request, "The request starts with an empty line.");
+    if (lf >= 3 && bytes[lf - 2] == '\n') end = lf + 1;
+    if (end == 0 && lf + 1 < bytes.size() && (bytes[lf + 1] == ' ' || bytes[lf + 1] == '\t'))
+      return bad(Code::bad_request, "A header line is folded.");
+    at = lf + 1;
+  }
+  scanned_ = at;
+  if (end == 0) {
+    if (bytes.size() > limits_.max_header_bytes) return bad(Code::header_too_large, "The header is too large.");
+    return State::need_header;
+  }
+  if (end > limits_.max_header_bytes) return bad(Code::header_too_large, "The header is too large.");
+
+  // A Beast parser reads one message; it is made anew in place, without an allocation.
+  if (header_)
+    std::destroy_at(header_.get()), std::construct_at(header_.get());
+  else
+    header_ = std::make_unique<Header>();
+  Header& header = *header_;
+  header.request = &request_;
+  header.max_fields = limits_.max_fields;
+  header.header_limit(static_cast<std::uint32_t>(limits_.max_header_bytes + 1));
+  boost::beast::error_code ec;
+  header.put(boost::asio::const_buffer(bytes.data(), end), ec);
+  if (ec) {
+    if (ec == http::error::bad_version) {
+      const std::string_view line = bytes.substr(0, bytes.find('\r'));
+      const auto space = line.rfind(' ');
+      const std::string_view version = space == std::string_view::npos ? std::string_view() : line.substr(space + 1);
+      if (version.size() == 8 && version.starts_with("HTTP/") && version[6] == '.' &&
+          std::count(line.begin(), line.end(), ' ') == 2)
+        return bad(Code::version_not_supported, "Only HTTP/1.0 and HTTP/1.1 are spoken here.");
+    }
+    if (ec == http::error::bad_transfer_encoding && header.encodings == 0 && header.lengths == 0)
+      return bad(Code::bad_request, "Transfer-Encoding is not one this server knows.");
+    return bad(Code::bad_request, "The request is not well-formed HTTP.");
+  }
+  if (!header.is_header_done()) return bad(Code::bad_request, "The request is not well-formed HTTP.");
+  if (header.why != nullptr) return bad(header.refused, header.why);
+  if (header.hosts > 1 || (header.hosts == 0 && request_.http_1_1))
+    return bad(Code::bad_request, "There must be exactly one Host field.");
+  if (header.hosts == 1 && (header.host.empty() || header.host.find_first_of(" \t/@,?#\\") != std::string_view::npos))
+    return bad(Code::bad_request, "The Host field is not a host.");
+  if (header.authorizations > 1) return bad(Code::bad_request, "There must be at most one Authorization field.");
+  if (header.lengths > 1) return bad(Code::bad_request, "There must be at most one Content-Length field.");
+  if (header.encodings > 0) {
+    if (header.encodings > 1 || header.lengths > 0 || !request_.http_1_1)
+      return bad(Code::bad_request, "Transfer-Encoding cannot be used this way.");
+    if (!equal(header.encoding, "chunked")) return bad(Code::unsupported, "Only the transfer encoding chunked is known.");
+    chunked_ = true;
+  }
+  if (header.lengths == 1) {
+    const std::string_view digits = header.length;
+    if (digits.empty() || (digits.size() > 1 && digits[0] == '0') ||
+        !std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; }))
+      return bad(Code::bad_request, "Content-Length must be a decimal number.");
+    std::uint64_t n = 0;
+    const auto [p, err] = std::from_chars(digits.data(), digits.data() + digits.size(), n);
+    if (err != std::errc() || n > limits_.max_body_bytes) return bad(Code::body_too_large, "The body is too large.");
+    length_ = static_cast<std::size_t>(n);
+  }
+  if (!check_target()) return State::bad;
+  if (!request_.content_encoding.empty() && !equal(request_.content_encoding, "identity"))
+    return bad(Code::unsupported_media_type, "Request bodies must not be compressed.");
+  header_size_ = end;
+  base_ = in.data();
+  chunk_read_ = end;
+  return State::need_body;
+}
+
+// Origin form, plain ASCII, no dot segments, no doubled or hidden slashes. A percent-encoded slash is let through only
+// behind /http/ and /c/, where add-on routes have keys in their paths.
+bool RequestParser::check_target() {
+  const std::string_view target = request_.target;
+  const auto refuse = [this](const char* why) {
+    bad(Code::bad_request, why);
+    return false;
+  };
+  if (target.empty() || target[0] != '/') return refuse("The request target must start with '/'.");
+  for (const char c : target)
+    if (c <= 0x20 || c >= 0x7f || c == '#' || c == '\\' || c == '"' || c == '<' || c == '>')
+      return refuse("The request target has a character that is not allowed.");
+  const auto question = target.find('?');
+  request_.path = target.substr(0, question);
+  request_.query = question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
+  const std::string_view path = request_.path;
+  bool plain = true;
+  for (const char c : target)
+    if (c == '%') plain = false;
+  if (path.find("//") != std::string_view::npos || path.find("/.") != std::string_view::npos) {
+    for (std::size_t at = 0; (at = path.find('/', at)) != std::string_view::npos; ++at) {
+      const std::string_view segment = path.substr(at + 1, std::min(path.find('/', at + 1), path.size()) - at - 1);
+      if (segment == "." || segment == ".." || (segment.empty() && at + 1 < path.size()))
+        return refuse("The request path has an empty or a dot segment.");
+    }
+  }
+  if (plain) return true;
+  const bool keyed = path.starts_with("/c/") || path.find("/http/") != std::string_view::npos;
+  std::string decoded;
+  for (std::size_t i = 0; i < target.size(); ++i) {
+    if (target[i] != '%') {
+      decoded += target[i];
+      continue;
+    }
+    const int high = i + 2 < target.size() ? hex_digit(target[i + 1]) : -1;
+    const int low = i + 2 < target.size() ? hex_digit(target[i + 2]) : -1;
+    if (high < 0 || low < 0) return refuse("The request target has a broken percent escape.");
+    const char c = static_cast<char>(high * 16 + low);
+    i += 2;
+    const bool in_path = i < path.size();
+    if (c == '\0') return refuse("The request target has an escaped NUL.");
+    if (in_path && (c == '.' || ((c == '/' || c == '\\') && !keyed)))
+      return refuse("The request path has an escaped dot or slash.");
+    decoded += c;
+  }
+  if (!is_utf8(decoded)) return refuse("The request target is not UTF-8.");
+  return true;
+}
+
+void RequestParser::rebase(const char* from, const char* to) {
+  const auto move = [&](std::string_view& v) {
+    if (v.data() != nullptr) v = {to + (v.data() - from), v.size()};
+  };
+  for (std::string_view* v : {&request_.target, &request_.path, &request_.query, &request_.authorization,
+                              &request_.accept, &request_.content_type, &request_.content_encoding,
+                              &request_.generation, &request_.idempotency_key})
+    move(*v);
+  for (auto& [name, value] : request_.fields) {
+    move(name);
+    move(value);
+  }
+  base_ = to;
+}
+
+RequestParser::State RequestParser::parse_body(Buffer& in) {
+  if (chunked_) return parse_chunks(in);
+  size_ = header_size_ + length_;
+  if (in.size() < size_) {
+    // Room for all of it now: it is read in place and the views move at most once.
+    in.reserve(size_ - in.size());
+    if (in.data() != base_) rebase(base_, in.data());
+    return State::need_body;
+  }
+  request_.body = in.view().substr(header_size_, length_);
+  return State::ready;
+}
+
+// Decodes chunks in place: chunk-size is 1 to 16 hex digits, an extension is skipped when it is harmless, trailer
+// fields are refused (nobody here reads them, and they are a way to smuggle).
+RequestParser::State RequestParser::parse_chunks(Buffer& in) {
+  for (;;) {
+    const std::string_view rest = in.view().substr(chunk_read_);
+    const auto line_end = rest.find('\n');
+    if (line_end == std::string_view::npos) {
+      if (rest.size() > 300) return bad(Code::bad_request, "A chunk header is too long.");
+      return State::need_body;
+    }
+    if (line_end > 300 || line_end == 0 || rest[line_end - 1] != '\r')
+      return bad(Code::bad_request, "A chunk header is not well-formed.");
+    const std::string_view line = rest.substr(0, line_end - 1);
+    std::size_t digits = 0;
+    std::uint64_t n = 0;
+    while (digits < line.size() && hex_digit(line[digits]) >= 0) {
+      if (digits == 16) return bad(Code::bad_request, "A chunk size is too long.");
+      n = n * 16 + static_cast<std::uint64_t>(hex_digit(line[digits]));
+      ++digits;
+    }
+    if (digits == 0) return bad(Code::bad_request, "A chunk has no size.");
+    const std::string_view extension = line.substr(digits);
+    if (!extension.empty()) {
+      const bool harmless = extension[0] == ';' && std::count(extension.begin(), extension.end(), '"') % 2 == 0 &&
+                            std::all_of(extension.begin(), extension.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+      if (!harmless) return bad(Code::bad_request, "A chunk extension is not well-formed.");
+    }
+    if (n == 0) {
+      if (rest.size() < line_end + 3) return State::need_body;
+      if (rest.substr(line_end + 1, 2) != "\r\n") return bad(Code::bad_request, "Trailer fields are not accepted.");
+      size_ = chunk_read_ + line_end + 3;
+      request_.body = in.view().substr(header_size_, body_size_);
+      return State::ready;
+    }
+    if (n > limits_.max_body_bytes - body_size_) return bad(Code::body_too_large, "The body is too large.");
+    const auto chunk = static_cast<std::size_t>(n);
+    if (rest.size() < line_end + 1 + chunk + 2) {
+      in.reserve(line_end + 1 + chunk + 2 - rest.size());
+      if (in.data() != base_) rebase(base_, in.data());
+      return State::need_body;
+    }
+    if (rest.substr(line_end + 1 + chunk, 2) != "\r\n") return bad(Code::bad_request, "A chunk does not end in CR LF.");
+    std::memmove(in.data() + header_size_ + body_size_, rest.data() + line_end + 1, chunk);
+    body_size_ += chunk;
+    chunk_read_ += line_end + 1 + chunk + 2;
+  }
+}
+
+}  // namespace via::net

@@ -1,0 +1,484 @@
+#include "core/net/session.hpp"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include <boost/asio/any_completion_handler.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+
+#include "core/net/request_parser.hpp"
+#include "core/net/response.hpp"
+
+namespace via::net {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
+
+constexpr std::size_t kFirstRead = 2048;   // an idle connection holds no more than this
+constexpr std::size_t kRead = 16 * 1024;
+constexpr std::size_t kSendAt = 64 * 1024;  // answers of a burst leave in sends of about this size
+
+template <class Stream>
+struct Traits {
+  static constexpr bool kPlain = true;
+};
+template <class Next>
+struct Traits<asio::ssl::stream<Next>> {
+  static constexpr bool kPlain = false;
+};
+
+template <class Stream>
+class Session final : public std::enable_shared_from_this<Session<Stream>>,
+                      public Connection,
+                      public Exchange,
+                      private plugins::Call::Waiter,
+                      private plugins::Call::Framer {
+ public:
+  Session(IoThread& thread, Handler& handler, Stream stream, Peer peer, std::shared_ptr<void> slot)
+      : thread_(thread),
+        handler_(handler),
+        stream_(std::move(stream)),
+        peer_(peer),
+        slot_(std::move(slot)),
+        parser_(thread.limits()),
+        call_(thread.clock()) {
+    thread_.add(*this);
+    Counters::add(thread_.counters().accepted);
+    thread_.counters().connections.store(thread_.connection_count(), std::memory_order_relaxed);
+  }
+  ~Session() override {
+    thread_.remove(*this);
+    thread_.counters().connections.store(thread_.connection_count(), std::memory_order_relaxed);
+  }
+
+  asio::awaitable<void> run() {
+    const Limits& limits = thread_.limits();
+    if constexpr (!Traits<Stream>::kPlain) {
+      set_deadline(limits.header_timeout_ms);
+      auto [ec] = co_await stream_.async_handshake(asio::ssl::stream_base::server, kToken);
+      if (ec) co_return;
+    } else {
+      boost::system::error_code ec;
+      stream_.non_blocking(true, ec);
+    }
+    set_deadline(limits.header_timeout_ms);
+    std::size_t burst = 0;
+    for (;;) {
+      const auto state = parser_.parse(in_);
+      if (state == RequestParser::State::ready) {
+        set_deadline(0);
+        busy = true;
+        begin_request();
+        if (thread_.draining()) keep_ = false;
+        Pending pending;
+        if (!handler_.try_serve(*this, pending)) co_await handler_.serve(*this, std::move(pending));
+        busy = false;
+        if (!answered_) fail(via::fail(Code::internal, "no handler answered"));
+        finish_request();
+        if (broken_) co_return;
+        in_.consume(parser_.size());
+        parser_.reset();
+        if (++burst >= limits.max_pipelined_burst && !in_.empty()) keep_ = false;
+        if (!keep_) break;
+        if (out_.size() >= kSendAt || in_.empty())
+          if (!co_await send()) co_return;
+        set_deadline(in_.empty() ? limits.idle_timeout_ms : limits.header_timeout_ms);
+        continue;
+      }
+      if (state == RequestParser::State::bad) {
+        begin_request();
+        keep_ = false;
+        fail(parser_.error());
+        finish_request();
+        break;
+      }
+      if (state == RequestParser::State::need_body && !body_begun_) {
+        body_begun_ = true;
+        if (parser_.request().expects_continue) {
+          begin_request();
+          co_await handler_.before_body(*this);
+          if (answered_) {
+            keep_ = false;
+            finish_request();
+            break;
+          }
+          out_.append("HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        set_deadline(limits.body_timeout_ms + parser_.announced() / 65'536 * 1000);
+      }
+      if (!out_.empty() && !co_await send()) co_return;
+      if (in_.empty()) {
+        burst = 0;
+        in_.shrink(kRead);
+      }
+      // A pipelined rest is small; a body has its room reserved by the parser.
+      char* room = in_.reserve(in_.capacity() < kRead && in_.empty() ? kFirstRead : 4096);
+      const std::size_t capacity = std::min(in_.capacity() - in_.size(), std::size_t{256 * 1024});
+      auto [ec, n] = co_await stream_.async_read_some(asio::buffer(room, capacity), kToken);
+      if (ec) {
+        if (expired_ && (body_begun_ || !in_.empty())) {
+          begin_request();
+          keep_ = false;
+          fail(via::fail(Code::request_timeout, "The request did not arrive in time."));
+          finish_request();
+          break;
+        }
+        co_return;
+      }
+      if (in_.empty()) set_deadline(limits.header_timeout_ms);
+      in_.commit(n);
+    }
+    (void)co_await send();
+    co_await close_politely();
+  }
+
+  // ---- Connection ------------------------------------------------------------------------------------------------
+
+  void expire() override {
+    expired_ = true;
+    cancel_operation();
+    boost::system::error_code ec;
+    lowest().cancel(ec);
+  }
+  void drain() override {
+    keep_ = false;
+    if (!busy && in_.empty()) {
+      boost::system::error_code ec;
+      lowest().cancel(ec);
+    }
+  }
+  bool works_for(const std::vector<std::string>& instances) const override {
+    return !working_for_.empty() &&
+           std::find(instances.begin(), instances.end(), working_for_) != instances.end();
+  }
+  void cancel_operation() override {
+    if (!working_for_.empty()) call_.cancel();
+  }
+
+  // ---- Exchange --------------------------------------------------------------------------------------------------
+
+  const Request& request() const noexcept override { return parser_.request(); }
+  IoThread& thread() noexcept override { return thread_; }
+  const Peer& peer() const noexcept override { return peer_; }
+  const via_id& request_ulid() const noexcept override { return id_; }
+  bool answered() const noexcept override { return answered_; }
+
+  std::string_view request_id() override {
+    static constexpr char kHex[] = "0123456789abcdef";
+    if (!id_text_made_) {
+      id_text_made_ = true;
+      std::copy_n("req_", 4, id_text_.begin());
+      for (std::size_t i = 0; i < 16; ++i) {
+        id_text_[4 + 2 * i] = kHex[id_.b[i] >> 4];
+        id_text_[5 + 2 * i] = kHex[id_.b[i] & 15];
+      }
+    }
+    return {id_text_.data(), id_text_.size()};
+  }
+
+  void respond(int status, std::string_view content_type, std::string_view body, std::string_view more) override {
+    append_response(out_, {status, content_type, request_id(), !keeps(), more}, body,
+                    request().method == Method::head);
+    answered_ = true;
+    status_ = status;
+  }
+
+  void fail(const Error& error) override {
+    const int status = error.http_status();
+    std::string_view more;
+    if (status == 401) more = "WWW-Authenticate: Bearer\r\n";
+    if (status == 503 || status == 429) more = "Retry-After: 1\r\n";
+    if (status == 413 || status == 400 || status == 408) more = {};
+    respond(status, "application/json", error_body(error, request_id()), more);
+  }
+
+  plugins::Call& begin_call(std::uint64_t deadline_ns) override {
+    call_start_ = out_.size();
+    head_status_ = 200;
+    failure_.reset();
+    call_.start(out_, *this, id_, deadline_ns);
+    return call_;
+  }
+
+  void drop_call() override { out_.truncate(call_start_); }
+
+  const Error* call_failure() const noexcept override { return failure_ ? &*failure_ : nullptr; }
+
+  void finish_inline() override {
+    Counters::add(thread_.counters().inline_operations);
+    end_call();
+  }
+
+  asio::awaitable<void> finish_call(std::string_view instance) override {
+    Counters::add(thread_.counters().worker_operations);
+    working_for_.assign(instance);
+    bool streaming = false;
+    for (;;) {
+      co_await woken();
+      while (call_.take_chunk(chunk_)) {
+        if (broken_) continue;
+        if (!co_await send_chunk(streaming)) {
+          broken_ = true;
+          call_.cancel();
+        }
+        streaming = true;
+      }
+      if (call_.done()) break;
+    }
+    if (!streaming) {
+      working_for_.clear();
+      end_call();
+      co_return;
+    }
+    answered_ = true;
+    status_ = head_status_;
+    if (!broken_) {
+      if (call_.status() == VIA_OK && !call_.cancelled()) {
+        std::swap(chunk_, out_);
+        if (!chunk_.empty() && !co_await send_chunk(true)) broken_ = true;
+        out_.clear();
+        if (request().http_1_1) out_.append("0\r\n\r\n");
+        else keep_ = false;
+      } else {
+        broken_ = true;  // the head has left: cutting the stream is the only honest end
+      }
+    }
+    working_for_.clear();
+  }
+
+  asio::awaitable<void> on_worker(std::function<void()> work) override {
+    co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
+        [this, &work](auto handler) {
+          auto held = std::make_shared<decltype(handler)>(std::move(handler));
+          thread_.workers().run([&context = thread_.context(), held, work = std::move(work)] {
+            work();
+            asio::post(context, [held] { std::move (*held)(); });
+          });
+        },
+        asio::use_awaitable);
+  }
+
+ private:
+  auto& lowest() {
+    if constexpr (Traits<Stream>::kPlain)
+      return stream_;
+    else
+      return stream_.lowest_layer();
+  }
+
+  void set_deadline(std::uint64_t in_ms) noexcept { deadline_ms = in_ms == 0 ? 0 : thread_.coarse_ms() + in_ms; }
+  bool keeps() const noexcept { return keep_ && request().keep_alive; }
+
+  void begin_request() {
+    thread_.next_request_id(id_.b);
+    id_text_made_ = false;
+    answered_ = false;
+    status_ = 0;
+    started_ns_ = thread_.clock().mono_ns();
+  }
+
+  void finish_request() {
+    if (!request().keep_alive) keep_ = false;
+    body_begun_ = false;
+    Counters& counters = thread_.counters();
+    Counters::add(counters.by_class[static_cast<std::size_t>(std::clamp(status_ / 100, 0, 5))]);
+    const std::uint64_t took = thread_.clock().mono_ns() - started_ns_;
+    Counters::add(counters.latency_ns_sum, took);
+    const double seconds = static_cast<double>(took) * 1e-9;
+    std::size_t bucket = 0;
+    while (bucket < Counters::kBounds.size() && seconds > Counters::kBounds[bucket]) ++bucket;
+    Counters::add(counters.latency[bucket]);
+  }
+
+  // The result is complete and nothing of it has left.
+  void end_call() {
+    if (call_.status() == VIA_OK) {
+      set_length(out_, framing_, out_.size() - call_.body_start());
+      answered_ = true;
+      status_ = head_status_;
+      return;
+    }
+    out_.truncate(call_start_);
+    failure_ = call_.error();
+    fail(*failure_);
+  }
+
+  // plugins::Call::Framer. Thread: the call's owner; the connection waits.
+  void begin(Buffer& out, const via_head* head) override {
+    HeadOptions options{200, "application/json", request_id(), !keeps(), {}};
+    std::string more;
+    if (head != nullptr) {
+      if (head->http_status >= 200 && head->http_status <= 599) options.status = head->http_status;
+      const auto clean = [](via_str s) {
+        return s.len > 0 && s.len < 4096 && std::all_of(s.ptr, s.ptr + s.len, [](char c) {
+                 return static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7f;
+               });
+      };
+      if (clean(head->content_type)) options.content_type = {head->content_type.ptr, head->content_type.len};
+      for (std::size_t i = 0; i < head->headers_len; ++i) {
+        const via_pair& field = head->headers[i];
+        if (!clean(field.key) || (field.value.len > 0 && !clean(field.value))) continue;
+        const std::string_view name(field.key.ptr, field.key.len);
+        static constexpr std::string_view kHosts[] = {"connection", "content-length", "transfer-encoding", "keep-alive",
+                                                      "upgrade", "te", "trailer", "content-type", "via-request-id"};
+        std::string lower(name);
+        for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+        if (std::find(std::begin(kHosts), std::end(kHosts), lower) != std::end(kHosts) ||
+            lower.find_first_of(" :") != std::string::npos)
+          continue;
+        more.append(name).append(": ").append(field.value.ptr, field.value.len).append("\r\n");
+      }
+      options.more = more;
+    }
+    head_status_ = options.status;
+    framing_ = append_head(out, options);
+  }
+
+  // plugins::Call::Waiter. Thread: any.
+  void wake() override {
+    auto handler = std::move(resume_);
+    asio::post(thread_.context(), std::move(handler));
+  }
+
+  // Returns when the call has something: at once, or after wake().
+  asio::awaitable<void> woken() {
+    co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
+        [this](auto handler) {
+          resume_ = asio::any_completion_handler<void()>(std::move(handler));
+          if (!call_.wait(*this)) asio::post(thread_.context(), std::move(resume_));
+        },
+        asio::use_awaitable);
+  }
+
+  // chunk_ holds the head (the first time) and body bytes: sends them framed.
+  asio::awaitable<bool> send_chunk(bool begun) {
+    const bool chunked = request().http_1_1;
+    std::size_t body = 0;
+    if (!begun) {
+      set_streaming(chunk_.data() + framing_, chunked);
+      body = framing_ + kFramingSize + 2;
+    }
+    const std::size_t size = chunk_.size() - body;
+    char line[24];
+    int line_size = 0;
+    if (chunked && size > 0) line_size = std::snprintf(line, sizeof line, "%zx\r\n", size);
+    const std::array<asio::const_buffer, 4> pieces{
+        asio::const_buffer(chunk_.data(), body), asio::const_buffer(line, static_cast<std::size_t>(line_size)),
+        asio::const_buffer(chunk_.data() + body, size), asio::const_buffer("\r\n", line_size > 0 ? 2 : 0)};
+    set_deadline(thread_.limits().write_timeout_ms);
+    auto [ec, n] = co_await asio::async_write(stream_, pieces, kToken);
+    set_deadline(0);
+    chunk_.clear();
+    co_return !ec;
+  }
+
+  asio::awaitable<bool> send() {
+    std::size_t sent = 0;
+    if constexpr (Traits<Stream>::kPlain) {
+      boost::system::error_code ec;
+      sent = stream_.write_some(asio::buffer(out_.data(), out_.size()), ec);
+      if (ec && ec != asio::error::would_block) {
+        broken_ = true;
+        co_return false;
+      }
+    }
+    while (sent < out_.size()) {
+      set_deadline(thread_.limits().write_timeout_ms);
+      auto [ec, n] = co_await stream_.async_write_some(asio::buffer(out_.data() + sent, out_.size() - sent), kToken);
+      if (ec) {
+        broken_ = true;
+        co_return false;
+      }
+      sent += n;
+    }
+    out_.clear();
+    out_.shrink(kSendAt);
+    co_return true;
+  }
+
+  // The peer may still be sending what was refused: shut down our side and read a little, so that it sees the answer
+  // before a reset.
+  asio::awaitable<void> close_politely() {
+    boost::system::error_code ec;
+    if constexpr (Traits<Stream>::kPlain) {
+      stream_.shutdown(Stream::shutdown_send, ec);
+      set_deadline(1000);
+      char sink[4096];
+      for (int i = 0; i < 64 && !expired_; ++i) {
+        auto [error, n] = co_await stream_.async_read_some(asio::buffer(sink), kToken);
+        if (error) break;
+      }
+    } else {
+      set_deadline(1000);
+      auto [error] = co_await stream_.async_shutdown(kToken);
+    }
+    lowest().close(ec);
+  }
+
+  IoThread& thread_;
+  Handler& handler_;
+  Stream stream_;
+  const Peer peer_;
+  const std::shared_ptr<void> slot_;
+  RequestParser parser_;
+  Buffer in_, out_, chunk_;
+  plugins::Call call_;
+  asio::any_completion_handler<void()> resume_;
+  std::string working_for_;
+  via_id id_{};
+  std::array<char, 36> id_text_{};
+  std::uint64_t started_ns_ = 0;
+  std::size_t call_start_ = 0, framing_ = 0;
+  int head_status_ = 200, status_ = 0;
+  std::optional<Error> failure_;
+  bool id_text_made_ = false, answered_ = false, keep_ = true, broken_ = false, expired_ = false, body_begun_ = false;
+};
+
+template <class Stream>
+void launch(IoThread& thread, Handler& handler, Stream stream, Peer peer, std::shared_ptr<void> slot) {
+  auto session = std::make_shared<Session<Stream>>(thread, handler, std::move(stream), peer, std::move(slot));
+  asio::co_spawn(
+      thread.context(),
+      [session]() -> asio::awaitable<void> {
+        try {
+          co_await session->run();
+        } catch (const std::exception&) {
+          // Out of memory or a bug: this connection ends, the others do not notice.
+          Counters::add(session->thread().counters().refused);
+        }
+      },
+      asio::detached);
+}
+
+}  // namespace
+
+void start_session(IoThread& thread, Handler& handler, tcp::socket socket, std::shared_ptr<void> slot) {
+  boost::system::error_code ec;
+  socket.set_option(tcp::no_delay(true), ec);
+  launch(thread, handler, std::move(socket), Peer{}, std::move(slot));
+}
+
+void start_session(IoThread& thread, Handler& handler, tcp::socket socket, asio::ssl::context& tls,
+                   std::shared_ptr<void> slot) {
+  boost::system::error_code ec;
+  socket.set_option(tcp::no_delay(true), ec);
+  launch(thread, handler, asio::ssl::stream<tcp::socket>(std::move(socket), tls), Peer{}, std::move(slot));
+}
+
+void start_session(IoThread& thread, Handler& handler, asio::local::stream_protocol::socket socket, Peer peer,
+                   std::shared_ptr<void> slot) {
+  launch(thread, handler, std::move(socket), peer, std::move(slot));
+}
+
+}  // namespace via::net

@@ -227,43 +227,68 @@ class ControlPlane {
   void store_process_states();
   Result<releases::App> need_app(const std::string& name);
   Result<catalog::Addon> need_addon(const std::string& name_or_id, const std::optional<std::string>& app);
-  // One audit row and, for changes of a single transaction, one finished operation row with them.
+
+  // operations.cpp. A change of one transaction: a finished operation and its audit row, in the caller's transaction.
   Result<std::string> record_change(std::string_view kind, const std::string& target, const Actor& actor,
                                     const nlohmann::json& details);
-  Result<void> finish_operation(const std::string& id, std::string_view kind, const std::string& target,
-                                const Actor& actor, std::string_view state, const std::string& outcome);
+  // A change of several steps: the journal row that recovery reads, and its end.
+  Result<std::string> begin_operation(std::string_view kind, const std::string& target, const Actor& actor,
+                                      const nlohmann::json& steps);
+  Result<void> end_operation(const std::string& id, std::string_view kind, const std::string& target,
+                             const Actor& actor, std::string_view state, const std::string& outcome,
+                             const nlohmann::json& details);
+
+  // apps.cpp
+  Result<releases::App> insert_app(const std::string& name, const Actor& actor);
 
   // addons.cpp, bind.cpp, destroy.cpp
   struct Described {
     std::string descriptor, derived;  // as the generations table keeps them
   };
-  Result<void> free_name(const std::string& name, const std::string& kept_for);
-  Result<Described> apply_binding(const catalog::Addon& addon, const std::string& binding_id, std::uint32_t generation,
-                                  bool read_only, const std::string& binding);
+  struct PlannedBinding {
+    std::string id, name;
+    bool read_only = false;
+  };
+  Result<void> free_name(const std::string& name);
+  // plugin bind and describe; what the app will be told is made here, once for each generation.
+  Result<Described> apply_binding(const catalog::Addon& addon, const PlannedBinding& plan, std::uint32_t generation);
   Result<void> check_binding_name(const std::string& app_id, const std::string& app, const std::string& binding,
                                   const plugins::AddonType& type);
+  // provision, bind, commit; on failure the record becomes `failed`. Safe to run again after a crash at any point.
   Result<CreatedAddon> finish_create(const catalog::Addon& addon, const std::string& operation,
-                                     const std::optional<std::string>& bind, const std::string& binding_id,
-                                     bool read_only, const Actor& actor);
+                                     const std::optional<PlannedBinding>& plan, const Actor& actor);
   Result<void> finish_destroy(const catalog::Addon& addon, const std::string& operation, const Actor& actor);
   bool has_data(const catalog::Addon& addon) const;
+  Check storage_layer(const catalog::Addon& addon);
 
   // grants.cpp
   using Grants = std::vector<std::shared_ptr<const authorization::InstanceGrant>>;
   // For every live instance, or those of one app or one add-on. A fixed number of queries.
   Result<Grants> build_grants(std::string_view app_id = {}, std::string_view addon_id = {});
 
-  // runtimes.cpp, deploys.cpp
+  // runtimes.cpp
+  // An instance of the app's current release that the host does not launch; not stored yet.
+  Result<releases::Instance> new_external(const std::string& app);
   Result<Secret> mint(releases::Instance& instance, std::int64_t ttl_seconds);
+  // Token, bootstrap and binding claims in the instance's folder; stores the token's times.
   Result<void> deliver_material(releases::Instance& instance, std::int64_t ttl_seconds);
-  Result<void> launch(releases::Instance& instance, const releases::Deploy& deploy);
-  Result<void> end_instances(const std::vector<releases::Instance>& instances, releases::InstanceState state);
   void discard_material(const releases::Instance& instance);
   std::filesystem::path own_material(const std::string& instance) const;
+  // Commits that they ended, then withdraw().
+  Result<void> end_instances(const std::vector<releases::Instance>& instances, releases::InstanceState state);
+  // After the commit: no operation runs under their rights any more, no process runs, the material is gone.
+  void withdraw(const std::vector<releases::Instance>& instances);
   void stop_processes(const std::vector<releases::Instance>& instances);
+  Result<void> publish_new(const std::vector<releases::Instance>& instances);
+
+  // deploys.cpp
+  Result<void> launch(releases::Instance& instance, const releases::Deploy& deploy);
+  Result<void> undo_deploy(const DeployView& view, const std::string& previous_release, const Error& reason,
+                           const Actor& actor);
 
   // recovery.cpp
   Result<void> recover();
+  Result<std::string> recover_one(const store::Operation& operation);
   Result<void> sweep();
   Result<void> launch_all();
 
@@ -271,6 +296,7 @@ class ControlPlane {
   Settings settings_;
   config::Values values_;
   Launcher* launcher_ = nullptr;
+  bool stopping_ = false;
   std::function<ServerInfo()> server_info_;
   std::timed_mutex control_;
 

@@ -111,6 +111,12 @@ class Instances {
   Result<void> set_state(const std::string& id, InstanceState state, int pid);
   Result<void> end(const std::string& id, InstanceState state, std::int64_t now_ms);  // wanted = false
   Result<void> set_token(const std::string& id, std::int64_t issued_at, std::int64_t expires_at);
+  // External ones whose token has expired, and processes whose token is past two thirds of its life.
+  Result<std::vector<Instance>> due(std::int64_t now_ms);
+  // Ids of wanted instances whose release is not current.
+  Result<std::vector<std::string>> of_superseded();
+  // No process outlives its host: what is wanted has yet to be launched.
+  Result<void> reset_processes();
   Result<std::int64_t> count();  // wanted ones
 
  private:

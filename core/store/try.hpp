@@ -12,4 +12,4 @@
 #define VIA_TRY_LET(name, expr)                          \
   auto name##_result_ = (expr);                          \
   if (!name##_result_) return name##_result_.error();    \
-  auto& name = *name##_result_
+  [[maybe_unused]] auto& name = *name##_result_

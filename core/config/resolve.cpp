@@ -1,0 +1,158 @@
+#include "core/config/resolve.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "core/base/json_text.hpp"
+#include "core/config/answer.hpp"
+#include "core/store/try.hpp"
+
+namespace via::config {
+
+Named look_up(const Caller& caller, std::string_view key) {
+  Named found;
+  for (const auto& binding : caller.grant.bindings)
+    if (binding->binding == key) {
+      found.binding = binding.get();
+      return found;
+    }
+  for (const auto& binding : caller.grant.bindings)
+    for (const auto& [name, text] : binding->derived)
+      if (name == key) {
+        found.binding = binding.get();
+        found.derived = &text;
+        return found;
+      }
+  if (caller.config != nullptr) found.value = caller.config->find(key);
+  return found;
+}
+
+std::uint32_t newest_live(const authorization::BindingGrant& binding) {
+  return binding.live_generations.empty() ? 0 : binding.live_generations.back();
+}
+
+std::string fill_template(const Caller& caller, const authorization::BindingGrant& binding, std::string_view text) {
+  static constexpr std::string_view kEndpoint = "${endpoint}";
+  std::string out;
+  for (;;) {
+    const auto at = text.find(kEndpoint);
+    out += text.substr(0, at);
+    if (at == std::string_view::npos) return out;
+    out += caller.config_url;
+    out += "/v1/runtime/addons/";
+    out += binding.binding;
+    text.remove_prefix(at + kEndpoint.size());
+  }
+}
+
+void append_descriptor(std::string& out, const authorization::BindingGrant& binding, std::uint32_t generation) {
+  out += R"({"binding":)";
+  append_json_string(out, binding.binding);
+  out += R"(,"type":)";
+  append_json_string(out, binding.type);
+  out += R"(,"scope":"addon","generation":)" + std::to_string(generation);
+  if (!binding.descriptor.empty()) {
+    out += ',';
+    out += binding.descriptor;
+  }
+  out += '}';
+}
+
+Result<nlohmann::json> parse_body(std::string_view body) {
+  auto parsed = body.empty() ? nlohmann::json::object() : nlohmann::json::parse(body, nullptr, false);
+  if (parsed.is_discarded()) return fail(Code::invalid_json, "The request body is not valid JSON.");
+  if (!parsed.is_object()) return fail(Code::bad_request, "The request body must be a JSON object.");
+  return {boost::system::in_place_value, std::move(parsed)};
+}
+
+std::int64_t profile_version(const Caller& caller) {
+  return caller.config == nullptr ? 0 : caller.config->profile_version;
+}
+
+namespace {
+
+struct Answer {
+  std::string values, descriptors, missing;
+  static std::string& next(std::string& list) {
+    if (!list.empty()) list += ',';
+    return list;
+  }
+};
+
+void add_value(Answer& answer, const Value& value) {
+  std::string& out = Answer::next(answer.values);
+  out += R"({"key":)";
+  append_json_string(out, value.key);
+  out += R"(,"scope":"config","generation":)" + std::to_string(value.generation) + R"(,"value":)";
+  append_json_string(out, value.value);
+  out += '}';
+}
+
+void add_derived(Answer& answer, const Caller& caller, const authorization::BindingGrant& binding,
+                 std::string_view key, std::string_view text) {
+  std::string& out = Answer::next(answer.values);
+  out += R"({"key":)";
+  append_json_string(out, key);
+  out += R"(,"scope":"addon","generation":)" + std::to_string(newest_live(binding)) + R"(,"value":)";
+  append_json_string(out, fill_template(caller, binding, text));
+  out += R"(,"secret":true})";
+}
+
+void add_everything(Answer& answer, const Caller& caller) {
+  for (const auto& binding : caller.grant.bindings) {
+    if (newest_live(*binding) == 0) continue;
+    append_descriptor(Answer::next(answer.descriptors), *binding, newest_live(*binding));
+    for (const auto& [key, text] : binding->derived) add_derived(answer, caller, *binding, key, text);
+  }
+  if (caller.config == nullptr) return;
+  for (const auto& value : caller.config->values) {
+    const Named named = look_up(caller, value.key);
+    if (named.value != nullptr) add_value(answer, value);  // a binding of that name would win
+  }
+}
+
+void add_key(Answer& answer, const Caller& caller, const std::string& key) {
+  const Named named = look_up(caller, key);
+  if (named.value != nullptr) {
+    add_value(answer, *named.value);
+  } else if (named.binding != nullptr && newest_live(*named.binding) != 0) {
+    if (named.derived != nullptr)
+      add_derived(answer, caller, *named.binding, key, *named.derived);
+    else
+      append_descriptor(Answer::next(answer.descriptors), *named.binding, newest_live(*named.binding));
+  } else {
+    append_json_string(Answer::next(answer.missing), key);
+  }
+}
+
+}  // namespace
+
+Result<std::string> resolve(const Caller& caller, std::string_view body) {
+  VIA_TRY_LET(request, parse_body(body));
+  Answer answer;
+  if (const auto keys = request.find("keys"); keys == request.end()) {
+    add_everything(answer, caller);
+  } else {
+    if (!keys->is_array()) return fail(Code::bad_request, "'keys' must be an array of strings.");
+    if (keys->size() > kMaximumKeys) return fail(Code::bad_request, "'keys' has too many entries.");
+    std::set<std::string_view> seen;
+    for (const auto& key : *keys) {
+      if (!key.is_string()) return fail(Code::bad_request, "'keys' must be an array of strings.");
+      const auto& name = key.get_ref<const std::string&>();
+      if (name.size() > kMaximumKeyBytes) return fail(Code::bad_request, "'keys' has an entry that is too long.");
+      if (seen.insert(name).second) add_key(answer, caller, name);
+    }
+  }
+  std::string out = R"({"app":)";
+  append_json_string(out, caller.grant.app);
+  out += R"(,"release":)";
+  append_json_string(out, caller.grant.release);
+  out += R"(,"deploy":)";
+  append_json_string(out, caller.grant.deploy);
+  out += R"(,"profile_version":)" + std::to_string(profile_version(caller));
+  out += R"(,"values":[)" + answer.values + R"(],"descriptors":[)" + answer.descriptors + R"(],"missing":[)" +
+         answer.missing + "]}";
+  return out;
+}
+
+}  // namespace via::config

@@ -1,0 +1,137 @@
+// Start: finish or undo what a crash interrupted, sweep what is left over, launch what ought to run.
+// A failed recovery of one operation is logged and left for the operator; only a broken store stops the start.
+#include <unordered_map>
+#include <unordered_set>
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/files.hpp"
+#include "core/lifecycle/control_plane.hpp"
+
+namespace via::lifecycle {
+
+using catalog::AddonState;
+using nlohmann::json;
+using releases::Driver;
+using releases::Instance;
+using releases::InstanceState;
+using store::Operation;
+using store::Transaction;
+
+namespace {
+
+std::string text_at(const json& object, const char* name) {
+  if (!object.is_object()) return {};
+  const auto at = object.find(name);
+  return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+}  // namespace
+
+Result<void> ControlPlane::recover() {
+  VIA_TRY_LET(unfinished, d_.store.journal().unfinished());
+  for (const Operation& operation : unfinished) {
+    d_.log.warn("operation.recovering", {{"operation", operation.id}, {"kind", operation.kind}});
+    VIA_TRY_LET(outcome, recover_one(operation));
+    VIA_TRY_LET(now_is, d_.store.journal().find(operation.id));
+    if (!now_is || now_is->state != "running") continue;
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(end_operation(operation.id, operation.kind, operation.target, Actor{operation.actor, 0}, outcome,
+                          "after a restart of the host", json::object()));
+    VIA_TRY(change.commit());
+  }
+  // A destroy that failed or whose operation is gone still has its mark.
+  VIA_TRY_LET(destroying, addons_.in_state(AddonState::destroying));
+  for (const auto& addon : destroying) {
+    const Actor actor{"host", 0};
+    VIA_TRY_LET(operation, begin_operation("addon.destroy", addon.id, actor, {{"addon", addon.id}}));
+    if (auto done = finish_destroy(addon, operation, actor); !done)
+      d_.log.warn("addon.destroy_failed", {{"addon", addon.id}, {"reason", done.error().message}});
+  }
+  return {};
+}
+
+// Answers the state to give the operation when it did not get one on the way.
+Result<std::string> ControlPlane::recover_one(const Operation& operation) {
+  const Actor actor{operation.actor, 0};
+  const json steps = json::parse(operation.steps, nullptr, false);
+  const json plan = steps.is_object() ? steps.value("binding", json::object()) : json::object();
+  const bool read_only = plan.is_object() && plan.contains("read_only") && plan["read_only"] == true;
+
+  if (operation.kind == "addon.create" || operation.kind == "addon.destroy" || operation.kind == "addon.bind") {
+    VIA_TRY_LET(addon, addons_.find_by_id(operation.target));
+    if (!addon) return std::string("undone");
+    if (operation.kind == "addon.create") {
+      if (addon->state != AddonState::provisioning) return std::string("undone");
+      std::optional<PlannedBinding> binding;
+      if (!text_at(plan, "id").empty())
+        binding = PlannedBinding{text_at(plan, "id"), text_at(plan, "name"), read_only};
+      (void)finish_create(*addon, operation.id, binding, actor);  // ends the operation, one way or the other
+      return std::string("failed");
+    }
+    if (operation.kind == "addon.destroy") {
+      if (addon->state == AddonState::destroying) (void)finish_destroy(*addon, operation.id, actor);
+      return std::string("failed");
+    }
+    // A bind that was not committed is taken back: nobody was told of it.
+    VIA_TRY_LET(committed, bindings_.find(text_at(plan, "id")));
+    if (committed) return std::string("done");
+    const auto type = d_.addons.type(addon->type);
+    const auto instance = d_.addons.instance(addon->id, addon->type, addon->config);
+    if (type && instance)
+      (void)d_.addons.revoke(**instance, {text_at(plan, "id"), 1, (*type)->scopes_for(read_only)});
+    return std::string("undone");
+  }
+  // The release of a deploy was committed together with this row; its instances are launched below.
+  if (operation.kind == "deploy.create") return std::string("done");
+  return std::string("undone");
+}
+
+Result<void> ControlPlane::sweep() {
+  VIA_TRY_LET(wanted, instances_.wanted());
+  VIA_TRY_LET(superseded, instances_.of_superseded());
+  std::unordered_set<std::string> old;
+  for (const auto& id : superseded) old.insert(id);
+  std::vector<Instance> ended;
+  std::unordered_set<std::string> kept;
+  for (const auto& instance : wanted) {
+    const bool expired = instance.driver == Driver::external && instance.expires_at <= now();
+    if (expired || (instance.driver == Driver::process && old.contains(instance.id)))
+      ended.push_back(instance);
+    else
+      kept.insert(instance.id);
+  }
+  VIA_TRY(end_instances(ended, InstanceState::stopped));
+  VIA_TRY(instances_.reset_processes());
+
+  std::error_code ec;
+  std::vector<fs::path> leftovers;
+  for (fs::directory_iterator at(settings_.state_dir / "runtimes", ec), end; !ec && at != end; at.increment(ec))
+    if (!kept.contains(at->path().filename().string())) leftovers.push_back(at->path());
+  for (const auto& folder : leftovers)
+    if (auto removed = remove_tree(folder); !removed)
+      d_.log.warn("runtimes.leftover_not_removed", {{"reason", removed.error().message}});
+  return {};
+}
+
+Result<void> ControlPlane::launch_all() {
+  if (launcher_ == nullptr) return {};
+  VIA_TRY_LET(wanted, instances_.wanted());
+  std::unordered_map<std::string, releases::Deploy> deploys;
+  for (auto& instance : wanted) {
+    if (instance.driver != Driver::process) continue;
+    auto at = deploys.find(instance.deploy);
+    if (at == deploys.end()) {
+      VIA_TRY_LET(deploy, releases_.find_deploy(instance.deploy));
+      if (!deploy) continue;
+      at = deploys.emplace(instance.deploy, std::move(*deploy)).first;
+    }
+    if (auto launched = launch(instance, at->second); !launched) {
+      d_.log.error("instance.launch_failed", {{"instance", instance.id}, {"reason", launched.error().message}});
+      VIA_TRY(instances_.set_state(instance.id, InstanceState::failed, 0));
+    }
+  }
+  return {};
+}
+
+}  // namespace via::lifecycle

@@ -1,0 +1,143 @@
+#include <nlohmann/json.hpp>
+
+#include "core/releases/records.hpp"
+
+namespace via::releases {
+namespace {
+
+// Columns in this order, from deploys d joined with apps p.
+Deploy deploy(const store::Row& r) {
+  Deploy d;
+  d.id = r.text(0);
+  d.app_id = r.text(1);
+  d.app = r.text(2);
+  d.status = r.text(3);
+  d.created_at = r.integer(4);
+  const auto command = nlohmann::json::parse(r.text(5), nullptr, false);
+  if (command.is_array())
+    for (const auto& word : command)
+      if (word.is_string()) d.command.push_back(word.get<std::string>());
+  d.cwd = r.text(6);
+  d.replicas = static_cast<int>(r.integer(7));
+  const auto env = nlohmann::json::parse(r.text(8), nullptr, false);
+  if (env.is_object())
+    for (const auto& item : env.items())
+      if (item.value().is_string()) d.env.emplace(item.key(), item.value().get<std::string>());
+  d.release_id = r.text(9);
+  return d;
+}
+
+// Columns in this order, from releases r joined with apps p.
+Release release(const store::Row& r) {
+  Release out;
+  out.id = r.text(0);
+  out.app_id = r.text(1);
+  out.app = r.text(2);
+  out.deploy_id = r.text(3);
+  out.status = r.text(4);
+  out.number = r.integer(5);
+  out.created_at = r.integer(6);
+  out.config_version = r.integer(7);
+  return out;
+}
+
+}  // namespace
+
+Result<void> Releases::insert_deploy(const Deploy& d) {
+  return db_.run(
+      "INSERT INTO deploys (id, app_id, status, created_at, command, cwd, replicas, env, release_id) "
+      "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+      d.id, d.app_id, d.status, d.created_at, nlohmann::json(d.command).dump(), d.cwd, d.replicas,
+      nlohmann::json(d.env).dump(), d.release_id);
+}
+
+Result<void> Releases::set_deploy_status(const std::string& id, std::string_view status) {
+  return db_.run("UPDATE deploys SET status=?2 WHERE id=?1", id, status);
+}
+
+Result<void> Releases::make_current(const std::string& app_id, const std::string& release_id) {
+  VIA_TRY(db_.run("UPDATE releases SET status='superseded' WHERE app_id=?1 AND status='current'", app_id));
+  VIA_TRY(db_.run("UPDATE releases SET status='current' WHERE id=?1", release_id));
+  return db_.run("UPDATE apps SET current_release=?2 WHERE id=?1", app_id, release_id);
+}
+
+Result<Release> Releases::snapshot(const App& app, const std::string& release_id, const std::string& deploy_id,
+                                   std::int64_t now_ms) {
+  VIA_TRY(db_.run("UPDATE releases SET status='superseded' WHERE app_id=?1 AND status='current'", app.id));
+  VIA_TRY(db_.run(
+      "INSERT INTO releases (id, app_id, number, deploy_id, status, created_at, config_version) "
+      "SELECT ?1, p.id, 1 + coalesce((SELECT max(number) FROM releases WHERE app_id=p.id), 0), ?3, 'current', ?4, "
+      "p.profile_version FROM apps p WHERE p.id=?2",
+      release_id, app.id, deploy_id, now_ms));
+  // A binding whose credentials were all revoked is kept out: the new release could not use it.
+  VIA_TRY(db_.run(
+      "INSERT INTO release_bindings (release_id, binding, binding_id, addon_id, type, read_only, generation) "
+      "SELECT ?1, b.name, b.id, b.addon_id, a.type, b.read_only, max(g.generation) FROM bindings b "
+      "JOIN addons a ON a.id=b.addon_id AND a.state='active' "
+      "JOIN generations g ON g.binding_id=b.id AND g.status='live' "
+      "WHERE b.app_id=?2 AND b.removed_at=0 GROUP BY b.id",
+      release_id, app.id));
+  VIA_TRY(db_.run("UPDATE apps SET current_release=?2 WHERE id=?1", app.id, release_id));
+  VIA_TRY_LET(made, find_release(release_id));
+  if (!made) return fail(Code::internal, "the release is missing after it was made");
+  return *made;
+}
+
+Result<std::optional<Deploy>> Releases::find_deploy(const std::string& id) {
+  return db_.one(deploy,
+                 "SELECT d.id, d.app_id, p.name, d.status, d.created_at, d.command, d.cwd, d.replicas, d.env, "
+                 "d.release_id FROM deploys d JOIN apps p ON p.id=d.app_id WHERE d.id=?1",
+                 id);
+}
+
+Result<std::vector<Deploy>> Releases::list_deploys(const std::string& app_id) {
+  return db_.all(deploy,
+                 "SELECT d.id, d.app_id, p.name, d.status, d.created_at, d.command, d.cwd, d.replicas, d.env, "
+                 "d.release_id FROM deploys d JOIN apps p ON p.id=d.app_id WHERE d.app_id=?1 "
+                 "ORDER BY d.created_at DESC, d.rowid DESC",
+                 app_id);
+}
+
+Result<std::optional<Release>> Releases::find_release(const std::string& id) {
+  return db_.one(release,
+                 "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version "
+                 "FROM releases r JOIN apps p ON p.id=r.app_id WHERE r.id=?1",
+                 id);
+}
+
+Result<std::vector<Release>> Releases::list_releases(std::string_view app_id) {
+  if (app_id.empty())
+    return db_.all(release,
+                   "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version "
+                   "FROM releases r JOIN apps p ON p.id=r.app_id ORDER BY p.name, r.number DESC");
+  return db_.all(release,
+                 "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version "
+                 "FROM releases r JOIN apps p ON p.id=r.app_id WHERE r.app_id=?1 ORDER BY r.number DESC",
+                 app_id);
+}
+
+Result<std::vector<ReleaseBinding>> Releases::bindings_of(const std::string& release_id) {
+  return db_.all(
+      [](const store::Row& r) {
+        return ReleaseBinding{r.text(0), r.text(1), r.text(2), r.text(3),
+                              r.text(4), r.integer(5) != 0, static_cast<std::uint32_t>(r.integer(6))};
+      },
+      "SELECT rb.binding, rb.binding_id, a.name, rb.addon_id, rb.type, rb.read_only, rb.generation "
+      "FROM release_bindings rb JOIN addons a ON a.id=rb.addon_id WHERE rb.release_id=?1 ORDER BY rb.binding",
+      release_id);
+}
+
+Result<std::int64_t> Releases::count() {
+  VIA_TRY_LET(n, db_.one([](const store::Row& r) { return r.integer(0); }, "SELECT count(*) FROM releases"));
+  return n.value_or(0);
+}
+
+Result<std::vector<std::string>> Releases::apps_with_current(const std::string& addon_id) {
+  return db_.all([](const store::Row& r) { return r.text(0); },
+                 "SELECT DISTINCT p.name FROM release_bindings rb JOIN releases r ON r.id=rb.release_id "
+                 "AND r.status='current' JOIN apps p ON p.id=r.app_id AND p.deleted_at=0 WHERE rb.addon_id=?1 "
+                 "ORDER BY p.name",
+                 addon_id);
+}
+
+}  // namespace via::releases

@@ -1,0 +1,130 @@
+#include "core/store/schema.hpp"
+
+#include <array>
+#include <string>
+
+namespace via::store {
+namespace {
+
+// Times are Unix milliseconds, 0 = never. Rows of the past stay (tombstones): ids are never used again.
+constexpr const char* kVersion1 = R"sql(
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE apps (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL, deleted_at INTEGER NOT NULL DEFAULT 0,
+  current_release TEXT NOT NULL DEFAULT '', profile_version INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE addons (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, app_id TEXT NOT NULL REFERENCES apps(id), type TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('provisioning','active','failed','destroying','destroyed')),
+  config TEXT NOT NULL, problem TEXT NOT NULL DEFAULT '', created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX addons_by_app ON addons(app_id);
+
+CREATE TABLE bindings (
+  id TEXT PRIMARY KEY, app_id TEXT NOT NULL REFERENCES apps(id), addon_id TEXT NOT NULL REFERENCES addons(id),
+  name TEXT NOT NULL, read_only INTEGER NOT NULL, created_at INTEGER NOT NULL, removed_at INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX bindings_living ON bindings(app_id, name) WHERE removed_at = 0;
+CREATE INDEX bindings_by_addon ON bindings(addon_id);
+
+CREATE TABLE generations (
+  binding_id TEXT NOT NULL REFERENCES bindings(id), generation INTEGER NOT NULL CHECK (generation > 0),
+  status TEXT NOT NULL CHECK (status IN ('live','revoked')), descriptor TEXT NOT NULL, derived TEXT NOT NULL,
+  created_at INTEGER NOT NULL, revoked_at INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (binding_id, generation)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE deploys (
+  id TEXT PRIMARY KEY, app_id TEXT NOT NULL REFERENCES apps(id),
+  status TEXT NOT NULL CHECK (status IN ('succeeded','failed')), created_at INTEGER NOT NULL, command TEXT NOT NULL,
+  cwd TEXT NOT NULL, replicas INTEGER NOT NULL, env TEXT NOT NULL, release_id TEXT NOT NULL
+) STRICT;
+CREATE INDEX deploys_by_app ON deploys(app_id);
+
+CREATE TABLE releases (
+  id TEXT PRIMARY KEY, app_id TEXT NOT NULL REFERENCES apps(id), number INTEGER NOT NULL,
+  deploy_id TEXT NOT NULL REFERENCES deploys(id), status TEXT NOT NULL CHECK (status IN ('current','superseded')),
+  created_at INTEGER NOT NULL, config_version INTEGER NOT NULL,
+  UNIQUE (app_id, number)
+) STRICT;
+CREATE UNIQUE INDEX releases_current ON releases(app_id) WHERE status = 'current';
+
+CREATE TABLE release_bindings (
+  release_id TEXT NOT NULL REFERENCES releases(id), binding TEXT NOT NULL,
+  binding_id TEXT NOT NULL REFERENCES bindings(id), addon_id TEXT NOT NULL REFERENCES addons(id), type TEXT NOT NULL,
+  read_only INTEGER NOT NULL, generation INTEGER NOT NULL,
+  PRIMARY KEY (release_id, binding)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX release_bindings_by_addon ON release_bindings(addon_id);
+
+CREATE TABLE instances (
+  id TEXT PRIMARY KEY, app_id TEXT NOT NULL REFERENCES apps(id), deploy_id TEXT NOT NULL REFERENCES deploys(id),
+  release_id TEXT NOT NULL REFERENCES releases(id), driver TEXT NOT NULL CHECK (driver IN ('process','external')),
+  state TEXT NOT NULL CHECK (state IN ('starting','running','stopped','failed')), wanted INTEGER NOT NULL,
+  pid INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL, issued_at INTEGER NOT NULL DEFAULT 0,
+  expires_at INTEGER NOT NULL DEFAULT 0, ended_at INTEGER NOT NULL DEFAULT 0, material TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX instances_by_app ON instances(app_id);
+CREATE INDEX instances_by_deploy ON instances(deploy_id);
+CREATE INDEX instances_wanted ON instances(release_id) WHERE wanted = 1;
+
+-- value NULL = unset; the row stays so that the key's generation goes on counting.
+CREATE TABLE config_values (
+  app_id TEXT NOT NULL REFERENCES apps(id), key TEXT NOT NULL, value TEXT, generation INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  PRIMARY KEY (app_id, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE operations (
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, target TEXT NOT NULL, actor TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('running','done','failed','undone')), steps TEXT NOT NULL DEFAULT '{}',
+  created_at INTEGER NOT NULL, finished_at INTEGER NOT NULL DEFAULT 0, outcome TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX operations_running ON operations(created_at) WHERE state = 'running';
+
+CREATE TABLE audit (
+  sequence INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL,
+  operation TEXT NOT NULL, outcome TEXT NOT NULL, details TEXT NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER audit_is_append_only_1 BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
+CREATE TRIGGER audit_is_append_only_2 BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
+
+CREATE TABLE trusted_plugins (
+  plugin_id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, file TEXT NOT NULL, trusted INTEGER NOT NULL,
+  decided_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+PRAGMA application_id = 1447641411;
+PRAGMA user_version = 1;
+)sql";
+static_assert(kApplicationId == 1447641411);
+
+constexpr std::array<const char*, kSchemaVersion> kSteps = {kVersion1};
+
+Result<std::int64_t> pragma(Database& db, std::string_view sql) {
+  VIA_TRY_LET(value, db.one([](const Row& r) { return r.integer(0); }, sql));
+  return value.value_or(0);
+}
+
+}  // namespace
+
+Result<void> migrate(Database& db, bool fresh) {
+  VIA_TRY_LET(application, pragma(db, "PRAGMA application_id"));
+  VIA_TRY_LET(version, pragma(db, "PRAGMA user_version"));
+  if (!fresh && (application != kApplicationId || version < 1))
+    return fail(Code::internal, "control-plane.db is not a control-plane database. Restore it from a backup.");
+  if (version > kSchemaVersion)
+    return fail(Code::unsupported, "control-plane.db was written by a newer Via (schema " + std::to_string(version) +
+                                       ", this one knows up to " + std::to_string(kSchemaVersion) +
+                                       "). Use that version, or restore a backup made before the upgrade.");
+  for (std::int64_t at = version; at < kSchemaVersion; ++at) {
+    VIA_TRY_LET(step, Transaction::begin(db));
+    VIA_TRY(db.script(kSteps[static_cast<std::size_t>(at)]));
+    VIA_TRY(step.commit());
+  }
+  return {};
+}
+
+}  // namespace via::store

@@ -1,0 +1,94 @@
+#include "core/store/store.hpp"
+
+#include <system_error>
+
+#include "core/base/files.hpp"
+#include "core/base/ids.hpp"
+#include "core/store/schema.hpp"
+
+namespace via::store {
+namespace {
+
+constexpr std::string_view kFile = "control-plane.db";
+
+// True when the folder has an entry of that name that is not an empty folder.
+bool holds(const fs::path& folder, std::string_view name) {
+  std::error_code ec;
+  const fs::path path = folder / name;
+  const auto status = fs::symlink_status(path, ec);
+  if (!fs::exists(status)) return false;
+  return !fs::is_directory(status) || !fs::is_empty(path, ec) || ec;
+}
+
+Result<void> create(const fs::path& folder, const Clock& clock, Entropy& entropy) {
+  // Built beside its place and renamed, so that a crash leaves no half-made database.
+  const fs::path partial = folder / ".control-plane.db.partial";
+  for (const char* tail : {"", "-wal", "-shm", "-journal"}) {
+    std::error_code ec;
+    fs::remove(partial.string() + tail, ec);
+  }
+  {
+    VIA_TRY_LET(db, Database::open(partial, Database::Mode::create));
+    VIA_TRY(migrate(*db, true));
+    VIA_TRY_LET(change, Transaction::begin(*db));
+    VIA_TRY(db->run("INSERT INTO meta VALUES ('installation', ?1), ('epoch', '1'), ('created_at', ?2)",
+                    to_text(new_ulid(clock, entropy)), std::to_string(clock.unix_ms())));
+    VIA_TRY(change.commit());
+  }
+  std::error_code ec;
+  if (fs::exists(partial.string() + "-wal", ec))
+    return fail(Code::internal, "control-plane database: the new file could not be closed");
+  fs::rename(partial, folder / kFile, ec);
+  if (ec) return system_error("rename the control-plane database", ec.value());
+  return sync_folder(folder);
+}
+
+Result<Meta> read_meta(Database& db) {
+  Meta meta;
+  auto rows = db.query("SELECT key, value FROM meta");
+  while (rows.next()) {
+    const std::string key = rows.row().text(0);
+    if (key == "installation") meta.installation = rows.row().text(1);
+    if (key == "epoch") meta.epoch = std::atoll(rows.row().text(1).c_str());
+    if (key == "created_at") meta.created_at = std::atoll(rows.row().text(1).c_str());
+  }
+  VIA_TRY(rows.end());
+  if (meta.installation.empty()) return fail(Code::internal, "control-plane.db has no installation id. Restore a backup.");
+  return meta;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> Store::open(const fs::path& folder, const Clock& clock, Entropy& entropy) {
+  const fs::path file = folder / kFile;
+  std::error_code ec;
+  if (!fs::exists(fs::symlink_status(file, ec))) {
+    for (const char* used : {"keys", "addons", "control-plane.db-wal"})
+      if (holds(folder, used))
+        return fail(Code::internal, "control-plane.db is missing from a state folder that was in use (it has '" +
+                                        std::string(used) + "'). Put it back, or restore a backup.");
+    VIA_TRY(create(folder, clock, entropy));
+  }
+  VIA_TRY_LET(db, Database::open(file, Database::Mode::must_exist));
+  VIA_TRY(migrate(*db, false));
+  VIA_TRY_LET(check, db->one([](const Row& r) { return r.text(0); }, "PRAGMA quick_check(1)"));
+  if (check != "ok") return fail(Code::internal, "control-plane.db is damaged. Restore it from a backup.");
+  VIA_TRY_LET(meta, read_meta(*db));
+  return std::unique_ptr<Store>(new Store(std::move(db), std::move(meta)));
+}
+
+Result<void> Pins::put(const Pin& pin) {
+  return db_.run(
+      "INSERT INTO trusted_plugins (plugin_id, sha256, file, trusted, decided_at) VALUES (?1,?2,?3,?4,?5) "
+      "ON CONFLICT (plugin_id) DO UPDATE SET sha256=excluded.sha256, file=excluded.file, trusted=excluded.trusted, "
+      "decided_at=excluded.decided_at",
+      pin.plugin_id, pin.sha256, pin.file, pin.trusted, pin.decided_at);
+}
+
+Result<std::vector<Pin>> Pins::load() {
+  return db_.all(
+      [](const Row& r) { return Pin{r.text(0), r.text(1), r.text(2), r.integer(3) != 0, r.integer(4)}; },
+      "SELECT plugin_id, sha256, file, trusted, decided_at FROM trusted_plugins ORDER BY plugin_id");
+}
+
+}  // namespace via::store

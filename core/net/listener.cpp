@@ -118,7 +118,7 @@ Listener::Listener(ListenerSettings settings, const Clock& clock, Entropy& entro
 
 Listener::~Listener() { shutdown(); }
 
-Result<void> Listener::start(Handler& runtime) {
+Result<void> Listener::bind() {
   auto endpoint = parse_address(settings_.address);
   if (!endpoint) return endpoint.error();
   if (!endpoint->address.is_loopback() && !settings_.tls && !settings_.allow_public_plaintext)
@@ -160,6 +160,10 @@ Result<void> Listener::start(Handler& runtime) {
   }
   const std::string host = at.address().to_string();
   impl_->address = (at.address().is_v6() ? "[" + host + "]" : host) + ":" + std::to_string(at.port());
+  return {};
+}
+
+Result<void> Listener::start(Handler& runtime) {
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     IoThread& thread = *threads_[i];
     auto start = [this, &thread, &runtime](tcp::socket socket) {

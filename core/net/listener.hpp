@@ -37,7 +37,10 @@ class Listener {
   Listener(ListenerSettings settings, const Clock& clock, Entropy& entropy, Logger& log, plugins::Executor& workers);
   ~Listener();
 
-  // Binds and starts the threads. refused for a public plaintext address that was not allowed.
+  // Takes the address: connections wait in the backlog until start(). refused for a public plaintext address that was
+  // not allowed.
+  Result<void> bind();
+  // Starts the threads and accepts.
   Result<void> start(Handler& runtime);
   // Also serves `handler` on a Unix socket (mode 0660 with `group`, else 0600). Replaces a stale socket file.
   Result<void> start_admin(const std::filesystem::path& path, Handler& handler, const std::string& group);

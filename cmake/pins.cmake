@@ -1,0 +1,10 @@
+# Writes {"<name>": "<sha256>", …} of PLUGINS (name=file;…) to OUT.
+set(json "{")
+set(separator "")
+foreach(entry ${PLUGINS})
+  string(REGEX MATCH "^([^=]+)=(.*)$" _ "${entry}")
+  file(SHA256 "${CMAKE_MATCH_2}" digest)
+  string(APPEND json "${separator}\n  \"${CMAKE_MATCH_1}\": \"${digest}\"")
+  set(separator ",")
+endforeach()
+file(WRITE "${OUT}" "${json}\n}\n")

@@ -1,0 +1,176 @@
+#include "core/host.hpp"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <map>
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/base64.hpp"
+
+namespace via {
+
+using nlohmann::json;
+
+namespace {
+
+// Secrets are in memory: no core file, no reading by other processes of this user.
+void harden_process() {
+  ::umask(077);
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+  ::prctl(PR_SET_DUMPABLE, 0);
+}
+
+Result<Secret> master_key(const fs::path& keys, Entropy& entropy) {
+  const fs::path file = keys / "master.key";
+  auto text = read_private_file(file, 256);
+  if (!text && text.error().code != Code::not_found) return text.error();
+  if (!text) {
+    std::array<std::uint8_t, 32> bytes{};
+    entropy.fill(bytes);
+    text = base64url_encode(bytes);
+    OPENSSL_cleanse(bytes.data(), bytes.size());
+    if (auto written = write_file_atomic(file, *text); !written) return written.error();
+  }
+  auto bytes = base64url_decode(*text);
+  OPENSSL_cleanse(text->data(), text->size());
+  if (!bytes || bytes->size() != 32) return fail(Code::internal, "the master key file is damaged");
+  return Secret(std::move(*bytes));
+}
+
+// The plugins that came with this program: <prefix>/lib/via/plugins/<name>/, pinned by pins.json beside them, which
+// is as trusted as the program itself.
+fs::path bundled_folder(const ServerConfig& config) {
+  if (!config.plugins.empty()) return config.plugins;
+  std::error_code ec;
+  const fs::path self = fs::read_symlink("/proc/self/exe", ec);
+  return ec ? fs::path() : self.parent_path().parent_path() / "lib" / "via" / "plugins";
+}
+
+}  // namespace
+
+Host::Host(fs::path state_dir, const ServerConfig& config, Logger::Target log_target)
+    : state_dir_(std::move(state_dir)), config_(config), log_(std::make_unique<Logger>(log_target, config.log_level)) {}
+
+Host::~Host() {
+  if (plane_) plane_->stop();
+  admin_.reset();
+  plane_.reset();
+  authority_.replace_all({});
+  plugins_.reset();
+  executor_.reset();
+}
+
+Result<std::unique_ptr<Host>> Host::open(const fs::path& given, const ServerConfig& config, Logger::Target log_target) {
+  std::error_code ec;
+  const fs::path state_dir = fs::absolute(given, ec).lexically_normal();
+  if (ec) return fail(Code::bad_request, "The state folder is not a path.");
+  std::unique_ptr<Host> host(new Host(state_dir, config, log_target));  // private constructor
+  if (auto ready = host->prepare(); !ready) return ready.error();
+  return host;
+}
+
+Result<void> Host::prepare() {
+  harden_process();
+  log_->hide_folder(state_dir_.string());
+  if (auto made = make_private_folder(state_dir_); !made) {
+    Error error = made.error();
+    error.message = "The state folder cannot be used: " + error.message + ". (--state-dir names another one.)";
+    return error;
+  }
+  auto lock = StateLock::take(state_dir_);
+  if (!lock) return lock.error();
+  lock_.emplace(std::move(*lock));
+  auto store = store::Store::open(state_dir_, clock_, entropy_);
+  if (!store) return store.error();
+  store_ = std::move(*store);
+  for (const char* part : {"keys", "addons", "runtimes", "logs", "plugins"})
+    if (auto made = make_private_folder(state_dir_ / part); !made) {
+      Error error = made.error();
+      error.message = std::string("The folder '") + part + "' in the state folder cannot be used: " + error.message + ".";
+      return error;
+    }
+  auto keys = identity::Keys::open(state_dir_ / "keys", true, clock_, entropy_);
+  if (!keys) return keys.error();
+  keys_ = std::move(*keys);
+  auto master = master_key(state_dir_ / "keys", entropy_);
+  if (!master) return master.error();
+  const std::string issuer = "via:" + store_->meta().installation + ":" + std::to_string(store_->meta().epoch);
+  issuer_ = std::make_unique<identity::TokenIssuer>(*keys_, issuer, clock_, entropy_);
+  verifier_ = std::make_unique<identity::TokenVerifier>(*keys_, issuer, clock_);
+  executor_ = std::make_unique<plugins::Executor>(clock_, config_.workers);
+  secrets_ = std::make_unique<plugins::SecretBox>(std::move(*master), entropy_);
+  services_.reset(new plugins::Services{clock_, *log_, *executor_, metrics_, *secrets_});
+  plugins_ = std::make_unique<plugins::PluginHost>(*services_, state_dir_ / "addons");
+  return load_plugins();
+}
+
+Result<void> Host::load_plugins() {
+  auto pins = store_->load_pins();
+  if (!pins) return pins.error();
+  std::map<std::string, bool> decided;  // plugin id -> trusted
+  for (const store::Pin& pin : *pins) {
+    decided[pin.plugin_id] = pin.trusted;
+    // A refusal is kept for `plugin list`; the host serves what it can.
+    if (pin.trusted) (void)plugins_->load(fs::path(pin.file), pin.sha256, "pinned");
+  }
+  const fs::path bundled = bundled_folder(config_);
+  auto text = read_file(bundled / "pins.json", 1U << 20);
+  if (!text) return {};
+  const json names = json::parse(*text, nullptr, false);
+  if (!names.is_object()) return {};
+  for (const auto& [name, sha256] : names.items()) {
+    if (!sha256.is_string() || name.find('/') != std::string::npos) continue;
+    const plugins::Inspection seen = plugins::inspect(bundled / name);
+    const auto decision = decided.find(seen.manifest.id);
+    if (decision != decided.end() && decision->second) continue;  // the operator pinned a build of it
+    if (decision != decided.end()) {
+      plugins_->note({seen.manifest, seen.sha256, "bundled", false, false, "not trusted by the operator"});
+      continue;
+    }
+    (void)plugins_->load(bundled / name, sha256.get<std::string>(), "bundled");
+  }
+  return {};
+}
+
+void Host::wire(const std::string& config_url) {
+  lifecycle::Settings settings;
+  settings.state_dir = state_dir_;
+  settings.config_url = config_url;
+  settings.ca_file = config_.tls_ca.string();
+  settings.environment = config_.environment;
+  settings.version = VIA_VERSION;
+  settings.token_ttl_seconds = config_.token_ttl_seconds;
+  plane_ = std::make_unique<lifecycle::ControlPlane>(
+      lifecycle::Dependencies{*store_, *plugins_, authority_, *keys_, *issuer_, *this, clock_, entropy_, *log_},
+      std::move(settings));
+  admin_ = std::make_unique<api::AdminApi>(*plane_);
+}
+
+Result<json> Host::verify(const std::string& file) {
+  const plugins::Inspection seen = plugins::inspect(file);
+  json checks = json::array();
+  for (const auto& check : seen.checks) checks.push_back({{"name", check.name}, {"ok", check.ok}, {"detail", check.detail}});
+  json out{{"file", file}, {"ok", seen.ok()}, {"checks", std::move(checks)}, {"sha256", seen.sha256}};
+  // json converts to anything, so the result must be told which of its two sides it is.
+  return Result<json>(boost::system::in_place_value, std::move(out));
+}
+
+Result<plugins::PluginRecord> Host::trust(const std::string& file) {
+  std::error_code ec;
+  const fs::path folder = fs::is_directory(file, ec) ? fs::path(file) : fs::path(file).parent_path();
+  const plugins::Inspection seen = plugins::inspect(folder);
+  if (!seen.ok()) return fail(Code::refused, "The plugin is not fit to be trusted: " + seen.problem() + ".");
+  return plugins_->load(folder, seen.sha256, "pinned");
+}
+
+Result<void> Host::untrust(const std::string& plugin_id) {
+  plugins_->disable(plugin_id);
+  return {};
+}
+
+}  // namespace via

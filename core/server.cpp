@@ -1,0 +1,140 @@
+#include "core/server.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include <nlohmann/json.hpp>
+
+#include "core/api/admin_http.hpp"
+#include "core/api/runtime.hpp"
+#include "core/host.hpp"
+#include "core/net/listener.hpp"
+
+namespace via {
+namespace {
+
+int report(const Error& error) {
+  std::fprintf(stderr, "via: %s\n", error.message.c_str());
+  return error.exit_code();
+}
+
+std::string url_of(const ServerConfig& config, const std::string& address) {
+  if (!config.public_url.empty()) return config.public_url;
+  return (config.tls_certificate.empty() ? "http://" : "https://") + address;
+}
+
+// Signals are waited for on the main thread; every other thread is started with them blocked.
+sigset_t block_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGHUP);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an error of a write, not the end of the host
+  return set;
+}
+
+Result<void> serve(const ServeOptions& options) {
+  auto config = load_server_config(options.config_file, options.state_dir);
+  if (!config) return config.error();
+  if (!options.listen.empty()) config->listen = options.listen;
+  const sigset_t signals = block_signals();
+  auto opened = Host::open(options.state_dir, *config, Logger::Target::standard_error);
+  if (!opened) return opened.error();
+  Host& host = **opened;
+
+  net::ListenerSettings settings;
+  settings.address = config->listen;
+  settings.allow_public_plaintext = config->allow_plaintext;
+  settings.threads = config->threads;
+  settings.limits = config->limits;
+  if (!config->tls_certificate.empty())
+    settings.tls = std::make_unique<net::TlsFiles>(net::TlsFiles{config->tls_certificate, config->tls_key});
+  net::Listener listener(std::move(settings), host.clock(), host.entropy(), host.log(), host.executor());
+  if (auto bound = listener.bind(); !bound) return bound.error();
+
+  const std::string url = url_of(*config, listener.address());
+  host.wire(url);
+  lifecycle::ControlPlane& plane = host.plane();
+  host.authority().set_listener({[&](auto index) { listener.deliver(index); },
+                                 [&](const auto& instances) { listener.quiesce(instances); }});
+  const std::uint64_t started = host.clock().mono_ns();
+  plane.set_server_info([&] {
+    return lifecycle::ServerInfo{true, ::getpid(), listener.address(),
+                                 static_cast<std::int64_t>((host.clock().mono_ns() - started) / 1'000'000'000)};
+  });
+  releases::Runner runner(host.clock(), host.log(), [&](const std::string& instance, auto state, int pid, int status) {
+    plane.on_process_state(instance, state, pid, status);
+  });
+  lifecycle::RunnerLauncher launcher(runner);
+  if (auto ready = plane.start(&launcher); !ready) return ready.error();
+
+  host.metrics().add_source([&](std::string& text) { net::append_metrics(listener.threads(), text); });
+  api::RuntimeApi runtime({host.keys(), host.verifier(), plane.values(), host.log(), [&] { return url; },
+                           [] { return std::string(); }});
+  api::AdminHttp admin(host.admin(), [&] { return host.metrics().text(); }, !config->admin_group.empty(), host.log());
+  if (auto up = listener.start(runtime); !up) return up.error();
+  if (auto up = listener.start_admin(host.state_dir() / "admin.sock", admin, config->admin_group); !up)
+    return up.error();
+  host.log().info("ready", {{"listen", listener.address()}, {"tls", listener.tls() ? "on" : "off"}});
+  std::printf("via is ready on %s\n", url.c_str());
+  std::fflush(stdout);
+
+  for (;;) {
+    const timespec second{1, 0};
+    const int signal = ::sigtimedwait(&signals, nullptr, &second);
+    if (signal == SIGTERM || signal == SIGINT) {
+      host.log().info("stopping", {{"signal", signal}});
+      break;
+    }
+    plane.refresh_tokens();
+  }
+  // Apps first, while they can still be answered; then connections; then plugins (in ~Host).
+  plane.stop();
+  runner.stop_all();
+  listener.shutdown();
+  host.authority().set_listener({});
+  host.plugins().close_all();
+  host.log().info("stopped");
+  return {};
+}
+
+class InProcess final : public InProcessHost {
+ public:
+  explicit InProcess(std::unique_ptr<Host> host) : host_(std::move(host)) {}
+  Result<nlohmann::json> call(std::string_view command, const nlohmann::json& args) override {
+    return host_->admin().call(command, args, api::actor_of(::geteuid()));
+  }
+
+ private:
+  std::unique_ptr<Host> host_;
+};
+
+}  // namespace
+
+int run_server(const ServeOptions& options) {
+  auto done = serve(options);
+  return done ? 0 : report(done.error());
+}
+
+Result<std::unique_ptr<InProcessHost>> open_in_process(const std::filesystem::path& state_dir) {
+  auto config = load_server_config({}, state_dir);
+  if (!config) return config.error();
+  auto host = Host::open(state_dir, *config, Logger::Target::none);
+  if (!host) {
+    if (host.error().code == Code::conflict)
+      return fail(Code::conflict, "Another via process holds this state folder, but its admin socket does not answer yet. "
+                                  "Try again; see: via status");
+    return host.error();
+  }
+  (*host)->wire(url_of(*config, config->listen));
+  if (auto ready = (*host)->plane().start(); !ready) return ready.error();
+  return std::unique_ptr<InProcessHost>(std::make_unique<InProcess>(std::move(*host)));
+}
+
+}  // namespace via

@@ -1,0 +1,36 @@
+// The whole host, wired: every part gets what it needs from here and from nowhere else.
+//
+// Two ways in, one set of handlers: run_server() owns a state folder and serves it; open_in_process() takes the same
+// lock for one command when no server does. Thread: the command's main thread.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "core/base/error.hpp"
+
+namespace via {
+
+struct ServeOptions {
+  std::filesystem::path state_dir;
+  std::filesystem::path config_file;  // empty = look in the usual places
+  std::string listen;                 // empty = from the configuration
+};
+
+// Serves until SIGTERM or SIGINT; the process's exit code. Prints one line on standard output when it is ready.
+int run_server(const ServeOptions& options);
+
+class InProcessHost {
+ public:
+  virtual ~InProcessHost() = default;
+  virtual Result<nlohmann::json> call(std::string_view command, const nlohmann::json& args) = 0;
+};
+
+// conflict when a server (or another command) holds the state folder.
+Result<std::unique_ptr<InProcessHost>> open_in_process(const std::filesystem::path& state_dir);
+
+}  // namespace via

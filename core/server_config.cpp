@@ -1,0 +1,131 @@
+#include "core/server_config.hpp"
+
+#include <functional>
+#include <map>
+
+#include <toml++/toml.h>
+
+#include "core/base/files.hpp"
+
+namespace via {
+namespace {
+
+using Setter = std::function<bool(const toml::node&)>;
+
+Setter text(std::string& out) {
+  return [&out](const toml::node& n) {
+    const auto v = n.value_exact<std::string>();
+    if (v) out = *v;
+    return v.has_value();
+  };
+}
+Setter path(std::filesystem::path& out) {
+  return [&out](const toml::node& n) {
+    const auto v = n.value_exact<std::string>();
+    if (v) out = *v;
+    return v.has_value() && out.is_absolute();
+  };
+}
+Setter flag(bool& out) {
+  return [&out](const toml::node& n) {
+    const auto v = n.value_exact<bool>();
+    if (v) out = *v;
+    return v.has_value();
+  };
+}
+template <class N>
+Setter number(N& out, std::int64_t low, std::int64_t high) {
+  return [&out, low, high](const toml::node& n) {
+    const auto v = n.value_exact<std::int64_t>();
+    if (!v || *v < low || *v > high) return false;
+    out = static_cast<N>(*v);
+    return true;
+  };
+}
+
+Setter level(Level& out) {
+  return [&out](const toml::node& n) {
+    static const std::map<std::string, Level> kLevels{
+        {"trace", Level::trace}, {"debug", Level::debug}, {"info", Level::info}, {"warn", Level::warn}, {"error", Level::error}};
+    const auto v = n.value_exact<std::string>();
+    if (!v || !kLevels.contains(*v)) return false;
+    out = kLevels.at(*v);
+    return true;
+  };
+}
+
+Result<void> read(const toml::table& table, const std::string& prefix, const std::map<std::string, Setter>& known) {
+  for (const auto& [key, node] : table) {
+    const std::string name = prefix + std::string(key.str());
+    if (const auto* inner = node.as_table()) {
+      if (auto done = read(*inner, name + ".", known); !done) return done;
+      continue;
+    }
+    const auto setter = known.find(name);
+    if (setter == known.end()) return fail(Code::bad_request, "The configuration has an unknown member '" + name + "'.");
+    if (!setter->second(node))
+      return fail(Code::bad_request, "The configuration member '" + name + "' has the wrong type or is out of range.");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ServerConfig> parse_server_config(std::string_view source) {
+  ServerConfig c;
+  toml::table table;
+  try {
+    table = toml::parse(source);
+  } catch (const toml::parse_error& wrong) {
+    return fail(Code::bad_request, "The configuration is not valid TOML (line " +
+                                       std::to_string(wrong.source().begin.line) + "): " +
+                                       std::string(wrong.description()) + ".");
+  }
+  constexpr std::int64_t kHour = 3'600'000;
+  const std::map<std::string, Setter> known{
+      {"listen", text(c.listen)},
+      {"public_url", text(c.public_url)},
+      {"environment", text(c.environment)},
+      {"admin_group", text(c.admin_group)},
+      {"threads", number(c.threads, 1, 256)},
+      {"workers", number(c.workers, 2, 512)},
+      {"allow_plaintext", flag(c.allow_plaintext)},
+      {"plugins", path(c.plugins)},
+      {"token_ttl_seconds", number(c.token_ttl_seconds, 60, 86'400)},
+      {"tls.certificate", path(c.tls_certificate)},
+      {"tls.key", path(c.tls_key)},
+      {"tls.ca", path(c.tls_ca)},
+      {"log.level", level(c.log_level)},
+      {"limits.header_bytes", number(c.limits.max_header_bytes, 1024, 1 << 20)},
+      {"limits.fields", number(c.limits.max_fields, 8, 10'000)},
+      {"limits.body_bytes", number(c.limits.max_body_bytes, 1024, 1LL << 30)},
+      {"limits.connections", number(c.limits.max_connections, 1, 1'000'000)},
+      {"limits.pipelined_burst", number(c.limits.max_pipelined_burst, 1, 1'000'000)},
+      {"limits.header_timeout_ms", number(c.limits.header_timeout_ms, 100, kHour)},
+      {"limits.idle_timeout_ms", number(c.limits.idle_timeout_ms, 100, kHour)},
+      {"limits.body_timeout_ms", number(c.limits.body_timeout_ms, 100, kHour)},
+      {"limits.write_timeout_ms", number(c.limits.write_timeout_ms, 100, kHour)},
+      {"limits.operation_timeout_ms", number(c.limits.operation_timeout_ms, 10, kHour)},
+      {"limits.drain_timeout_ms", number(c.limits.drain_timeout_ms, 10, kHour)},
+  };
+  if (auto done = read(table, "", known); !done) return done.error();
+  if (c.tls_certificate.empty() != c.tls_key.empty())
+    return fail(Code::bad_request, "The configuration needs both tls.certificate and tls.key, or neither.");
+  return c;
+}
+
+Result<ServerConfig> load_server_config(const std::filesystem::path& file, const std::filesystem::path& state_dir) {
+  const bool named = !file.empty();
+  for (const auto& candidate : named ? std::vector<std::filesystem::path>{file}
+                                     : std::vector<std::filesystem::path>{state_dir / "config.toml", "/etc/via/server.toml"}) {
+    auto text = read_file(candidate, 1U << 20);
+    if (!text) {
+      if (!named && text.error().code == Code::not_found) continue;
+      return fail(Code::bad_request, "The configuration file cannot be read: " + text.error().message + ".");
+    }
+    return parse_server_config(*text);
+  }
+  return ServerConfig{};
+}
+
+}  // namespace via

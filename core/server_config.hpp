@@ -1,0 +1,35 @@
+// The host's own configuration: a small TOML file, every member optional, unknown members refused by name.
+// The reference is docs/operator.md, "Configuration". Thread: any (values).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/base/error.hpp"
+#include "core/base/log.hpp"
+#include "core/net/limits.hpp"
+
+namespace via {
+
+struct ServerConfig {
+  std::string listen = "127.0.0.1:8181";
+  std::string public_url;    // how apps reach the config server; empty = from the listen address
+  std::string environment = "production";
+  std::string admin_group;   // members of this group may use the admin socket
+  unsigned threads = 1;
+  unsigned workers = 16;
+  bool allow_plaintext = false;
+  std::filesystem::path tls_certificate, tls_key, tls_ca;
+  std::filesystem::path plugins;  // folder of bundled plugins; empty = beside the executable
+  std::int64_t token_ttl_seconds = 3600;
+  Level log_level = Level::info;
+  net::Limits limits;
+};
+
+// `file` empty = <state_dir>/config.toml, else /etc/via/server.toml, else the defaults.
+Result<ServerConfig> load_server_config(const std::filesystem::path& file, const std::filesystem::path& state_dir);
+Result<ServerConfig> parse_server_config(std::string_view toml);
+
+}  // namespace via

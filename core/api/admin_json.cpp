@@ -1,0 +1,144 @@
+#include "core/api/admin_json.hpp"
+
+namespace via::api {
+
+using nlohmann::json;
+
+namespace {
+
+json text_or_null(const std::string& text) { return text.empty() ? json(nullptr) : json(text); }
+
+std::string_view access(bool read_only) { return read_only ? "read_only" : "read_write"; }
+
+}  // namespace
+
+json time_or_null(std::int64_t unix_ms) { return unix_ms == 0 ? json(nullptr) : json(format_time(unix_ms)); }
+
+json to_json(const releases::App& a) {
+  return {{"id", a.id},
+          {"name", a.name},
+          {"created_at", format_time(a.created_at)},
+          {"current_release", text_or_null(a.current_release)},
+          {"profile_version", a.profile_version}};
+}
+
+json to_json(const catalog::Addon& a) {
+  json config = json::parse(a.config, nullptr, false);
+  if (!config.is_object()) config = json::object();
+  return {{"id", a.id},
+          {"name", a.name},
+          {"app", a.app},
+          {"type", a.type},
+          {"state", to_string(a.state)},
+          {"created_at", format_time(a.created_at)},
+          {"updated_at", format_time(a.updated_at)},
+          {"config", std::move(config)},
+          {"problem", text_or_null(a.problem)}};
+}
+
+json to_json(const bindings::Binding& b) {
+  auto generations = json::array();
+  for (const auto& g : b.generations)
+    generations.push_back({{"generation", g.generation},
+                           {"status", g.live ? "live" : "revoked"},
+                           {"created_at", format_time(g.created_at)}});
+  return {{"id", b.id},
+          {"app", b.app},
+          {"addon", b.addon},
+          {"addon_id", b.addon_id},
+          {"type", b.type},
+          {"binding", b.name},
+          {"access", access(b.read_only)},
+          {"generation", b.newest()},
+          {"generations", std::move(generations)},
+          {"created_at", format_time(b.created_at)}};
+}
+
+json to_json(const releases::Deploy& d) {
+  // The values of `env` may be anything, so only their names are shown.
+  auto names = json::array();
+  for (const auto& [name, value] : d.env) names.push_back(name);
+  return {{"id", d.id},
+          {"app", d.app},
+          {"status", d.status},
+          {"created_at", format_time(d.created_at)},
+          {"command", d.command},
+          {"cwd", d.cwd},
+          {"replicas", d.replicas},
+          {"env", std::move(names)},
+          {"release_id", d.release_id}};
+}
+
+json to_json(const releases::Release& r) {
+  return {{"id", r.id},
+          {"app", r.app},
+          {"number", r.number},
+          {"deploy_id", r.deploy_id},
+          {"status", r.status},
+          {"created_at", format_time(r.created_at)},
+          {"config_version", r.config_version}};
+}
+
+json to_json(const releases::ReleaseBinding& b) {
+  return {{"binding", b.binding}, {"binding_id", b.binding_id},       {"addon", b.addon},
+          {"addon_id", b.addon_id}, {"type", b.type},                 {"access", access(b.read_only)},
+          {"generation", b.generation}};
+}
+
+json to_json(const releases::Instance& i) {
+  return {{"id", i.id},
+          {"app", i.app},
+          {"deploy", i.deploy},
+          {"release", i.release},
+          {"driver", to_string(i.driver)},
+          {"state", to_string(i.state)},
+          {"pid", i.pid == 0 ? json(nullptr) : json(i.pid)},
+          {"created_at", format_time(i.created_at)},
+          {"expires_at", time_or_null(i.expires_at)}};
+}
+
+json to_json(const plugins::PluginRecord& p) {
+  auto types = json::array();
+  for (const auto& type : p.manifest.types) types.push_back(type.id);
+  return {{"id", p.manifest.id},
+          {"version", p.manifest.version},
+          {"title", p.manifest.title},
+          {"types", std::move(types)},
+          {"sha256", p.sha256},
+          {"trusted", p.trusted},
+          {"loaded", p.loaded},
+          {"source", p.source},
+          {"problem", text_or_null(p.problem)}};
+}
+
+json to_json(const identity::KeyInfo& k) {
+  return {{"kid", k.kid},
+          {"state", identity::to_string(k.state)},
+          {"algorithm", "ES256"},
+          {"created_at", format_time(k.created_at)},
+          {"activated_at", time_or_null(k.activated_at)},
+          {"retires_at", time_or_null(k.retires_at)}};
+}
+
+json to_json(const lifecycle::Check& c) { return {{"name", c.name}, {"ok", c.ok}, {"detail", c.detail}}; }
+
+json to_json(const lifecycle::Status& s) {
+  return {{"version", s.version},
+          {"state_dir", s.state_dir},
+          {"installation", s.installation},
+          {"server",
+           {{"running", s.server.running},
+            {"pid", s.server.running ? json(s.server.pid) : json(nullptr)},
+            {"listen", text_or_null(s.server.listen)},
+            {"uptime_seconds", s.server.running ? json(s.server.uptime_seconds) : json(nullptr)}}},
+          {"counts",
+           {{"apps", s.apps},
+            {"addons", s.addons},
+            {"bindings", s.bindings},
+            {"releases", s.releases},
+            {"instances", s.instances}}},
+          {"types", s.types},
+          {"checks", list_json(s.checks)}};
+}
+
+}  // namespace via::api

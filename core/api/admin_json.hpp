@@ -1,0 +1,32 @@
+// The objects of docs/admin-api.md, made from records. Thread: any (pure). Private to this folder.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "core/lifecycle/control_plane.hpp"
+
+namespace via::api {
+
+nlohmann::json to_json(const releases::App& app);
+nlohmann::json to_json(const catalog::Addon& addon);
+nlohmann::json to_json(const bindings::Binding& binding);
+nlohmann::json to_json(const releases::Deploy& deploy);
+nlohmann::json to_json(const releases::Release& release);
+nlohmann::json to_json(const releases::ReleaseBinding& binding);
+nlohmann::json to_json(const releases::Instance& instance);
+nlohmann::json to_json(const plugins::PluginRecord& plugin);
+nlohmann::json to_json(const identity::KeyInfo& key);
+nlohmann::json to_json(const lifecycle::Check& check);
+nlohmann::json to_json(const lifecycle::Status& status);
+
+// Null for 0.
+nlohmann::json time_or_null(std::int64_t unix_ms);
+
+template <class Records>
+nlohmann::json list_json(const Records& records) {
+  auto out = nlohmann::json::array();
+  for (const auto& record : records) out.push_back(to_json(record));
+  return out;
+}
+
+}  // namespace via::api

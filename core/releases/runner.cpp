@@ -387,7 +387,7 @@ struct Runner::Impl {
   }
 
   void again(Entry& entry, int pid = 0) {
-    if (Time::now() - entry.started >= milliseconds(backoff.most_ms)) entry.pause_ms = 0;
+    if (Time::now() - entry.started >= milliseconds(backoff.good_run_ms)) entry.pause_ms = 0;
     entry.pause_ms = std::clamp(entry.pause_ms * 2, std::max(backoff.first_ms, 1), std::max(backoff.most_ms, 1));
     entry.due = Time::now() + milliseconds(entry.pause_ms);
     ++entry.info.restarts;

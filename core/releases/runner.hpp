@@ -42,11 +42,12 @@ struct ProcessInfo {
   int restarts = 0;
 };
 
-// The pause before a restart: `first_ms`, then twice as long each time up to `most_ms`. A run of at least `most_ms`
+// The pause before a restart: `first_ms`, then twice as long each time up to `most_ms`. A run of at least `good_run_ms`
 // starts over at `first_ms`.
 struct Backoff {
   int first_ms = 500;
   int most_ms = 30'000;
+  int good_run_ms = 30'000;
 };
 
 class Runner {

@@ -61,7 +61,7 @@ class RunnerTest : public ::testing::Test {
     std::filesystem::create_directory(material());
     make();
   }
-  void make(Backoff backoff = {1, 20}) {
+  void make(Backoff backoff = {1, 20, 3'600'000}) {
     runner = std::make_unique<Runner>(
         clock, log,
         [this](const std::string& instance, ProcessState state, int pid, int status) {
@@ -244,7 +244,7 @@ TEST_F(RunnerTest, FailuresAreTriedAgainUntilOneEndsWell) {
 }
 
 TEST_F(RunnerTest, PausesGrowUpToTheirLimit) {
-  make({1, 4});
+  make({1, 4, 3'600'000});
   ASSERT_TRUE(runner->start(shell("exit 1")));
   wait_for(ProcessState::failed, 5);
   ASSERT_TRUE(runner->stop("ins_1"));
@@ -266,7 +266,7 @@ TEST_F(RunnerTest, SignalsAreReportedAsShellsDo) {
 }
 
 TEST_F(RunnerTest, CommandThatIsNotThereFailsWithAReasonInTheLog) {
-  make({60'000, 60'000});
+  make({60'000, 60'000, 3'600'000});
   ProcessSpec spec = shell("");
   spec.command = {"no-such-command-here"};
   spec.variables = {{"SECRET", "CANARY7f3a"}};
@@ -288,7 +288,7 @@ TEST_F(RunnerTest, CommandThatIsNotThereFailsWithAReasonInTheLog) {
 }
 
 TEST_F(RunnerTest, FolderLogFileAndCommandThatCannotBeUsedFail) {
-  make({60'000, 60'000});
+  make({60'000, 60'000, 3'600'000});
   ProcessSpec no_folder = shell("true", "a");
   no_folder.working_folder = root.path() / "none";
   ASSERT_TRUE(runner->start(std::move(no_folder)));
@@ -321,7 +321,7 @@ TEST_F(RunnerTest, CommandsAreFoundInThePathOfTheChildAndNeverInItsFolder) {
   wait_for(ProcessState::exited);
   EXPECT_NE(text_of(out()).find(" 3\n"), std::string::npos) << text_of(out());
 
-  make({60'000, 60'000});
+  make({60'000, 60'000, 3'600'000});
   ProcessSpec local = shell("");
   local.command = {"other"};
   local.variables = {{"PATH", ":.::/bin:"}};

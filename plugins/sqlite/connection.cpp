@@ -1,0 +1,246 @@
+// Opening with everything off that an app could misuse, the statement cache, the progress guard.
+#include "plugins/sqlite/connection.hpp"
+
+#include "plugins/sqlite/functions.hpp"
+
+#include <strings.h>
+
+#include <algorithm>
+
+namespace via::sqlite {
+namespace {
+
+constexpr size_t kCachedStatements = 128;
+constexpr size_t kCachedTextLimit = 8192;
+constexpr int kBeat = 500;  // VM operations between two looks at the guard
+
+bool is_vacuum(std::string_view sql) {
+  return sql.size() >= 6 && strncasecmp(sql.data(), "vacuum", 6) == 0;
+}
+
+}  // namespace
+
+Failure Connection::open(const std::string& path, Kind kind, const Limits& limits, const Host& host,
+                         std::unique_ptr<Connection>& out) {
+  std::unique_ptr<Connection> c(new Connection(host));
+  const int flags = (kind == Kind::reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | SQLITE_OPEN_NOFOLLOW |
+                    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
+  int rc = sqlite3_open_v2(path.c_str(), &c->db_, flags, nullptr);
+  if (rc != SQLITE_OK) return from_sqlite(nullptr, rc);
+  sqlite3* db = c->db_;
+  const auto config = [&](int what, int on) {
+    if (rc == SQLITE_OK) rc = sqlite3_db_config(db, what, on, nullptr);
+  };
+  config(SQLITE_DBCONFIG_DEFENSIVE, 1);
+  config(SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0);
+  config(SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0);
+  config(SQLITE_DBCONFIG_DQS_DML, 0);
+  config(SQLITE_DBCONFIG_DQS_DDL, 0);
+  config(SQLITE_DBCONFIG_ENABLE_FKEY, 1);
+  config(SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, 0);
+  config(SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, 0);
+  if (rc != SQLITE_OK) return from_sqlite(db, rc);
+  sqlite3_limit(db, SQLITE_LIMIT_LENGTH, 10'000'000);
+  sqlite3_limit(db, SQLITE_LIMIT_SQL_LENGTH, 1'000'001);
+  sqlite3_limit(db, SQLITE_LIMIT_COLUMN, 2'000);
+  sqlite3_limit(db, SQLITE_LIMIT_EXPR_DEPTH, 1'000);
+  sqlite3_limit(db, SQLITE_LIMIT_COMPOUND_SELECT, 500);
+  sqlite3_limit(db, SQLITE_LIMIT_VARIABLE_NUMBER, 32'766);
+  sqlite3_limit(db, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1'000);
+  sqlite3_limit(db, SQLITE_LIMIT_TRIGGER_DEPTH, 100);
+  sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
+  if (rc = register_linear_functions(db); rc != SQLITE_OK) return from_sqlite(db, rc);
+  sqlite3_busy_timeout(db, kind == Kind::writer ? 5'000 : 1'000);
+  rc = c->host_exec("PRAGMA cell_size_check=ON; PRAGMA cache_size=-32768; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY");
+  if (rc == SQLITE_OK && kind == Kind::writer) {
+    rc = c->host_exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
+                      "PRAGMA journal_size_limit=33554432");
+    const int64_t page = c->host_number("PRAGMA page_size");
+    if (rc == SQLITE_OK && page > 0)
+      rc = c->host_exec(("PRAGMA max_page_count=" +
+                         std::to_string(std::max<uint64_t>(8, limits.quota_bytes / static_cast<uint64_t>(page)))).c_str());
+  }
+  // Reads the schema now, so that damage shows here and the first statement does not pay for it.
+  if (rc == SQLITE_OK) rc = c->host_exec("SELECT count(*) FROM sqlite_schema");
+  if (rc == SQLITE_OK && kind == Kind::reader) rc = c->host_exec("PRAGMA query_only=ON");
+  if (rc != SQLITE_OK) return from_sqlite(db, rc);
+  sqlite3_set_authorizer(db, Policy::callback, &c->policy_);
+  sqlite3_progress_handler(db, kBeat, progress, c.get());
+  out = std::move(c);
+  return {};
+}
+
+Connection::~Connection() {
+  cache_.clear();
+  loose_.reset();
+  sqlite3_close_v2(db_);
+}
+
+Failure Connection::prepare(Operation mode, std::string_view sql, bool keep, Statement& out, std::string_view& rest) {
+  const std::string_view text = skip_blank(sql);
+  rest = {};
+  if (text.empty()) return {};
+  if (is_vacuum(text)) return denied_by_policy();
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    policy_.begin_prepare(mode);
+    const char* tail = nullptr;
+    // The text is followed by a NUL, which spares SQLite a copy.
+    const int rc = sqlite3_prepare_v3(db_, text.data(), static_cast<int>(text.size()) + 1,
+                                      keep ? SQLITE_PREPARE_PERSISTENT : 0, &out.stmt, &tail);
+    policy_.preparing = false;
+    if (rc != SQLITE_OK) {
+      if (policy_.denied_write) return writes_in_query();
+      if (policy_.denied_schema) {
+        Failure f = denied_by_policy();
+        f.message += "; changes of the schema go through setup";
+        return f;
+      }
+      return policy_.denied ? denied_by_policy() : failure(rc);
+    }
+    if (!out.stmt) return {};
+    if (sqlite3_stmt_isexplain(out.stmt)) return denied_by_policy();
+    rest = text.substr(std::min(static_cast<size_t>(tail - text.data()), text.size()));
+    if (policy_.shadow_suspects.empty()) break;
+    const auto suspects = policy_.shadow_suspects;
+    bool inside = false;
+    for (const auto& base : suspects) inside = inside || inside_virtual_table(base);
+    if (!inside) break;
+    // The first use of a virtual table may itself have prepared reads of its tables; the second prepare tells.
+    if (attempt == 1) return denied_by_policy();
+    sqlite3_finalize(out.stmt);
+    out.stmt = nullptr;
+  }
+  out.alters = policy_.alters;
+  out.creates_view = policy_.creates_view;
+  out.columns = sqlite3_column_count(out.stmt);
+  out.parameters = sqlite3_bind_parameter_count(out.stmt);
+  return {};
+}
+
+bool Connection::inside_virtual_table(const std::string& base) {
+  return host_number("SELECT count(*) FROM sqlite_schema WHERE type='table' AND rootpage=0 AND name=?1 COLLATE NOCASE", base) > 0;
+}
+
+bool Connection::cached(Operation mode, std::string_view sql) const { return cache_.contains({mode, sql}); }
+
+Failure Connection::statement(Operation mode, std::string_view sql, Statement*& out) {
+  if (const auto it = cache_.find({mode, sql}); it != cache_.end()) {
+    out = it->second.get();
+    out->used = ++tick_;
+    policy_.mode = mode;
+    policy_.host_sql = false;
+    return {};
+  }
+  const bool keep = sql.size() <= kCachedTextLimit;
+  auto fresh = std::make_unique<Statement>();
+  std::string_view rest;
+  if (Failure f = prepare(mode, sql, keep, *fresh, rest)) return f;
+  if (!fresh->stmt) return bad_request("the SQL text holds no statement");
+  if (!skip_blank(rest).empty()) return bad_request("exactly one statement is taken here");
+  if (mode == Operation::query && !sqlite3_stmt_readonly(fresh->stmt)) return writes_in_query();
+  if (mode == Operation::execute && sqlite3_stmt_readonly(fresh->stmt)) {
+    return {VIA_E_INVALID, "sql_denied", "execute takes one statement that writes; use query for one that reads", SQLITE_AUTH};
+  }
+  fresh->used = ++tick_;
+  out = fresh.get();
+  if (!keep) {
+    loose_ = std::move(fresh);
+    return {};
+  }
+  if (cache_.size() >= kCachedStatements) {
+    cache_.erase(std::min_element(cache_.begin(), cache_.end(),
+                                  [](const auto& a, const auto& b) { return a.second->used < b.second->used; }));
+  }
+  fresh->sql = sql;
+  const Key key{mode, fresh->sql};
+  cache_.emplace(key, std::move(fresh));
+  return {};
+}
+
+int Connection::host_exec(const char* sql) {
+  policy_.host_sql = true;
+  return sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
+}
+
+int Connection::host_step(sqlite3_stmt*& slot, const char* sql) {
+  policy_.host_sql = true;
+  if (!slot) {
+    if (const int rc = sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &slot, nullptr); rc != SQLITE_OK) return rc;
+  }
+  sqlite3_step(slot);
+  return sqlite3_reset(slot);
+}
+
+int64_t Connection::host_number(const char* sql, std::string_view bound) {
+  policy_.host_sql = true;
+  sqlite3_stmt* stmt = nullptr;
+  int64_t n = -1;
+  if (sqlite3_prepare_v2(db_, sql, -1, &stmt, nullptr) == SQLITE_OK) {
+    if (!bound.empty()) sqlite3_bind_text(stmt, 1, bound.data(), static_cast<int>(bound.size()), SQLITE_STATIC);
+    if (sqlite3_step(stmt) == SQLITE_ROW) n = sqlite3_column_int64(stmt, 0);
+  }
+  sqlite3_finalize(stmt);
+  return n;
+}
+
+void Connection::begin_guard(uint64_t deadline_ns, const via_call* call, uint64_t operations) {
+  stop_.store(Stop::none, std::memory_order_relaxed);
+  deadline_ns_ = deadline_ns;
+  call_ = call;
+  operations_ = operations;
+  memory_before_ = -1;
+  beats_ = 0;
+  guarded_ = true;
+}
+
+void Connection::end_guard() {
+  guarded_ = false;
+  call_ = nullptr;
+}
+
+void Connection::interrupt(Stop why) {
+  Stop none = Stop::none;
+  stop_.compare_exchange_strong(none, why);
+  sqlite3_interrupt(db_);
+}
+
+int Connection::progress(void* self) {
+  auto& c = *static_cast<Connection*>(self);
+  if (!c.guarded_) return 0;
+  if (c.stop_.load(std::memory_order_relaxed) != Stop::none) return 1;
+  const auto stop = [&c](Stop why) {
+    Stop none = Stop::none;
+    c.stop_.compare_exchange_strong(none, why);
+    return 1;
+  };
+  if (c.operations_ != 0) {
+    if (c.operations_ <= kBeat) return stop(Stop::operations);
+    c.operations_ -= kBeat;
+  }
+  const int64_t used = sqlite3_memory_used();
+  if (c.memory_before_ < 0) c.memory_before_ = used;
+  if (used > kHardHeap / 4 * 3 && used - c.memory_before_ > kHardHeap / 8) return stop(Stop::memory);
+  if (++c.beats_ % 32 != 0) return 0;
+  if (c.deadline_ns_ != 0 && c.host_.now_ns() >= c.deadline_ns_) return stop(Stop::deadline);
+  if (c.call_ && c.call_->cancelled && c.call_->cancelled(c.call_)) return stop(Stop::cancelled);
+  return 0;
+}
+
+Failure Connection::failure(int rc) {
+  if ((rc & 0xff) == SQLITE_INTERRUPT) {
+    switch (stopped()) {
+      case Stop::cancelled:
+        return {VIA_E_CANCELLED, "cancelled", "the request was cancelled", rc};
+      case Stop::memory:
+        return from_sqlite(db_, SQLITE_NOMEM);
+      case Stop::operations:
+        return {VIA_E_INVALID, "operation_limit", "the statement takes too many steps", rc};
+      default:
+        return from_sqlite(db_, rc);
+    }
+  }
+  if (rc == SQLITE_ERROR && policy_.denied) return denied_by_policy();
+  return from_sqlite(db_, rc);
+}
+
+}  // namespace via::sqlite

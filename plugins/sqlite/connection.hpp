@@ -1,0 +1,93 @@
+// One SQLite connection under the policy: how it is opened, its limits, its cached statements, and the guard that ends
+// a statement which takes too long, too much memory or nobody waits for.
+// Thread: one at a time (NOMUTEX); interrupt() any.
+#pragma once
+
+#include "plugins/sqlite/host.hpp"
+#include "plugins/sqlite/policy.hpp"
+
+#include <atomic>
+#include <memory>
+#include <unordered_map>
+
+namespace via::sqlite {
+
+// Why a running statement was ended by us.
+enum class Stop : int { none, deadline, cancelled, memory, operations };
+
+struct Statement {
+  std::string sql;
+  sqlite3_stmt* stmt = nullptr;
+  uint64_t used = 0;
+  std::string head;  // rendered columns and types
+  bool head_fixed = false;
+  int columns = 0, parameters = 0, prepared_again = -1;
+  bool alters = false, creates_view = false;
+  Statement() = default;
+  Statement(const Statement&) = delete;
+  ~Statement() { sqlite3_finalize(stmt); }
+};
+
+class Connection {
+ public:
+  enum class Kind { reader, writer };
+  static Failure open(const std::string& path, Kind kind, const Limits& limits, const Host& host,
+                      std::unique_ptr<Connection>& out);
+  ~Connection();
+  Connection(const Connection&) = delete;
+
+  sqlite3* db() const { return db_; }
+  Policy& policy() { return policy_; }
+
+  // The statement for `sql` (a NUL follows its last byte) from the cache, or prepared and cached. Exactly one
+  // statement, of the kind that `mode` takes. Valid until the next call on this connection.
+  Failure statement(Operation mode, std::string_view sql, Statement*& out);
+  // The first statement of `sql`, not cached; `rest` is what follows. *out.stmt is null at the end of the text.
+  Failure prepare(Operation mode, std::string_view sql, bool keep, Statement& out, std::string_view& rest);
+  bool cached(Operation mode, std::string_view sql) const;
+
+  // SQL of the host itself; passes the policy. For statements that are literals of this source.
+  int host_exec(const char* sql);
+  int host_step(sqlite3_stmt*& slot, const char* sql);
+  int64_t host_number(const char* sql, std::string_view bound = {});
+
+  // Guards what runs between begin and end. The deadline is the host clock's; 0 none; `operations` 0 no budget.
+  void begin_guard(uint64_t deadline_ns, const via_call* call, uint64_t operations);
+  void end_guard();
+  void interrupt(Stop why);  // Thread: any, while the guard is on (see Watchdog)
+  Stop stopped() const { return stop_.load(std::memory_order_relaxed); }
+  // from_sqlite, seen through the guard and the policy.
+  Failure failure(int rc);
+
+ private:
+  explicit Connection(const Host& host) : host_(host) {}
+  static int progress(void* self);
+  bool inside_virtual_table(const std::string& base);
+
+  struct Key {
+    Operation mode;
+    std::string_view sql;
+    bool operator==(const Key& o) const { return mode == o.mode && sql == o.sql; }
+  };
+  struct Hash {
+    size_t operator()(const Key& k) const { return std::hash<std::string_view>{}(k.sql) + static_cast<size_t>(k.mode); }
+  };
+
+  const Host& host_;
+  sqlite3* db_ = nullptr;
+  Policy policy_;
+  std::unordered_map<Key, std::unique_ptr<Statement>, Hash> cache_;
+  std::unique_ptr<Statement> loose_;  // the one statement that is too long to be cached
+  uint64_t tick_ = 0;
+
+  std::atomic<Stop> stop_{Stop::none};
+  const via_call* call_ = nullptr;
+  uint64_t deadline_ns_ = 0, operations_ = 0;
+  int64_t memory_before_ = 0;
+  unsigned beats_ = 0;
+  bool guarded_ = false;
+};
+
+inline constexpr int64_t kHardHeap = 512ll << 20;
+
+}  // namespace via::sqlite

@@ -1,0 +1,234 @@
+// Opening on demand and closing again. The order in close_locked is what makes Pin cheap: hide the handles, wait for
+// the users, then take down.
+#include "plugins/sqlite/database.hpp"
+
+#include "plugins/sqlite/storage.hpp"
+#include "plugins/sqlite/writer.hpp"
+
+#include <algorithm>
+#include <thread>
+
+namespace via::sqlite {
+namespace {
+
+constexpr size_t kPool = 8;
+constexpr uint64_t kIdle = 60'000'000'000;
+
+}  // namespace
+
+uint32_t thread_token() {
+  static std::atomic<uint32_t> next{1};
+  thread_local const uint32_t token = next.fetch_add(1);
+  return token;
+}
+
+void CostTable::learn(size_t hash, bool cheap) {
+  auto& s = slot(hash);
+  const size_t now = s.load(std::memory_order_relaxed);
+  const bool same = (now & ~kMask) == (hash & ~kMask);
+  const size_t state = same ? now & kMask : 0;
+  size_t next = 0;
+  if (!cheap) next = 1;
+  else if (state == 0 || state >= kMask - 1) next = kMask;
+  else next = state + 1;
+  s.store((hash & ~kMask) | next, std::memory_order_relaxed);
+}
+
+void Reader::end_snapshot() {
+  if (!snapshot) return;
+  snapshot = false;
+  connection->host_step(commit, "COMMIT");
+}
+
+Reader::~Reader() {
+  sqlite3_finalize(begin);
+  sqlite3_finalize(commit);
+}
+
+Handles::~Handles() {
+  // Readers first: the connection that closes last checkpoints, and only the writer can.
+  for (Reader& r : inline_readers) {
+    sqlite3_finalize(std::exchange(r.begin, nullptr));
+    sqlite3_finalize(std::exchange(r.commit, nullptr));
+    r.connection.reset();
+  }
+  pool.clear();
+  writer.reset();
+}
+
+Database::~Database() { stop(); }
+
+Database::Pin Database::pin() {
+  users_.fetch_add(1, std::memory_order_seq_cst);
+  Handles* h = handles_.load(std::memory_order_seq_cst);
+  if (!h) {
+    users_.fetch_sub(1, std::memory_order_release);
+    return {};
+  }
+  Pin p(this, h);
+  if (!h->touched.load(std::memory_order_relaxed)) h->touched.store(true, std::memory_order_relaxed);
+  return p;
+}
+
+Failure Database::pin_or_open(Pin& out) {
+  out = pin();
+  if (out && !out->broken.load(std::memory_order_relaxed)) return {};
+  {
+    const std::lock_guard lock(mutex_);
+    if (!serving()) return {VIA_E_PRECONDITION, "not_open", "the add-on is not open"};
+    out.release();
+    out = Pin();
+    if (Handles* h = handles_.load(); h && h->broken) close_locked();
+    if (!handles_.load()) {
+      if (Failure f = open_locked()) return f;
+    }
+    out = pin();
+  }
+  OpenList::get().trim(this);
+  return {};
+}
+
+Failure Database::serve(std::string dir, const Limits& limits) {
+  const std::lock_guard lock(mutex_);
+  if (serving()) return {};
+  dir_ = std::move(dir);
+  path_ = dir_ + "/data.sqlite";
+  limits_ = limits;
+  if (Failure f = storage::check(dir_)) return f;
+  serving_.store(true, std::memory_order_release);
+  return {};
+}
+
+Failure Database::open_locked() {
+  if (Failure f = storage::check(dir_)) return f;
+  if (!queue_) {
+    if (!host_.executor() || host_.executor()->queue_create(host_.raw(), 4, &queue_) != VIA_OK)
+      return internal("the host gives no executor queue");
+    watchdog_.use(queue_);
+  }
+  auto handles = std::make_unique<Handles>();
+  std::unique_ptr<Connection> connection;
+  if (Failure f = Connection::open(path_, Connection::Kind::writer, limits_, host_, connection)) return f;
+  handles->writer = std::make_unique<Writer>(*this, *handles, std::move(connection));
+  handles_.store(handles.release(), std::memory_order_seq_cst);
+  OpenList::get().added(this);
+  host_.executor()->post(queue_, kIdle, &Database::idle_tick, this, nullptr);
+  return {};
+}
+
+void Database::close_locked() {
+  Handles* h = handles_.exchange(nullptr, std::memory_order_seq_cst);
+  if (!h) return;
+  OpenList::get().removed(this);
+  while (users_.load(std::memory_order_acquire) != 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+  delete h;
+}
+
+void Database::stop() {
+  via_queue* queue = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    serving_.store(false, std::memory_order_release);
+    close_locked();
+    watchdog_.use(nullptr);
+    queue = std::exchange(queue_, nullptr);
+  }
+  if (queue) host_.executor()->queue_destroy(queue);
+}
+
+bool Database::close_if_idle(bool even_if_touched) {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return false;
+  Handles* h = handles_.load();
+  if (!h || users_.load() != 0) return false;
+  if (!even_if_touched && h->touched.exchange(false)) return false;
+  close_locked();
+  return true;
+}
+
+void Database::idle_tick(void* self, via_status why) {
+  auto& db = *static_cast<Database*>(self);
+  if (why != VIA_OK || db.close_if_idle(false)) return;
+  const std::unique_lock lock(db.mutex_, std::try_to_lock);
+  if (!lock.owns_lock() || !db.handles_.load() || !db.queue_) return;
+  db.host_.executor()->post(db.queue_, kIdle, &Database::idle_tick, self, nullptr);
+}
+
+Failure Database::take_reader(Handles& h, uint64_t deadline_ns, std::unique_ptr<Connection>& out) {
+  {
+    std::unique_lock lock(h.pool_mutex);
+    while (h.pool.empty() && h.pool_open >= kPool) {
+      const uint64_t now = host_.now_ns();
+      if (deadline_ns != 0 && now >= deadline_ns) return {VIA_E_DEADLINE, "deadline_exceeded", "no read connection came free in time"};
+      const uint64_t left = deadline_ns != 0 ? std::min<uint64_t>(deadline_ns - now, 1'000'000'000) : 1'000'000'000;
+      h.pool_ready.wait_for(lock, std::chrono::nanoseconds(left));
+    }
+    if (!h.pool.empty()) {
+      out = std::move(h.pool.back());
+      h.pool.pop_back();
+      return {};
+    }
+    ++h.pool_open;
+  }
+  Failure f = Connection::open(path_, Connection::Kind::reader, limits_, host_, out);
+  if (f) {
+    const std::lock_guard lock(h.pool_mutex);
+    --h.pool_open;
+    h.pool_ready.notify_one();
+  }
+  return f;
+}
+
+void Database::give_reader(Handles& h, std::unique_ptr<Connection> connection) {
+  const std::lock_guard lock(h.pool_mutex);
+  h.pool.push_back(std::move(connection));
+  h.pool_ready.notify_one();
+}
+
+void Database::open_wanted(Handles& h) {
+  for (Reader& r : h.inline_readers) {
+    if (!r.wanted.load(std::memory_order_acquire)) continue;
+    uint32_t nobody = 0;
+    if (!r.owner.compare_exchange_strong(nobody, thread_token(), std::memory_order_acquire)) continue;
+    r.wanted.store(false, std::memory_order_relaxed);
+    if (!r.connection && Connection::open(path_, Connection::Kind::reader, limits_, host_, r.connection))
+      r.connection.reset();
+    if (r.connection) {
+      sqlite3_busy_timeout(r.connection->db(), 0);
+      r.connection_ready.store(true, std::memory_order_relaxed);
+    }
+    r.owner.store(0, std::memory_order_release);
+  }
+}
+
+OpenList& OpenList::get() {
+  static OpenList list;
+  return list;
+}
+
+void OpenList::added(Database* database) {
+  const std::lock_guard lock(mutex_);
+  open_.push_back(database);
+}
+
+void OpenList::removed(Database* database) {
+  const std::lock_guard lock(mutex_);
+  std::erase(open_, database);
+}
+
+void OpenList::trim(Database* keep) {
+  // The oldest first. A candidate could go away while we look at it, so it is closed by a task of its own queue.
+  const std::lock_guard lock(mutex_);
+  if (open_.size() <= cap) return;
+  size_t over = open_.size() - cap;
+  for (Database* d : open_) {
+    if (over == 0) break;
+    if (d == keep) continue;
+    const auto task = [](void* data, via_status why) {
+      if (why == VIA_OK) static_cast<Database*>(data)->close_if_idle(true);
+    };
+    if (d->host().executor()->post(d->queue(), 0, task, d, nullptr) == VIA_OK) --over;
+  }
+}
+
+}  // namespace via::sqlite

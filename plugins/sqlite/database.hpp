@@ -1,0 +1,155 @@
+// One database file: closed and a few hundred bytes, or open with its writer and readers. It opens at the first use and
+// closes when idle or when too many others are open; whoever uses it holds a Pin, and closing waits for the pins.
+// Owned by the instance. Thread: any, as noted.
+#pragma once
+
+#include "plugins/sqlite/run.hpp"
+#include "plugins/sqlite/watchdog.hpp"
+
+#include <array>
+#include <condition_variable>
+#include <utility>
+
+namespace via::sqlite {
+
+class Database;
+class Writer;
+
+// How dear a statement was on a worker, by a hash of its text: what is cheap is answered on the I/O thread.
+// Thread: any; a lost update costs one detour over a worker.
+class CostTable {
+ public:
+  bool cheap(size_t hash) const { return slot(hash).load(std::memory_order_relaxed) == (hash | kMask); }
+  void learn(size_t hash, bool cheap);
+  void overrun(size_t hash) { slot(hash).store((hash & ~kMask) | 1, std::memory_order_relaxed); }
+
+ private:
+  static constexpr size_t kMask = 63;  // kMask: cheap; 1…62: cheap runs since it was dear; 0: unknown
+  const std::atomic<size_t>& slot(size_t hash) const { return slots_[(hash >> 6) % slots_.size()]; }
+  std::atomic<size_t>& slot(size_t hash) { return slots_[(hash >> 6) % slots_.size()]; }
+  std::array<std::atomic<size_t>, 1024> slots_{};
+};
+
+struct Handles;
+
+class Database {
+ public:
+  Database(const Host& host) : host_(host), watchdog_(host) {}
+  ~Database();
+
+  // A use of the open database; keeps it open. Empty: it is not open.
+  class Pin {
+   public:
+    Pin() = default;
+    Pin(Pin&& o) noexcept : database_(std::exchange(o.database_, nullptr)), handles_(std::exchange(o.handles_, nullptr)) {}
+    Pin& operator=(Pin&& o) noexcept {
+      std::swap(database_, o.database_);
+      std::swap(handles_, o.handles_);
+      return *this;
+    }
+    ~Pin() { release(); }
+    // Another pin on what this one already holds open.
+    Pin clone() const {
+      database_->users_.fetch_add(1, std::memory_order_relaxed);
+      return {database_, handles_};
+    }
+    void release() {
+      if (database_) std::exchange(database_, nullptr)->users_.fetch_sub(1, std::memory_order_release);
+    }
+    Handles* operator->() const { return handles_; }
+    Handles& operator*() const { return *handles_; }
+    explicit operator bool() const { return database_ != nullptr; }
+
+   private:
+    friend class Database;
+    Pin(Database* d, Handles* h) : database_(d), handles_(h) {}
+    Database* database_ = nullptr;
+    Handles* handles_ = nullptr;
+  };
+
+  Pin pin();                        // Thread: any; never blocks
+  Failure pin_or_open(Pin& out);    // Thread: worker; may block
+  Failure serve(std::string dir, const Limits& limits);  // Thread: control
+  void stop();                      // Thread: control; waits for every use to end; the last close checkpoints
+  bool serving() const { return serving_.load(std::memory_order_acquire); }
+
+  // A read connection of the workers' pool; waits for one until the deadline.
+  Failure take_reader(Handles& handles, uint64_t deadline_ns, std::unique_ptr<Connection>& out);
+  void give_reader(Handles& handles, std::unique_ptr<Connection> connection);
+  // Opens the read connections that I/O threads asked for. Thread: worker.
+  void open_wanted(Handles& handles);
+
+  const Host& host() const { return host_; }
+  const Limits& limits() const { return limits_; }
+  const std::string& path() const { return path_; }
+  Watchdog& watchdog() { return watchdog_; }
+  via_queue* queue() const { return queue_; }
+  // Closes it when nothing uses it. Thread: worker.
+  bool close_if_idle(bool even_if_touched);
+
+ private:
+  static void idle_tick(void* self, via_status why);
+  Failure open_locked();
+  void close_locked();  // waits for the pins
+
+  const Host& host_;
+  Limits limits_;
+  std::string dir_, path_;
+  std::atomic<bool> serving_{false};
+  std::atomic<Handles*> handles_{nullptr};
+  std::atomic<uint32_t> users_{0};
+  std::mutex mutex_;  // open and close
+  via_queue* queue_ = nullptr;
+  Watchdog watchdog_;
+};
+
+// A read connection. `owner` is the token of the thread that has it, 0 for nobody.
+struct Reader {
+  std::atomic<uint32_t> owner{0};
+  std::atomic<bool> wanted{false};
+  std::unique_ptr<Connection> connection;
+  sqlite3_stmt *begin = nullptr, *commit = nullptr;
+  bool turn = false;      // a turn of the owner's event loop holds it
+  bool snapshot = false;  // a read transaction is open
+  uint64_t seen = 0;      // Handles::commits before that transaction began
+  std::atomic<bool> connection_ready{false};
+  Database::Pin turn_pin;  // keeps the database open for the turn
+
+  void end_snapshot();
+  ~Reader();
+};
+
+// Everything that an open database has.
+struct Handles {
+  std::atomic<uint64_t> commits{0};  // moved before a group of writes is answered
+  std::atomic<bool> touched{true};   // used since the last look of the idle timer
+  std::atomic<bool> broken{false};   // a commit failed: to be closed and recovered at the next use
+  CostTable costs;
+  std::array<Reader, 8> inline_readers;  // for I/O threads
+  std::mutex pool_mutex;
+  std::condition_variable pool_ready;
+  std::vector<std::unique_ptr<Connection>> pool;  // for workers
+  size_t pool_open = 0;
+  std::unique_ptr<Writer> writer;
+  ~Handles();
+};
+
+// The databases that are open in this process, so that only the hot ones stay so.
+// Thread: any.
+class OpenList {
+ public:
+  static OpenList& get();
+  void added(Database* database);
+  void removed(Database* database);
+  void trim(Database* keep);  // closes idle ones above the cap. Thread: worker
+  size_t cap = 128;
+
+ private:
+  std::mutex mutex_;
+  std::vector<Database*> open_;
+};
+
+// A small number that is this thread's for its life.
+uint32_t thread_token();
+
+}  // namespace via::sqlite

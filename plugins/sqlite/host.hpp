@@ -1,0 +1,54 @@
+// The host's services as the plugin uses them, looked up once per instance. Log, clock and storage are required;
+// executor is needed to serve writes; metrics and turn may be absent.
+// Thread: immutable after construction; any.
+#pragma once
+
+#include <via/plugin.h>
+
+#include <chrono>
+#include <string_view>
+
+namespace via::sqlite {
+
+class Host {
+ public:
+  explicit Host(const via_host* host)
+      : host_(host), log_(service<via_log>(VIA_HOST_LOG)), clock_(service<via_clock>(VIA_HOST_CLOCK)),
+        storage_(service<via_storage>(VIA_HOST_STORAGE)), executor_(service<via_executor>(VIA_HOST_EXECUTOR)),
+        turn_(service<via_turn>(VIA_HOST_TURN)) {}
+
+  const via_host* raw() const { return host_; }
+  const via_storage* storage() const { return storage_; }
+  const via_executor* executor() const { return executor_; }
+  const via_turn* turn() const { return turn_; }
+
+  uint64_t now_ns() const {
+    if (clock_) return clock_->mono_ns(host_);
+    return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  }
+  void log(int32_t level, std::string_view message) const {
+    if (log_ && log_->enabled(host_, level)) log_->write(host_, level, {message.data(), message.size()}, nullptr, 0);
+  }
+
+ private:
+  template <class T>
+  const T* service(const char* id) const {
+    return host_ && host_->get_service ? static_cast<const T*>(host_->get_service(host_, id)) : nullptr;
+  }
+  const via_host* host_;
+  const via_log* log_;
+  const via_clock* clock_;
+  const via_storage* storage_;
+  const via_executor* executor_;
+  const via_turn* turn_;
+};
+
+// What one instance may use, from its configuration and the host's quota.
+struct Limits {
+  uint64_t quota_bytes = 10ull << 30;
+  uint64_t max_rows = 100'000;
+  uint64_t max_result_bytes = 16ull << 20;
+  uint64_t timeout_ms = 30'000;
+};
+
+}  // namespace via::sqlite

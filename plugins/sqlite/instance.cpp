@@ -1,0 +1,301 @@
+// The ways of a request; see the head of instance.hpp.
+#include "plugins/sqlite/instance.hpp"
+
+#include "plugins/sqlite/storage.hpp"
+#include "plugins/sqlite/writer.hpp"
+
+#include <algorithm>
+
+namespace via::sqlite {
+namespace {
+
+constexpr size_t kInlineBody = 16 * 1024;
+constexpr size_t kInlineResult = 4096;
+constexpr uint64_t kInlineOperations = 20'000;
+constexpr int kCheapSteps = 4'000;
+constexpr uint64_t kCheapNs = 500'000;
+constexpr size_t kBodyLimit = 32u << 20;
+
+Operation operation_of(const via_op_args* args) {
+  return args->op_index < 4 ? static_cast<Operation>(args->op_index) : Operation::batch;
+}
+
+bool has_scope(const via_caller* caller, std::string_view scope) {
+  for (size_t i = 0; caller && i < caller->scopes_len; ++i)
+    if (text(caller->scopes[i]) == scope) return true;
+  return false;
+}
+
+Failure check_caller(const via_op_args* args, Operation operation, const Request& request) {
+  if (!has_scope(args->caller, operation == Operation::query ? "read" : "write"))
+    return {VIA_E_DENIED, "scope_denied", "this binding does not allow the operation"};
+  if (!request.has_generation) return {};
+  const via_caller& c = *args->caller;
+  const auto* begin = c.live_generations;
+  const auto* end = begin + c.live_generations_len;
+  if (std::find(begin, end, request.generation) != end) return {};
+  if (begin == end || request.generation > *(end - 1)) {
+    return {VIA_E_DENIED, "generation_unknown", "the generation is not one of this binding"};
+  }
+  return {VIA_E_DENIED, "generation_revoked", "the generation was revoked"};
+}
+
+Format format_of(const via_op_args* args) {
+  return VIA_HAS(via_op_args, args, accept) && text(args->accept).find("application/x-ndjson") != std::string_view::npos ? Format::lines : Format::json;
+}
+
+size_t hash_of(std::string_view sql) { return std::hash<std::string_view>{}(sql); }
+
+// The whole body: what came with the call, and the rest of it.
+Failure read_body(const via_op_args* args, via_call* call, std::string& out) {
+  out.assign(reinterpret_cast<const char*>(args->params.ptr), args->params.len);
+  if (!call->read) return {};
+  for (;;) {
+    const size_t used = out.size();
+    if (used > kBodyLimit) return {VIA_E_INVALID, "body_too_large", "the body is too large"};
+    out.resize(used + 65536);
+    size_t got = 0;
+    const via_status st = call->read(call, reinterpret_cast<uint8_t*>(out.data()) + used, 65536, VIA_WAIT, &got);
+    out.resize(used + (st == VIA_OK ? got : 0));
+    if (st != VIA_OK) return {st, "", "the body could not be read"};
+    if (got == 0) return {};
+  }
+}
+
+}  // namespace
+
+Instance::Instance(const via_host* host) : link_{{&kInstanceApi}, this}, host_(host), database_(host_) {}
+
+std::string Instance::dir() const {
+  return host_.storage() ? storage::resolve(text(host_.storage()->dir(host_.raw()))) : std::string();
+}
+
+void Instance::provision(const via_provision_args* args, via_call* call) {
+  Limits limits;
+  if (Failure f = storage::parse_config(text(args->config_json), 0, limits)) return fail_call(call, f);
+  if (args->storage_schema > 1) return fail_call(call, {VIA_E_UNSUPPORTED, "unsupported", "the storage is of a newer version"});
+  if (!database_.serving()) {
+    if (Failure f = storage::provision(dir(), text(args->plan), text(args->config_json))) return fail_call(call, f);
+  }
+  finish_call(call);
+}
+
+void Instance::open(const via_provision_args* args, via_call* call) {
+  Limits limits;
+  const uint64_t quota = host_.storage() ? host_.storage()->quota_bytes(host_.raw()) : 0;
+  if (Failure f = storage::parse_config(text(args->config_json), quota, limits)) return fail_call(call, f);
+  if (Failure f = database_.serve(dir(), limits)) return fail_call(call, f);
+  finish_call(call);
+}
+
+void Instance::close(via_call* call) {
+  database_.stop();
+  finish_call(call);
+}
+
+void Instance::deprovision(via_call* call) {
+  database_.stop();
+  if (Failure f = storage::destroy(dir())) return fail_call(call, f);
+  finish_call(call);
+}
+
+void Instance::describe(const via_binding_args* args, via_call* call) {
+  bool write = false;
+  for (size_t i = 0; i < args->scopes_len; ++i) write = write || text(args->scopes[i]) == "write";
+  finish_call(call, write ? R"({"descriptor":{"mode":"proxy","operations":["query","execute","setup","batch"]},"derived":{"_URL":"${endpoint}"}})"
+                          : R"({"descriptor":{"mode":"proxy","operations":["query"]},"derived":{"_URL":"${endpoint}"}})");
+}
+
+void Instance::health(via_call* call) {
+  if (!database_.serving()) return finish_call(call, R"({"state":"closed","checks":[]})");
+  if (Database::Pin pin = database_.pin()) {
+    std::unique_ptr<Connection> c;
+    Failure f = database_.take_reader(*pin, host_.now_ns() + 900'000'000, c);
+    if (!f) {
+      const bool ok = c->host_number("SELECT count(*) FROM sqlite_schema") >= 0;
+      database_.give_reader(*pin, std::move(c));
+      if (!ok) f = {VIA_E_CORRUPT, "internal", "the schema cannot be read"};
+    }
+    if (f) return finish_call(call, R"({"state":"failing","checks":[{"name":"read","ok":false}]})");
+  }
+  finish_call(call, R"({"state":"ok","checks":[{"name":"read","ok":true}]})");
+}
+
+uint64_t Instance::deadline(const Request& request, const via_call* call) const {
+  uint64_t ms = database_.limits().timeout_ms;
+  if (request.has_timeout) ms = std::min(ms, request.timeout_ms);
+  const uint64_t own = host_.now_ns() + ms * 1'000'000;
+  return call->deadline_ns != 0 ? std::min(call->deadline_ns, own) : own;
+}
+
+via_status Instance::submit(const via_op_args* args, via_call* call, Request&& request, Database::Pin&& pin) {
+  auto job = std::make_unique<Job>();
+  job->request = std::move(request);
+  job->operation = operation_of(args);
+  job->call = call;
+  job->deadline_ns = deadline(job->request, call);
+  for (const StatementText& s : job->request.statements) job->exclusive = job->exclusive || s.operation == Operation::setup;
+  job->pin = std::move(pin);
+  Writer& writer = *job->pin->writer;
+  if (!writer.submit(job)) {
+    fail_call(call, {VIA_E_EXHAUSTED, "queue_full", "too many writes are waiting for this database", 0, -1, 100});
+  }
+  return VIA_OK;
+}
+
+via_status Instance::try_invoke(const via_op_args* args, via_call* call) {
+  if (args->params.len == 0 || args->params.len > kInlineBody) return VIA_E_WOULD_BLOCK;
+  const Operation operation = operation_of(args);
+  thread_local Request request;
+  Database::Pin pin = database_.pin();
+  if (!pin || pin->broken.load(std::memory_order_relaxed)) return VIA_E_WOULD_BLOCK;
+  const std::string_view body(reinterpret_cast<const char*>(args->params.ptr), args->params.len);
+  // What is wrong is told on a worker, where the same checks run again.
+  if (parse_request(body, operation, request) || check_caller(args, operation, request)) return VIA_E_WOULD_BLOCK;
+  if (operation != Operation::query) return submit(args, call, std::move(request), std::move(pin));
+  if (format_of(args) != Format::json) return VIA_E_WOULD_BLOCK;
+  return read_inline(args, call, request, std::move(pin));
+}
+
+via_status Instance::read_inline(const via_op_args*, via_call* call, const Request& request, Database::Pin&& pin) {
+  const StatementText& text = request.statements.front();
+  const std::string_view sql = request.sql(text);
+  const size_t hash = hash_of(sql);
+  const uint32_t me = thread_token();
+  Reader& r = pin->inline_readers[me % pin->inline_readers.size()];
+  if (!pin->costs.cheap(hash)) {
+    if (!r.connection_ready.load(std::memory_order_relaxed)) r.wanted.store(true, std::memory_order_release);
+    return VIA_E_WOULD_BLOCK;
+  }
+  uint32_t owner = r.owner.load(std::memory_order_relaxed);
+  if (owner != me) {
+    owner = 0;
+    if (!r.owner.compare_exchange_strong(owner, me, std::memory_order_acquire)) return VIA_E_WOULD_BLOCK;
+    if (!r.connection) {
+      r.wanted.store(true, std::memory_order_release);
+      r.owner.store(0, std::memory_order_release);
+      return VIA_E_WOULD_BLOCK;
+    }
+    r.turn = false;
+    if (host_.turn()) {
+      const auto end_turn = [](void* data) {
+        Reader& mine = *static_cast<Reader*>(data);
+        mine.end_snapshot();
+        Database::Pin held = std::move(mine.turn_pin);
+        mine.turn = false;
+        mine.owner.store(0, std::memory_order_release);
+      };
+      r.turn_pin = pin.clone();
+      if (host_.turn()->at_end(host_.raw(), end_turn, &r) == VIA_OK) r.turn = true;
+      else r.turn_pin.release();
+    }
+  }
+  Connection& c = *r.connection;
+  const auto leave = [&r] {
+    if (!r.turn) r.owner.store(0, std::memory_order_release);
+  };
+  if (r.turn) {
+    // A read sees every write that was answered before it: an older snapshot is not used again.
+    const uint64_t commits = pin->commits.load(std::memory_order_acquire);
+    if (r.snapshot && r.seen != commits) r.end_snapshot();
+    if (!r.snapshot) {
+      r.seen = commits;
+      if (c.host_step(r.begin, "BEGIN") != SQLITE_OK) return VIA_E_WOULD_BLOCK;
+      r.snapshot = true;
+    }
+  }
+  Statement* s = nullptr;
+  uint8_t* buffer = nullptr;
+  size_t size = 0;
+  bool good = !c.statement(Operation::query, sql, s) && !bind(c, *s, request, text) &&
+              call->reserve(call, kInlineResult, 0, &buffer, &size) == VIA_OK;
+  size_t written = 0;
+  if (good) {
+    InlineOutput out(buffer, size);
+    c.begin_guard(0, nullptr, kInlineOperations);
+    good = !read_rows(c, *s, request, Format::json, database_.limits(), out);
+    c.end_guard();
+    written = out.written();
+    if (!good) pin->costs.overrun(hash);
+  } else if (s) {
+    sqlite3_clear_bindings(s->stmt);
+  }
+  leave();
+  if (!good) return VIA_E_WOULD_BLOCK;
+  call->commit(call, written);
+  finish_call(call);
+  return VIA_OK;
+}
+
+Failure Instance::read_on_worker(const via_op_args* args, via_call* call, const Request& request, bool& streaming) {
+  Database::Pin pin;
+  if (Failure f = database_.pin_or_open(pin)) return f;
+  database_.open_wanted(*pin);
+  const uint64_t until = deadline(request, call);
+  std::unique_ptr<Connection> c;
+  if (Failure f = database_.take_reader(*pin, until, c)) return f;
+  const StatementText& text = request.statements.front();
+  const std::string_view sql = request.sql(text);
+  const Format format = format_of(args);
+  CallOutput out(call);
+  Failure failure;
+  {
+    const Guarded guarded(database_.watchdog(), *c, until, call);
+    Statement* s = nullptr;
+    failure = c->statement(Operation::query, sql, s);
+    if (!failure) failure = bind(*c, *s, request, text);
+    if (!failure) {
+      if (format == Format::lines) {
+        via_head head{};
+        head.struct_size = sizeof head;
+        head.http_status = 200;
+        head.content_type = view("application/x-ndjson");
+        call->head(call, &head);
+      }
+      const int steps_before = sqlite3_stmt_status(s->stmt, SQLITE_STMTSTATUS_VM_STEP, 0);
+      const uint64_t started = host_.now_ns();
+      failure = read_rows(*c, *s, request, format, database_.limits(), out);
+      const bool cheap = !failure && out.written() + 64 <= kInlineResult &&
+                         sqlite3_stmt_status(s->stmt, SQLITE_STMTSTATUS_VM_STEP, 0) - steps_before <= kCheapSteps &&
+                         host_.now_ns() - started <= kCheapNs;
+      pin->costs.learn(hash_of(sql), cheap);
+    }
+  }
+  database_.give_reader(*pin, std::move(c));
+  if (failure.status == VIA_E_WOULD_BLOCK) {
+    const via_status st = out.status() == VIA_OK ? VIA_E_INTERNAL : out.status();
+    failure = {st, st == VIA_E_DEADLINE ? "deadline_exceeded" : "", "the response was not taken in time"};
+  } else if (failure && format == Format::lines && out.written() > 0) {
+    // The stream has begun: its last line tells, since the status is already sent.
+    out.append("{\"error\":{\"code\":\"");
+    out.append(failure.code);
+    out.append("\",\"message\":");
+    render_text(out, failure.status >= VIA_E_CORRUPT ? std::string_view("internal error") : std::string_view(failure.message));
+    out.append("}}\n");
+    if (failure.status >= VIA_E_CORRUPT) host_.log(4, failure.message);
+    failure = {};
+    streaming = true;
+  }
+  if (!failure) out.flush();
+  return failure;
+}
+
+void Instance::invoke(const via_op_args* args, via_call* call) {
+  const Operation operation = operation_of(args);
+  std::string body;
+  Request request;
+  if (Failure f = read_body(args, call, body)) return fail_call(call, f);
+  if (Failure f = parse_request(body, operation, request)) return fail_call(call, f);
+  body = {};
+  if (Failure f = check_caller(args, operation, request)) return fail_call(call, f);
+  if (operation == Operation::query) {
+    bool streaming = false;
+    if (Failure f = read_on_worker(args, call, request, streaming)) return fail_call(call, f);
+    return finish_call(call);
+  }
+  Database::Pin pin;
+  if (Failure f = database_.pin_or_open(pin)) return fail_call(call, f);
+  submit(args, call, std::move(request), std::move(pin));
+}
+
+}  // namespace via::sqlite

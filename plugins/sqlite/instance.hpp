@@ -1,0 +1,43 @@
+// One managed SQLite add-on behind the C ABI: lifecycle calls, the four operations, and the way of a request: inline
+// when it is known to be cheap, on a worker otherwise, through the writer when it writes.
+// Thread: as via/plugin.h tags each function.
+#pragma once
+
+#include "plugins/sqlite/database.hpp"
+
+namespace via::sqlite {
+
+class Instance {
+ public:
+  explicit Instance(const via_host* host);
+  via_instance* handle() { return &link_.base; }
+  static Instance& from(via_instance* i) { return *reinterpret_cast<Link*>(i)->self; }
+
+  void provision(const via_provision_args* args, via_call* call);
+  void open(const via_provision_args* args, via_call* call);
+  void close(via_call* call);
+  void deprovision(via_call* call);
+  void describe(const via_binding_args* args, via_call* call);
+  void health(via_call* call);
+  void invoke(const via_op_args* args, via_call* call);
+  via_status try_invoke(const via_op_args* args, via_call* call);
+
+ private:
+  struct Link {
+    via_instance base;
+    Instance* self;
+  };
+  std::string dir() const;
+  uint64_t deadline(const Request& request, const via_call* call) const;
+  via_status submit(const via_op_args* args, via_call* call, Request&& request, Database::Pin&& pin);
+  via_status read_inline(const via_op_args* args, via_call* call, const Request& request, Database::Pin&& pin);
+  Failure read_on_worker(const via_op_args* args, via_call* call, const Request& request, bool& streaming);
+
+  Link link_;
+  Host host_;
+  Database database_;
+};
+
+extern const via_instance_api kInstanceApi;
+
+}  // namespace via::sqlite

@@ -1,0 +1,58 @@
+// The entry point: what the host sees of the library before there is an instance.
+// Thread: as via/plugin.h tags each function.
+#include "plugins/sqlite/instance.hpp"
+
+#include <atomic>
+#include <cstring>
+#include <new>
+
+namespace via::sqlite {
+namespace {
+
+const char kManifest[] = {
+#include "via_manifest.inc"
+};
+
+std::atomic<int> users{0};
+
+via_status init(const via_host*, const via_sink* message) {
+  const auto refuse = [message](const char* why) {
+    if (message && message->write) message->write(message->ctx, {reinterpret_cast<const uint8_t*>(why), std::strlen(why)});
+    return static_cast<via_status>(VIA_E_UNSUPPORTED);
+  };
+  if (sqlite3_libversion_number() < 3051003) return refuse("SQLite is older than 3.51.3");
+  if (sqlite3_threadsafe() == 0) return refuse("SQLite is built without threads");
+  if (users.fetch_add(1) > 0) return VIA_OK;
+  sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
+  sqlite3_config(SQLITE_CONFIG_URI, 0);
+  if (sqlite3_initialize() != SQLITE_OK) {
+    users.fetch_sub(1);
+    return refuse("SQLite does not initialise");
+  }
+  sqlite3_soft_heap_limit64(kHardHeap / 2);
+  sqlite3_hard_heap_limit64(kHardHeap);
+  return VIA_OK;
+}
+
+void deinit() {
+  if (users.fetch_sub(1) == 1) sqlite3_shutdown();
+}
+
+via_status create(const via_host* host, const via_instance_spec* spec, via_instance** out, const via_sink*) {
+  if (text(spec->type_id) != "sqlite") return VIA_E_NOT_FOUND;
+  auto* instance = new (std::nothrow) Instance(host);
+  if (!instance) return VIA_E_INTERNAL;
+  *out = instance->handle();
+  return VIA_OK;
+}
+
+const void* no_extension(const char*) { return nullptr; }
+
+const via_plugin_entry kEntry{
+    sizeof(via_plugin_entry), VIA_ABI_MAJOR, VIA_ABI_MINOR, {kManifest, sizeof kManifest}, init, deinit, no_extension, create};
+
+}  // namespace
+
+}  // namespace via::sqlite
+
+extern "C" VIA_EXPORT const via_plugin_entry* via_plugin_entry_v1(void) { return &via::sqlite::kEntry; }

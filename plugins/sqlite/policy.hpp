@@ -1,0 +1,44 @@
+// What app SQL may do, as SQLite's authorizer: everything is denied that is not listed. Stays installed for the life
+// of a connection, since statements are prepared again while they run; the host's own SQL passes under `host_sql`.
+// Thread: that of its connection.
+#pragma once
+
+#include "plugins/sqlite/request.hpp"
+
+#include <string>
+#include <vector>
+
+namespace via::sqlite {
+
+class Policy {
+ public:
+  Operation mode = Operation::query;
+  bool host_sql = true;
+  bool preparing = false;  // an app statement is being prepared right now
+
+  // What the last prepare met.
+  bool denied = false, denied_write = false, denied_schema = false;
+  bool drops_or_alters = false, alters = false, creates_view = false;
+  std::vector<std::string> shadow_suspects;  // tables named like those inside of a virtual table
+
+  void begin_prepare(Operation m);
+  int decide(int action, const char* a, const char* b, const char* database);
+
+  static int callback(void* self, int action, const char* a, const char* b, const char* database, const char* trigger);
+
+ private:
+  int deny();
+  int read(const char* table, const char* database);
+  int write(const char* table, const char* database);
+  int schema_change(const char* name, const char* database);
+  int pragma(const char* name, const char* argument);
+  int function(const char* name);
+};
+
+// Reserved for the host inside of an app's database.
+inline constexpr char kReservedPrefix[] = "_via_";
+
+// Skips blanks, comments and semicolons.
+std::string_view skip_blank(std::string_view sql);
+
+}  // namespace via::sqlite

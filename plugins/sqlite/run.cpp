@@ -1,0 +1,165 @@
+// The step loops. What a client reads of a result is written here and in render.cpp only.
+#include "plugins/sqlite/run.hpp"
+
+namespace via::sqlite {
+namespace {
+
+const Failure kSinkFull{VIA_E_WOULD_BLOCK, "", ""};
+
+int bind_value(sqlite3_stmt* stmt, int index, const Request& request, const Value& v) {
+  const std::string_view bytes = request.bytes_of(v);
+  switch (v.kind) {
+    case Value::null: return sqlite3_bind_null(stmt, index);
+    case Value::integer: return sqlite3_bind_int64(stmt, index, v.number);
+    case Value::real: return sqlite3_bind_double(stmt, index, v.fraction);
+    case Value::text: return sqlite3_bind_text64(stmt, index, bytes.data(), bytes.size(), SQLITE_STATIC, SQLITE_UTF8);
+    case Value::blob:
+      if (bytes.empty()) return sqlite3_bind_zeroblob(stmt, index, 0);
+      return sqlite3_bind_blob64(stmt, index, bytes.data(), bytes.size(), SQLITE_STATIC);
+  }
+  return SQLITE_MISUSE;
+}
+
+// Resets at the end of a run, whichever way it ends; values that were borrowed are let go.
+class Resetting {
+ public:
+  explicit Resetting(Statement& s) : s_(s) {}
+  ~Resetting() {
+    sqlite3_reset(s_.stmt);
+    if (s_.parameters > 0) sqlite3_clear_bindings(s_.stmt);
+  }
+  Resetting(const Resetting&) = delete;
+
+ private:
+  Statement& s_;
+};
+
+// The rendered columns and types, from the statement's own copy while they cannot have changed.
+bool put_head(Statement& s, bool has_row, Output& out) {
+  const int again = sqlite3_stmt_status(s.stmt, SQLITE_STMTSTATUS_REPREPARE, 0);
+  if (s.prepared_again != again || !s.head_fixed) {
+    s.columns = sqlite3_column_count(s.stmt);
+    s.head = render_head(s.stmt, has_row, s.head_fixed);
+    s.prepared_again = again;
+  }
+  return out.append(s.head);
+}
+
+}  // namespace
+
+Failure bind(Connection& connection, Statement& s, const Request& request, const StatementText& text) {
+  int rc = SQLITE_OK;
+  if (!text.named) {
+    if (text.count != static_cast<uint32_t>(s.parameters))
+      return sql_wrong("the statement has " + std::to_string(s.parameters) + " parameters, the request gives " + std::to_string(text.count));
+    for (uint32_t i = 0; i < text.count && rc == SQLITE_OK; ++i)
+      rc = bind_value(s.stmt, static_cast<int>(i) + 1, request, request.values[text.first + i]);
+  } else {
+    uint32_t used = 0;
+    for (int i = 1; i <= s.parameters && rc == SQLITE_OK; ++i) {
+      const char* name = sqlite3_bind_parameter_name(s.stmt, i);
+      if (!name) return sql_wrong("the statement has parameters without a name");
+      const Value* found = nullptr;
+      for (uint32_t v = text.first; v < text.first + text.count; ++v) {
+        const std::string_view given = request.name_of(request.values[v]);
+        if (given == name || given == name + 1) {
+          found = &request.values[v];
+          ++used;
+        }
+      }
+      if (!found) return sql_wrong(std::string("no value is given for the parameter ") + name);
+      rc = bind_value(s.stmt, i, request, *found);
+    }
+    if (rc == SQLITE_OK && used != text.count) return sql_wrong("a value is given for a parameter that the statement does not have");
+  }
+  if (rc == SQLITE_OK) return {};
+  Failure f = connection.failure(rc);
+  sqlite3_clear_bindings(s.stmt);
+  return f;
+}
+
+Failure read_rows(Connection& connection, Statement& s, const Request& request, Format format, const Limits& limits,
+                  Output& out) {
+  connection.policy().host_sql = false;
+  connection.policy().mode = Operation::query;
+  connection.policy().denied = false;
+  const Resetting resetting(s);
+  int rc = sqlite3_step(s.stmt);
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE) return connection.failure(rc);
+  const size_t start = out.written();
+  if (!out.put('{') || !put_head(s, rc == SQLITE_ROW, out)) return kSinkFull;
+  if (!out.append(format == Format::json ? ",\"rows\":[" : "}\n")) return kSinkFull;
+  uint64_t rows = 0;
+  bool truncated = false;
+  const uint64_t max_rows = format == Format::json ? limits.max_rows : UINT64_MAX;
+  const uint64_t max_bytes = format == Format::json ? limits.max_result_bytes : UINT64_MAX;
+  for (; rc == SQLITE_ROW; rc = sqlite3_step(s.stmt)) {
+    if (rows >= max_rows || out.written() - start >= max_bytes) {
+      truncated = true;
+      rc = SQLITE_DONE;
+      break;
+    }
+    if (format == Format::json && rows > 0 && !out.put(',')) return kSinkFull;
+    if (!render_row(out, s.stmt, s.columns, request.integers_as_text)) return kSinkFull;
+    if (format == Format::lines && !out.put('\n')) return kSinkFull;
+    ++rows;
+  }
+  if (rc != SQLITE_DONE) return connection.failure(rc);
+  bool ok = true;
+  if (format == Format::json) {
+    ok = out.append(truncated ? "],\"truncated\":true}" : "],\"truncated\":false}");
+  } else {
+    ok = out.append("{\"row_count\":" + std::to_string(rows) + ",\"truncated\":false}\n");
+  }
+  return ok ? Failure{} : kSinkFull;
+}
+
+Failure run_write(Connection& connection, Statement& s, const Request& request, const Limits& limits, Output* out,
+                  int64_t& updated) {
+  sqlite3* db = connection.db();
+  connection.policy().host_sql = false;
+  connection.policy().denied = false;
+  const Resetting resetting(s);
+  const int64_t before = sqlite3_total_changes64(db);
+  StringOutput returned;
+  uint64_t rows = 0;
+  bool truncated = false;
+  int rc = SQLITE_OK;
+  while ((rc = sqlite3_step(s.stmt)) == SQLITE_ROW) {
+    if (!out) continue;
+    if (rows >= limits.max_rows || returned.written() >= limits.max_result_bytes) {
+      truncated = true;
+      continue;
+    }
+    if (rows == 0) {
+      returned.put(',');
+      put_head(s, true, returned);
+      returned.append(",\"rows\":[");
+    } else {
+      returned.put(',');
+    }
+    render_row(returned, s.stmt, s.columns, request.integers_as_text);
+    ++rows;
+  }
+  if (rc != SQLITE_DONE) return connection.failure(rc);
+  const int64_t changed = sqlite3_total_changes64(db) == before ? 0 : sqlite3_changes64(db);
+  updated += changed;
+  if (!out) return {};
+  out->append("{\"update_count\":");
+  render_integer(*out, changed, false);
+  out->append(",\"last_insert_rowid\":");
+  render_integer(*out, sqlite3_last_insert_rowid(db), request.integers_as_text);
+  if (s.columns > 0) {
+    if (rows == 0) {
+      returned.put(',');
+      put_head(s, false, returned);
+      returned.append(",\"rows\":[");
+    }
+    out->append(returned.take());
+    out->append(truncated ? "],\"truncated\":true" : "],\"truncated\":false");
+  }
+  out->put('}');
+  return {};
+}
+
+}  // namespace via::sqlite

@@ -1,0 +1,25 @@
+// Running one prepared statement: binding, rows, counts. Shared by inline reads, worker reads and the writer.
+// Thread: that of the connection.
+#pragma once
+
+#include "plugins/sqlite/connection.hpp"
+#include "plugins/sqlite/render.hpp"
+
+namespace via::sqlite {
+
+enum class Format { json, lines };  // application/json, application/x-ndjson
+
+// Each statement names its values by position or by name; too few, too many and unknown ones are the caller's mistake.
+// Values are borrowed from `request` until the statement is reset.
+Failure bind(Connection& connection, Statement& statement, const Request& request, const StatementText& text);
+
+// Runs a bound query and renders it whole; resets the statement. VIA_E_WOULD_BLOCK when `out` took no more.
+Failure read_rows(Connection& connection, Statement& statement, const Request& request, Format format,
+                  const Limits& limits, Output& out);
+
+// Runs a bound statement to its end and renders {"update_count":…,"last_insert_rowid":…} and the rows it returned,
+// if `out` is given. Adds to `updated`. Resets the statement.
+Failure run_write(Connection& connection, Statement& statement, const Request& request, const Limits& limits,
+                  Output* out, int64_t& updated);
+
+}  // namespace via::sqlite

@@ -1,0 +1,162 @@
+// Write-temp, fsync, rename, fsync of the folder; see safety.md "Durable sequences".
+#include "plugins/sqlite/storage.hpp"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+namespace via::sqlite::storage {
+namespace {
+
+namespace fs = std::filesystem;
+
+class File {
+ public:
+  explicit File(int fd) : fd_(fd) {}
+  ~File() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  File(const File&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+bool sync_path(const std::string& path, int flags) {
+  const File f(::open(path.c_str(), flags | O_CLOEXEC));
+  return f.get() >= 0 && ::fsync(f.get()) == 0;
+}
+bool sync_dir(const std::string& dir) { return sync_path(dir, O_RDONLY | O_DIRECTORY); }
+
+bool exists(const std::string& path) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0;
+}
+
+bool write_durable(const std::string& path, std::string_view text) {
+  const std::string partial = path + ".partial";
+  ::unlink(partial.c_str());
+  {
+    const File f(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (f.get() < 0) return false;
+    while (!text.empty()) {
+      const ssize_t n = ::write(f.get(), text.data(), text.size());
+      if (n <= 0) return false;
+      text.remove_prefix(static_cast<size_t>(n));
+    }
+    if (::fsync(f.get()) != 0) return false;
+  }
+  return ::rename(partial.c_str(), path.c_str()) == 0;
+}
+
+Failure create_database(const std::string& path) {
+  const std::string partial = path + ".partial";
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) ::unlink((partial + suffix).c_str());
+  {
+    const File f(::open(partial.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (f.get() < 0) return internal("cannot create the database file");
+  }
+  sqlite3* db = nullptr;
+  int rc = sqlite3_open_v2(partial.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, nullptr);
+  if (rc == SQLITE_OK)
+    rc = sqlite3_exec(db, "PRAGMA page_size=4096; PRAGMA encoding='UTF-8'; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                          "PRAGMA application_id=1449739569; BEGIN IMMEDIATE; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)",
+                      nullptr, nullptr, nullptr);
+  const int closed = sqlite3_close(db);
+  if (rc != SQLITE_OK || closed != SQLITE_OK) return internal("cannot initialise the database file", rc);
+  if (!sync_path(partial, O_RDWR) || ::rename(partial.c_str(), path.c_str()) != 0)
+    return internal("cannot make the database file durable");
+  return {};
+}
+
+}  // namespace
+
+std::string resolve(std::string_view dir) {
+  char* p = ::realpath(std::string(dir).c_str(), nullptr);
+  if (!p) return {};
+  std::string out = p;
+  std::free(p);
+  return out;
+}
+
+Failure provision(const std::string& dir, std::string_view plan, std::string_view config) {
+  if (dir.empty()) return internal("the storage folder is missing");
+  boost::json::error_code ec;
+  const auto parsed = config.empty() ? boost::json::value(boost::json::object{})
+                                     : boost::json::parse({config.data(), config.size()}, ec);
+  if (ec) return bad_request("the configuration is not JSON");
+  const std::string record = boost::json::serialize(boost::json::object{
+                                 {"version", 1}, {"plan", boost::json::string_view(plan.data(), plan.size())}, {"config", parsed}}) + "\n";
+  const std::string marker = dir + "/provision.json", data = dir + "/data.sqlite";
+  if (std::ifstream in(marker, std::ios::binary); in) {
+    const std::string had{std::istreambuf_iterator<char>(in), {}};
+    const auto before = boost::json::parse(had, ec);
+    if (ec) return {VIA_E_CORRUPT, "internal", "provision.json is damaged"};
+    if (before != boost::json::parse(record)) return {VIA_E_CONFLICT, "conflict", "the storage was provisioned with other parameters"};
+    if (exists(data)) return {};
+    return {VIA_E_CORRUPT, "internal", "the database file is missing"};
+  }
+  if (!exists(data)) {
+    if (Failure f = create_database(data)) return f;
+  }
+  if (!write_durable(marker, record) || !sync_dir(dir)) return internal("cannot record the provisioning");
+  return {};
+}
+
+Failure check(const std::string& dir) {
+  const std::string path = dir + "/data.sqlite";
+  struct stat st {};
+  if (dir.empty() || ::lstat(path.c_str(), &st) != 0) {
+    return {VIA_E_PRECONDITION, "not_provisioned", "the add-on has no storage yet"};
+  }
+  if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != ::geteuid())
+    return {VIA_E_CORRUPT, "internal", "the database is not a regular file of this user with one name"};
+  if ((st.st_mode & 077) != 0 && ::chmod(path.c_str(), 0600) != 0) return internal("the database file is open to others");
+  const File f(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  char head[16] = {};
+  if (f.get() < 0 || ::pread(f.get(), head, 16, 0) != 16 || std::memcmp(head, "SQLite format 3", 16) != 0)
+    return {VIA_E_CORRUPT, "internal", "the database file is damaged: its header is not a database's"};
+  return {};
+}
+
+Failure destroy(const std::string& dir) {
+  if (dir.empty() || !exists(dir)) return {};
+  std::error_code ec;
+  std::vector<fs::path> names;
+  for (const auto& entry : fs::directory_iterator(dir, ec)) names.push_back(entry.path());
+  for (const auto& name : names) fs::remove_all(name, ec);
+  if (ec || !sync_dir(dir)) return internal("cannot remove the storage");
+  return {};
+}
+
+Failure parse_config(std::string_view config, uint64_t host_quota, Limits& out) {
+  if (host_quota != 0) out.quota_bytes = host_quota;
+  if (config.empty()) return {};
+  boost::json::error_code ec;
+  const auto value = boost::json::parse({config.data(), config.size()}, ec);
+  if (ec || !value.is_object()) return bad_request("the configuration is not a JSON object");
+  const auto number = [&](const char* name, uint64_t& field) {
+    const auto* v = value.get_object().if_contains(name);
+    if (v && (v->is_int64() || v->is_uint64())) field = v->to_number<uint64_t>(ec);
+  };
+  uint64_t quota = 0;
+  number("quota_bytes", quota);
+  if (quota != 0 && (host_quota == 0 || quota < host_quota)) out.quota_bytes = quota;
+  number("max_rows", out.max_rows);
+  number("max_result_bytes", out.max_result_bytes);
+  number("timeout_ms", out.timeout_ms);
+  return {};
+}
+
+}  // namespace via::sqlite::storage

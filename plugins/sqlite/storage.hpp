@@ -1,0 +1,22 @@
+// The files of one add-on: <dir>/data.sqlite, <dir>/provision.json (the arguments it was made with), and later
+// databases/ and snapshots/. Everything durable before it is reported.
+// Thread: [control]; may block. Never while a connection to the file is open.
+#pragma once
+
+#include "plugins/sqlite/host.hpp"
+#include "plugins/sqlite/errors.hpp"
+
+#include <string>
+#include <string_view>
+
+namespace via::sqlite::storage {
+
+// The directory with every symbolic link resolved (connections refuse links); empty when it is not there.
+std::string resolve(std::string_view dir);
+Failure provision(const std::string& dir, std::string_view plan, std::string_view config);
+// Regular file, one name, ours, a database by its first bytes.
+Failure check(const std::string& dir);
+Failure destroy(const std::string& dir);
+Failure parse_config(std::string_view config_json, uint64_t host_quota, Limits& out);
+
+}  // namespace via::sqlite::storage

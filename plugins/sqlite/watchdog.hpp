@@ -1,0 +1,57 @@
+// Ends statements at their deadline with sqlite3_interrupt, from a timer that ticks only while something runs. A runner
+// disarms before it uses the connection again, under the same mutex, so a late interrupt never cuts the next statement.
+// Thread: any; the mutex is held for a few instructions.
+#pragma once
+
+#include "plugins/sqlite/connection.hpp"
+
+#include <mutex>
+#include <vector>
+
+namespace via::sqlite {
+
+class Watchdog {
+ public:
+  Watchdog(const Host& host) : host_(host) {}
+  void use(via_queue* queue) {
+    const std::lock_guard lock(mutex_);
+    queue_ = queue;
+  }
+  void arm(Connection& connection, uint64_t deadline_ns);
+  void disarm(Connection& connection);
+
+ private:
+  static void tick(void* self, via_status why);
+  void schedule();
+
+  const Host& host_;
+  std::mutex mutex_;
+  via_queue* queue_ = nullptr;
+  struct Running {
+    Connection* connection;
+    uint64_t deadline_ns;
+  };
+  std::vector<Running> running_;
+  bool ticking_ = false;
+};
+
+// Guard and watchdog over one statement.
+class Guarded {
+ public:
+  Guarded(Watchdog& dog, Connection& connection, uint64_t deadline_ns, const via_call* call)
+      : dog_(dog), connection_(connection) {
+    connection.begin_guard(deadline_ns, call, 4'000'000'000);
+    dog.arm(connection, deadline_ns);
+  }
+  ~Guarded() {
+    dog_.disarm(connection_);
+    connection_.end_guard();
+  }
+  Guarded(const Guarded&) = delete;
+
+ private:
+  Watchdog& dog_;
+  Connection& connection_;
+};
+
+}  // namespace via::sqlite

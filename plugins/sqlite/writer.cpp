@@ -1,0 +1,314 @@
+// Group commit: swap the queue, BEGIN IMMEDIATE, a savepoint per request, COMMIT, count, answer, checkpoint.
+#include "plugins/sqlite/writer.hpp"
+
+#include <sys/statvfs.h>
+
+#include <algorithm>
+
+namespace via::sqlite {
+namespace {
+
+constexpr size_t kQueue = 4096;
+constexpr size_t kGroup = 512;
+constexpr int kCheckpointPages = 8000;
+constexpr int kRestartPages = 32000;
+
+}  // namespace
+
+Writer::Writer(Database& database, Handles& handles, std::unique_ptr<Connection> connection)
+    : database_(database), handles_(handles), connection_(std::move(connection)) {
+  sqlite3_wal_hook(
+      connection_->db(),
+      [](void* self, sqlite3*, const char*, int pages) {
+        static_cast<Writer*>(self)->wal_pages_ = pages;
+        return SQLITE_OK;
+      },
+      this);
+}
+
+Writer::~Writer() {
+  for (sqlite3_stmt* s : {begin_, commit_, rollback_, savepoint_, release_, undo_}) sqlite3_finalize(s);
+}
+
+bool Writer::submit(std::unique_ptr<Job>& job) {
+  Group refused;
+  Database::Pin unused;
+  {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.size() >= kQueue) return false;
+    if (!running_) running_pin_ = job->pin.clone();
+    waiting_.push_back(std::move(job));
+    if (running_) return true;
+    running_ = true;
+    if (database_.host().executor()->post(database_.queue(), 0, &Writer::drain, this, nullptr) == VIA_OK) return true;
+    running_ = false;
+    refused.swap(waiting_);
+    unused = std::move(running_pin_);
+  }
+  for (auto& j : refused) {
+    j->failure = {VIA_E_UNAVAILABLE, "overloaded", "the host takes no more work", 0, -1, 100};
+    answer(std::move(j));
+  }
+  return true;
+}
+
+void Writer::drain(void* self, via_status why) {
+  auto& w = *static_cast<Writer*>(self);
+  Database::Pin last;  // released when this task has let go of the writer
+  Group group;
+  for (;;) {
+    {
+      const std::lock_guard lock(w.mutex_);
+      if (group.empty()) group.swap(w.waiting_);
+      if (group.empty()) {
+        w.running_ = false;
+        last = std::move(w.running_pin_);
+        return;
+      }
+    }
+    Group now;
+    const auto exclusive = [](const auto& j) { return j->exclusive; };
+    if (group.size() <= kGroup && (group.size() == 1 || std::none_of(group.begin(), group.end(), exclusive))) {
+      now.swap(group);
+    } else {
+      auto end = std::find_if(group.begin(), group.end(), exclusive);
+      if (end == group.begin()) ++end;
+      if (end - group.begin() > static_cast<std::ptrdiff_t>(kGroup)) end = group.begin() + kGroup;
+      now.assign(std::make_move_iterator(group.begin()), std::make_move_iterator(end));
+      group.erase(group.begin(), end);
+    }
+    if (why != VIA_OK) {
+      for (auto& j : now) j->failure = {VIA_E_CANCELLED, "cancelled", "the add-on is closing"};
+    } else {
+      try {
+        w.run(now);
+      } catch (...) {
+        if (w.in_transaction()) w.host(w.rollback_, "ROLLBACK");
+        for (auto& j : now) j->failure = internal("the writer ran out of memory");
+      }
+    }
+    for (auto& j : now) w.answer(std::move(j));
+    w.checkpoint();
+  }
+}
+
+void Writer::run(Group& group) {
+  const uint64_t now = database_.host().now_ns();
+  for (auto& j : group) {
+    if (j->deadline_ns != 0 && now >= j->deadline_ns)
+      j->failure = {VIA_E_DEADLINE, "deadline_exceeded", "the write waited too long; nothing was written"};
+    else if (j->call->cancelled && j->call->cancelled(j->call))
+      j->failure = {VIA_E_CANCELLED, "cancelled", "the request was cancelled"};
+  }
+  if (handles_.broken.load(std::memory_order_relaxed)) {
+    for (auto& j : group)
+      if (!j->failure) j->failure = {VIA_E_UNAVAILABLE, "recovering", "the database is being recovered", 0, -1, 100};
+    return;
+  }
+  // Each further attempt has at least one request less that can fail.
+  for (bool again = true; again;) {
+    again = false;
+    attempt(group, again);
+  }
+}
+
+void Writer::attempt(Group& group, bool& again) {
+  const auto pending = std::count_if(group.begin(), group.end(), [](const auto& j) { return !j->failure; });
+  if (pending == 0) return;
+  const auto fail_all = [&group](const Failure& f) {
+    for (auto& j : group)
+      if (!j->failure) j->failure = f;
+  };
+  connection_->begin_guard(0, nullptr, 0);
+  if (const int rc = host(begin_, "BEGIN IMMEDIATE"); rc != SQLITE_OK) return fail_all(full(from_sqlite(connection_->db(), rc)));
+  const bool savepoints = pending > 1;
+  int64_t done = 0;
+  for (auto& j : group) {
+    if (j->failure) continue;
+    if (savepoints && host(savepoint_, "SAVEPOINT one") != SQLITE_OK) {
+      j->failure = internal("cannot open a savepoint");
+    } else {
+      run_job(*j);
+      // Deferred foreign keys would fail the COMMIT of everybody: they are checked per request instead.
+      int open_keys = 0, high = 0;
+      if (!j->failure && in_transaction() &&
+          sqlite3_db_status(connection_->db(), SQLITE_DBSTATUS_DEFERRED_FKS, &open_keys, &high, 0) == SQLITE_OK && open_keys != 0)
+        j->failure = {VIA_E_INVALID, "constraint", "FOREIGN KEY constraint failed", SQLITE_CONSTRAINT_FOREIGNKEY};
+      if (!in_transaction()) {
+        // OR ROLLBACK, RAISE(ROLLBACK), an interrupt, a full disk: the whole transaction is gone.
+        if (!j->failure) j->failure = internal("the transaction ended by itself");
+        again = pending > 1;
+        return;
+      }
+      if (savepoints) {
+        if (j->failure) host(undo_, "ROLLBACK TO one");
+        if (const int rc = host(release_, "RELEASE one"); rc != SQLITE_OK && !j->failure) j->failure = full(from_sqlite(connection_->db(), rc));
+      }
+    }
+    if (!j->failure) ++done;
+  }
+  if (done == 0) {
+    host(rollback_, "ROLLBACK");
+    return;
+  }
+  const int rc = host(commit_, "COMMIT");
+  if (rc == SQLITE_OK) {
+    handles_.commits.fetch_add(1, std::memory_order_release);
+    return;
+  }
+  Failure f = from_sqlite(connection_->db(), rc);
+  if (in_transaction()) host(rollback_, "ROLLBACK");
+  if ((rc & 0xff) == SQLITE_FULL) {
+    f = full(f);
+  } else if (f.status == VIA_E_INTERNAL || f.status == VIA_E_CORRUPT) {
+    // It may be on disk or not. It is not tried again, and the next use recovers the file first.
+    f.code = "outcome_unknown";
+    handles_.broken.store(true, std::memory_order_relaxed);
+    handles_.commits.fetch_add(1, std::memory_order_release);
+  }
+  fail_all(f);
+}
+
+void Writer::run_job(Job& job) {
+  job.result.clear();
+  const Guarded guarded(database_.watchdog(), *connection_, job.deadline_ns, job.call);
+  StringOutput out;
+  int64_t updated = 0;
+  if (job.operation == Operation::batch) {
+    out.append("{\"results\":[");
+    for (size_t i = 0; i < job.request.statements.size(); ++i) {
+      if (i > 0) out.put(',');
+      job.failure = run_statement(job, job.request.statements[i], &out, updated);
+      if (!job.failure && out.written() > database_.limits().max_result_bytes)
+        job.failure = {VIA_E_INVALID, "result_too_large", "the results of the batch are too large"};
+      if (job.failure) {
+        job.failure.statement_index = static_cast<int>(i);
+        break;
+      }
+    }
+    out.append("]}");
+  } else {
+    job.failure = run_statement(job, job.request.statements.front(), &out, updated);
+  }
+  if (job.failure) {
+    job.failure = full(std::move(job.failure));
+    return;
+  }
+  job.result = out.take();
+}
+
+Failure Writer::run_statement(Job& job, const StatementText& text, Output* out, int64_t& updated) {
+  const std::string_view sql = job.request.sql(text);
+  if (text.operation == Operation::setup) {
+    int64_t n = 0;
+    if (Failure f = run_setup(job, text, n)) return f;
+    out->append("{\"update_count\":");
+    render_integer(*out, n, false);
+    out->put('}');
+    return {};
+  }
+  Statement* s = nullptr;
+  if (Failure f = connection_->statement(text.operation, sql, s)) return f;
+  if (Failure f = bind(*connection_, *s, job.request, text)) return f;
+  if (text.operation == Operation::query) return read_rows(*connection_, *s, job.request, Format::json, database_.limits(), *out);
+  return run_write(*connection_, *s, job.request, database_.limits(), out, updated);
+}
+
+Failure Writer::run_setup(Job& job, const StatementText& text, int64_t& updated) {
+  std::string_view rest = job.request.sql(text);
+  const char* const reserved = "SELECT count(*) FROM sqlite_schema WHERE substr(name,1,5)='_via_' COLLATE NOCASE";
+  int64_t reserved_before = -1;
+  bool any = false, views = false;
+  while (!skip_blank(rest).empty()) {
+    Statement s;
+    std::string_view next;
+    if (Failure f = connection_->prepare(Operation::setup, rest, false, s, next)) return f;
+    if (!s.stmt) break;
+    if (!skip_blank(next).empty() || any) {
+      if (text.count > 0) return bad_request("setup takes parameters only with a single statement");
+    }
+    any = true;
+    if (s.alters && reserved_before < 0) reserved_before = connection_->host_number(reserved);
+    views = views || s.creates_view;
+    if (Failure f = bind(*connection_, s, job.request, text)) return f;
+    if (Failure f = run_write(*connection_, s, job.request, database_.limits(), nullptr, updated)) return f;
+    rest = next;
+  }
+  if (!any) return bad_request("the SQL text holds no statement");
+  // ALTER TABLE … RENAME TO does not show its target to the authorizer.
+  if (reserved_before >= 0 && connection_->host_number(reserved) != reserved_before) return denied_by_policy();
+  return views ? check_views() : Failure{};
+}
+
+// A view's text meets the policy only when it is used; use it once now, so that a bad one is never stored.
+Failure Writer::check_views() {
+  std::vector<std::string> names;
+  connection_->policy().host_sql = true;
+  sqlite3_stmt* stmt = nullptr;
+  if (sqlite3_prepare_v2(connection_->db(), "SELECT name FROM sqlite_schema WHERE type='view'", -1, &stmt, nullptr) == SQLITE_OK)
+    while (sqlite3_step(stmt) == SQLITE_ROW)
+      names.emplace_back(reinterpret_cast<const char*>(sqlite3_column_text(stmt, 0)), static_cast<size_t>(sqlite3_column_bytes(stmt, 0)));
+  sqlite3_finalize(stmt);
+  for (const auto& name : names) {
+    std::string sql = "SELECT * FROM main.\"";
+    for (const char c : name) {
+      if (c == '"') sql += '"';
+      sql += c;
+    }
+    sql += '"';
+    Statement s;
+    std::string_view rest;
+    const Failure f = connection_->prepare(Operation::query, sql, false, s, rest);
+    // A view over a table that is not there yet is the app's business; one that the policy forbids is ours.
+    if (f && std::string_view(f.code) == "sql_denied") return f;
+  }
+  return {};
+}
+
+// Tells the quota from a disk that is really full, which is the operator's trouble and not the app's.
+Failure Writer::full(Failure failure) {
+  if ((failure.sqlite_code & 0xff) != SQLITE_FULL) return failure;
+  was_full_ = true;
+  struct statvfs fs {};
+  if (::statvfs(database_.path().c_str(), &fs) == 0 && static_cast<uint64_t>(fs.f_bavail) * fs.f_frsize < (1u << 20)) {
+    failure.status = VIA_E_INTERNAL;
+    failure.code = "internal";
+    failure.message = "the disk is full";
+  }
+  return failure;
+}
+
+void Writer::answer(std::unique_ptr<Job> job) {
+  via_call* call = job->call;
+  if (job->failure) return fail_call(call, job->failure);
+  const via_bytes bytes{reinterpret_cast<const uint8_t*>(job->result.data()), job->result.size()};
+  const via_status st = call->write(call, bytes, 0);
+  if (st == VIA_OK) return finish_call(call);
+  if (st != VIA_E_WOULD_BLOCK) return fail_call(call, {st, "", "the response could not be written"});
+  // A slow client must not hold the writer up: somebody else waits for it.
+  Job* later = job.release();
+  const auto task = [](void* data, via_status why) {
+    const std::unique_ptr<Job> mine(static_cast<Job*>(data));
+    const via_bytes all{reinterpret_cast<const uint8_t*>(mine->result.data()), mine->result.size()};
+    const via_status written = why == VIA_OK ? mine->call->write(mine->call, all, VIA_WAIT) : why;
+    if (written == VIA_OK) finish_call(mine->call);
+    else fail_call(mine->call, {written, "", "the response could not be written"});
+  };
+  if (database_.host().executor()->post(database_.queue(), 0, task, later, nullptr) != VIA_OK) task(later, VIA_E_UNAVAILABLE);
+}
+
+// After the answers, so that nobody waits for it. Readers in an old snapshot only delay it.
+void Writer::checkpoint() {
+  if (!was_full_ && wal_pages_ < kCheckpointPages) return;
+  const bool hard = was_full_ || wal_pages_ >= kRestartPages;
+  was_full_ = false;
+  connection_->begin_guard(0, nullptr, 0);
+  connection_->policy().host_sql = true;
+  if (hard) sqlite3_busy_timeout(connection_->db(), 100);
+  int log = 0, moved = 0;
+  const int rc = sqlite3_wal_checkpoint_v2(connection_->db(), nullptr, hard ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &log, &moved);
+  if (hard) sqlite3_busy_timeout(connection_->db(), 5000);
+  if (rc == SQLITE_OK && log == moved) wal_pages_ = 0;
+}
+
+}  // namespace via::sqlite

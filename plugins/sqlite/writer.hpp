@@ -1,0 +1,58 @@
+// The one writer of a database. Writes that wait together run in one transaction, each in a savepoint of its own, and
+// are answered after its commit is durable. A failing one is taken out; when it destroyed the whole transaction, the
+// others run again without it. So nobody's statement harms another's request.
+// Thread: submit any; the rest runs as one task of the host's executor at a time.
+#pragma once
+
+#include "plugins/sqlite/database.hpp"
+
+namespace via::sqlite {
+
+struct Job {
+  Request request;
+  Operation operation = Operation::execute;
+  via_call* call = nullptr;
+  uint64_t deadline_ns = 0;
+  Database::Pin pin;
+  std::string result;
+  Failure failure;
+  bool exclusive = false;  // changes the schema: a group of its own
+};
+
+class Writer {
+ public:
+  Writer(Database& database, Handles& handles, std::unique_ptr<Connection> connection);
+  ~Writer();
+
+  // Takes the job over. False when the queue is full; the job is then untouched.
+  bool submit(std::unique_ptr<Job>& job);
+
+ private:
+  using Group = std::vector<std::unique_ptr<Job>>;
+  static void drain(void* self, via_status why);
+  void run(Group& group);
+  void attempt(Group& group, bool& again);
+  void run_job(Job& job);
+  Failure run_statement(Job& job, const StatementText& text, Output* out, int64_t& updated);
+  Failure run_setup(Job& job, const StatementText& text, int64_t& updated);
+  Failure check_views();
+  Failure full(Failure failure);
+  void answer(std::unique_ptr<Job> job);
+  void checkpoint();
+  int host(sqlite3_stmt*& slot, const char* sql) { return connection_->host_step(slot, sql); }
+  bool in_transaction() const { return sqlite3_get_autocommit(connection_->db()) == 0; }
+
+  Database& database_;
+  Handles& handles_;
+  std::unique_ptr<Connection> connection_;
+  sqlite3_stmt *begin_ = nullptr, *commit_ = nullptr, *rollback_ = nullptr, *savepoint_ = nullptr, *release_ = nullptr,
+               *undo_ = nullptr;
+  std::mutex mutex_;
+  Group waiting_;
+  bool running_ = false;
+  Database::Pin running_pin_;
+  int wal_pages_ = 0;
+  bool was_full_ = false;
+};
+
+}  // namespace via::sqlite

@@ -1,0 +1,424 @@
+// A host without a server, for tests of plugins: every service of via/plugin.h in its simplest form that keeps the
+// documented promises, and a call that records how it ended. Include it in test programs only.
+// Thread: FakeHost any; FakeCall as via_call; Turn the thread that made it.
+#pragma once
+
+#include <via/plugin.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace via::testing {
+
+inline std::string to_string(via_str s) { return s.ptr ? std::string(s.ptr, s.len) : std::string(); }
+inline via_str str(std::string_view s) { return {s.data(), s.size()}; }
+
+class FakeHost;
+
+// Threads shared by the queues of one host. A queue runs at most `width` tasks at once.
+class FakeExecutor {
+ public:
+  explicit FakeExecutor(size_t threads) {
+    for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  }
+  ~FakeExecutor() {
+    {
+      const std::lock_guard lock(mutex_);
+      ending_ = true;
+    }
+    wake_.notify_all();
+    for (auto& t : threads_) t.join();
+  }
+
+  struct Queue {
+    FakeExecutor* executor;
+    uint32_t width;
+    uint32_t running = 0;
+    bool closing = false;
+  };
+
+  Queue* create(uint32_t width) { return new Queue{this, width ? width : 1}; }
+
+  void destroy(Queue* q) {
+    std::vector<Task> dropped;
+    {
+      std::unique_lock lock(mutex_);
+      q->closing = true;
+      std::erase_if(tasks_, [&](Task& t) {
+        if (t.queue != q) return false;
+        dropped.push_back(t);
+        return true;
+      });
+      idle_.wait(lock, [&] { return q->running == 0; });
+    }
+    for (Task& t : dropped) t.fn(t.data, VIA_E_CANCELLED);
+    delete q;
+  }
+
+  via_status post(Queue* q, uint64_t delay_ns, via_task_fn fn, void* data, uint64_t* id) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (q->closing || ending_ || refuse_posts) return VIA_E_UNAVAILABLE;
+      tasks_.push_back({q, Clock::now() + std::chrono::nanoseconds(delay_ns), fn, data, ++last_id_});
+      if (id) *id = last_id_;
+    }
+    wake_.notify_one();
+    return VIA_OK;
+  }
+
+  void cancel(Queue*, uint64_t id) {
+    Task found{};
+    {
+      const std::lock_guard lock(mutex_);
+      for (size_t i = 0; i < tasks_.size(); ++i) {
+        if (tasks_[i].id != id) continue;
+        found = tasks_[i];
+        tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(i));
+        break;
+      }
+    }
+    if (found.fn) found.fn(found.data, VIA_E_CANCELLED);
+  }
+
+  std::atomic<bool> refuse_posts{false};
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Task {
+    Queue* queue;
+    Clock::time_point due;
+    via_task_fn fn;
+    void* data;
+    uint64_t id;
+  };
+
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (!ending_) {
+      const auto now = Clock::now();
+      auto next = Clock::time_point::max();
+      size_t ready = tasks_.size();
+      for (size_t i = 0; i < tasks_.size(); ++i) {
+        if (tasks_[i].queue->running >= tasks_[i].queue->width) continue;
+        if (tasks_[i].due <= now) {
+          ready = i;
+          break;
+        }
+        next = std::min(next, tasks_[i].due);
+      }
+      if (ready == tasks_.size()) {
+        if (next == Clock::time_point::max()) wake_.wait(lock);
+        else wake_.wait_until(lock, next);
+        continue;
+      }
+      const Task task = tasks_[ready];
+      tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(ready));
+      ++task.queue->running;
+      lock.unlock();
+      task.fn(task.data, VIA_OK);
+      lock.lock();
+      --task.queue->running;
+      idle_.notify_all();
+      wake_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_, idle_;
+  std::vector<Task> tasks_;
+  uint64_t last_id_ = 0;
+  bool ending_ = false;
+  std::vector<std::thread> threads_;
+};
+
+struct FakeHostOptions {
+  std::string dir;
+  uint64_t quota_bytes = 0;
+  size_t threads = 2;
+  bool turns = false;  // offer via.host.turn/1; see Turn
+};
+
+class FakeHost {
+ public:
+  using Options = FakeHostOptions;
+  explicit FakeHost(Options options) : options_(std::move(options)), executor_(options_.threads) {
+    host_.struct_size = sizeof host_;
+    host_.abi_major = VIA_ABI_MAJOR;
+    host_.abi_minor = VIA_ABI_MINOR;
+    host_.host_data = this;
+    host_.instance_id.b[0] = 1;
+    host_.name = "fake";
+    host_.version = "0";
+    host_.get_service = &FakeHost::service;
+  }
+  const via_host* host() const { return &host_; }
+  std::vector<std::string> log_lines() const {
+    const std::lock_guard lock(mutex_);
+    return log_;
+  }
+  double metric(const std::string& name) const {
+    const std::lock_guard lock(mutex_);
+    for (size_t i = 0; i < metric_names_.size(); ++i)
+      if (metric_names_[i] == name) return metric_sums_[i];
+    return 0;
+  }
+  // Moves the host's clock ahead of the real one.
+  void advance(std::chrono::nanoseconds by) { ahead_ += static_cast<uint64_t>(by.count()); }
+  uint64_t now() const {
+    return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) + ahead_.load();
+  }
+  FakeExecutor& executor() { return executor_; }
+
+ private:
+  friend class Turn;
+  static FakeHost& of(const via_host* h) { return *static_cast<FakeHost*>(h->host_data); }
+
+  static const void* service(const via_host* h, const char* service_id) {
+    static const via_log log{sizeof(via_log), 0, [](const via_host*, int32_t) -> int32_t { return 1; },
+                             [](const via_host* host, int32_t, via_str m, const via_pair* kv, size_t n) {
+                               std::string line = to_string(m);
+                               for (size_t i = 0; i < n; ++i) line += " " + to_string(kv[i].key) + "=" + to_string(kv[i].value);
+                               const std::lock_guard lock(of(host).mutex_);
+                               of(host).log_.push_back(line);
+                             }};
+    static const via_clock clock{sizeof(via_clock), 0, [](const via_host* host) { return of(host).now(); },
+                                 [](const via_host*) {
+                                   return static_cast<int64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                                                   std::chrono::system_clock::now().time_since_epoch())
+                                                                   .count());
+                                 }};
+    static const via_storage storage{sizeof(via_storage), 0, [](const via_host* host) { return str(of(host).options_.dir); },
+                                     [](const via_host* host) { return of(host).options_.quota_bytes; }};
+    static const via_metrics metrics{
+        sizeof(via_metrics), 0,
+        [](const via_host* host, uint32_t, via_str name, const via_str*, size_t, uint32_t* out) {
+          const std::lock_guard lock(of(host).mutex_);
+          of(host).metric_names_.push_back(to_string(name));
+          of(host).metric_sums_.push_back(0);
+          *out = static_cast<uint32_t>(of(host).metric_names_.size() - 1);
+          return static_cast<via_status>(VIA_OK);
+        },
+        [](const via_host* host, uint32_t id, const via_str*, size_t, double v) {
+          const std::lock_guard lock(of(host).mutex_);
+          of(host).metric_sums_[id] += v;
+        }};
+    // Not encryption: a marker, so that a test sees whether a box was used.
+    static const via_secretbox box{sizeof(via_secretbox), 0,
+                                   [](const via_host*, via_bytes, via_bytes plain, const via_sink* out) {
+                                     std::string s = "sealed:" + std::string(reinterpret_cast<const char*>(plain.ptr), plain.len);
+                                     return out->write(out->ctx, {reinterpret_cast<const uint8_t*>(s.data()), s.size()});
+                                   },
+                                   [](const via_host*, via_bytes, via_bytes b, const via_sink* out) {
+                                     if (b.len < 7) return static_cast<via_status>(VIA_E_INVALID);
+                                     return out->write(out->ctx, {b.ptr + 7, b.len - 7});
+                                   }};
+    static const via_executor executor{
+        sizeof(via_executor), 0,
+        [](const via_host* host, uint32_t width, via_queue** out) {
+          *out = reinterpret_cast<via_queue*>(of(host).executor_.create(width));
+          return static_cast<via_status>(VIA_OK);
+        },
+        [](via_queue* q) {
+          auto* queue = reinterpret_cast<FakeExecutor::Queue*>(q);
+          queue->executor->destroy(queue);
+        },
+        [](via_queue* q, uint64_t delay, via_task_fn fn, void* data, uint64_t* id) {
+          auto* queue = reinterpret_cast<FakeExecutor::Queue*>(q);
+          return queue->executor->post(queue, delay, fn, data, id);
+        },
+        [](via_queue* q, uint64_t id) {
+          auto* queue = reinterpret_cast<FakeExecutor::Queue*>(q);
+          queue->executor->cancel(queue, id);
+        }};
+    static const via_turn turn{sizeof(via_turn), 0, [](const via_host*, via_fn fn, void* data) {
+                                 auto* tasks = turn_tasks();
+                                 if (!tasks) return static_cast<via_status>(VIA_E_UNSUPPORTED);
+                                 tasks->push_back({fn, data});
+                                 return static_cast<via_status>(VIA_OK);
+                               }};
+    const std::string_view name = service_id;
+    if (name == VIA_HOST_LOG) return &log;
+    if (name == VIA_HOST_CLOCK) return &clock;
+    if (name == VIA_HOST_STORAGE) return &storage;
+    if (name == VIA_HOST_METRICS) return &metrics;
+    if (name == VIA_HOST_SECRETBOX) return &box;
+    if (name == VIA_HOST_EXECUTOR) return &executor;
+    if (name == VIA_HOST_TURN && of(h).options_.turns) return &turn;
+    return nullptr;
+  }
+
+  using TurnTasks = std::vector<std::pair<via_fn, void*>>;
+  static TurnTasks*& turn_tasks() {
+    thread_local TurnTasks* tasks = nullptr;
+    return tasks;
+  }
+
+  Options options_;
+  via_host host_{};
+  mutable std::mutex mutex_;
+  std::vector<std::string> log_, metric_names_;
+  std::vector<double> metric_sums_;
+  std::atomic<uint64_t> ahead_{0};
+  FakeExecutor executor_;
+};
+
+// While it lives this thread is an I/O thread in one turn; its end runs what was registered.
+class Turn {
+ public:
+  Turn() { FakeHost::turn_tasks() = &tasks_; }
+  ~Turn() {
+    FakeHost::turn_tasks() = nullptr;
+    for (auto& [fn, data] : tasks_) fn(data);
+  }
+  Turn(const Turn&) = delete;
+
+ private:
+  FakeHost::TurnTasks tasks_;
+};
+
+// Records one call. wait() blocks until complete(). `high_water` bytes may lie unread before writes meet back-pressure;
+// drain() is the client that reads.
+class FakeCall {
+ public:
+  FakeCall() {
+    call_.struct_size = sizeof call_;
+    call_.host_data = this;
+    call_.cancelled = [](const via_call* c) -> int32_t { return of(c).cancelled_.load() ? 1 : 0; };
+    call_.on_cancel = [](via_call* c, via_fn fn, void* data) {
+      std::unique_lock lock(of(c).mutex_);
+      if (of(c).cancelled_) {
+        lock.unlock();
+        fn(data);
+      } else {
+        of(c).on_cancel_ = {fn, data};
+      }
+      return static_cast<via_status>(VIA_OK);
+    };
+    call_.read = [](via_call* c, uint8_t* buf, size_t cap, uint32_t, size_t* got) {
+      FakeCall& f = of(c);
+      *got = std::min(cap, f.more_body.size());
+      std::memcpy(buf, f.more_body.data(), *got);
+      f.more_body.erase(0, *got);
+      return static_cast<via_status>(VIA_OK);
+    };
+    call_.head = [](via_call* c, const via_head* h) {
+      of(c).http_status = h->http_status;
+      of(c).content_type = to_string(h->content_type);
+      return static_cast<via_status>(VIA_OK);
+    };
+    call_.write = [](via_call* c, via_bytes chunk, uint32_t flags) {
+      FakeCall& f = of(c);
+      std::unique_lock lock(f.mutex_);
+      if (const via_status st = f.room(lock, flags); st != VIA_OK) return st;
+      f.body_.append(reinterpret_cast<const char*>(chunk.ptr), chunk.len);
+      f.unread_ += chunk.len;
+      return static_cast<via_status>(VIA_OK);
+    };
+    call_.reserve = [](via_call* c, size_t min, uint32_t flags, uint8_t** buf, size_t* cap) {
+      FakeCall& f = of(c);
+      std::unique_lock lock(f.mutex_);
+      if (const via_status st = f.room(lock, flags); st != VIA_OK) return st;
+      if (f.reserved_.size() < min) f.reserved_.resize(min);
+      *buf = reinterpret_cast<uint8_t*>(f.reserved_.data());
+      *cap = f.reserved_.size();
+      return static_cast<via_status>(VIA_OK);
+    };
+    call_.commit = [](via_call* c, size_t n) {
+      FakeCall& f = of(c);
+      const std::lock_guard lock(f.mutex_);
+      f.body_.append(f.reserved_, 0, n);
+      f.unread_ += n;
+    };
+    call_.complete = [](via_call* c, via_status st, via_str message, via_str details) {
+      FakeCall& f = of(c);
+      const std::lock_guard lock(f.mutex_);
+      ++f.completions_;
+      f.status_ = st;
+      f.message_ = to_string(message);
+      f.details_ = to_string(details);
+      f.changed_.notify_all();
+    };
+  }
+  FakeCall(const FakeCall&) = delete;
+
+  via_call* get() { return &call_; }
+  FakeCall& wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return completions_ > 0; });
+    return *this;
+  }
+  bool done() const {
+    const std::lock_guard lock(mutex_);
+    return completions_ > 0;
+  }
+  void set_deadline(uint64_t ns) { call_.deadline_ns = ns; }
+  void cancel() {
+    std::pair<via_fn, void*> fn{};
+    {
+      const std::lock_guard lock(mutex_);
+      cancelled_ = true;
+      std::swap(fn, on_cancel_);
+      changed_.notify_all();
+    }
+    if (fn.first) fn.first(fn.second);
+  }
+  // Makes the unread bytes read, so that a waiting writer goes on; tells how many there were.
+  size_t drain() {
+    const std::lock_guard lock(mutex_);
+    changed_.notify_all();
+    return std::exchange(unread_, 0);
+  }
+  void wait_for_unread(size_t bytes) {
+    std::unique_lock lock(mutex_);
+    blocked_.wait(lock, [&] { return unread_ >= bytes || completions_ > 0; });
+  }
+  // Ready for the next call; keeps its memory.
+  void clear() {
+    body_.clear();
+    completions_ = 0;
+    unread_ = 0;
+  }
+
+  via_status status() const { return status_; }
+  const std::string& message() const { return message_; }
+  const std::string& details() const { return details_; }
+  const std::string& body() const { return body_; }
+  int completions() const { return completions_; }
+
+  std::string more_body, content_type;
+  int http_status = 200;
+  size_t high_water = static_cast<size_t>(-1);
+
+ private:
+  static FakeCall& of(const via_call* c) { return *static_cast<FakeCall*>(c->host_data); }
+  via_status room(std::unique_lock<std::mutex>& lock, uint32_t flags) {
+    if (unread_ < high_water) return VIA_OK;
+    if ((flags & VIA_WAIT) == 0) return VIA_E_WOULD_BLOCK;
+    blocked_.notify_all();
+    changed_.wait(lock, [&] { return unread_ < high_water || cancelled_; });
+    return cancelled_ ? VIA_E_CANCELLED : VIA_OK;
+  }
+
+  via_call call_{};
+  mutable std::mutex mutex_;
+  std::condition_variable changed_, blocked_;
+  std::atomic<bool> cancelled_{false};
+  std::pair<via_fn, void*> on_cancel_{};
+  std::string body_, reserved_, message_, details_;
+  size_t unread_ = 0;
+  int completions_ = 0;
+  via_status status_ = -1;
+};
+
+}  // namespace via::testing

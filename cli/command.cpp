@@ -89,7 +89,7 @@ Command& Command::bind(const std::string& name, const std::string& key, const st
   binding.option = app_.add_option(name, binding.values, help);
   binding.option->required(required)->type_name(kind == Kind::file ? shown + ":FILE" : shown);
   if (!many) {
-    binding.option->expected(1);
+    binding.option->expected(1)->allow_extra_args(false);
   } else if (binding.option->get_positional()) {
     binding.option->expected(required ? 1 : 0, -1);
   } else {

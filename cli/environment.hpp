@@ -28,9 +28,9 @@ struct Environment {
   bool terminal = false;              // `out` is a terminal: colours, relative times, tables that fit
   int width = 0;                      // columns of the terminal; 0 = do not truncate
   std::int64_t now_ms = 0;
-  std::function<std::string(const char*)> variable;  // environment variable, empty when unset
-  std::function<Result<std::unique_ptr<AdminTransport>>(const std::filesystem::path& state_dir)> open_admin;
-  std::function<int(const ServeRequest&)> serve;
+  std::function<std::string(const char*)> variable{};  // environment variable, empty when unset
+  std::function<Result<std::unique_ptr<AdminTransport>>(const std::filesystem::path& state_dir)> open_admin{};
+  std::function<int(const ServeRequest&)> serve{};
 };
 
 // The whole command line: parses, calls the host, renders, and returns the exit code (docs of `via --help`):

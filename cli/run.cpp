@@ -93,7 +93,7 @@ std::string closest(const std::string& word, const std::vector<std::string>& kno
   std::size_t best_distance = std::max<std::size_t>(1, word.size() / 3) + 1;
   for (const std::string& candidate : known) {
     std::size_t d = distance(word, candidate);
-    if (word.size() >= 3 && candidate.starts_with(word)) d = std::min<std::size_t>(d, 1);
+    if (word.size() >= 2 && candidate.starts_with(word)) d = std::min<std::size_t>(d, 1);
     if (d < best_distance) {
       best_distance = d;
       best = candidate;

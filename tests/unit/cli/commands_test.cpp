@@ -1,0 +1,200 @@
+// Every command: the admin call it makes and how its answer is shown.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "harness.hpp"
+
+namespace via::cli::testing {
+namespace {
+
+using nlohmann::json;
+
+struct Case {
+  const char* line;
+  const char* command;
+  const char* arguments;
+};
+
+const std::string kCwd = std::filesystem::current_path().string();
+
+class Requests : public ::testing::TestWithParam<Case> {};
+
+TEST_P(Requests, AreTheOnesOfTheAdminContract) {
+  Shell shell;
+  const Ran ran = shell.run(words_of(GetParam().line));
+  ASSERT_EQ(shell.host.calls.size(), 1U) << ran.err;
+  EXPECT_EQ(shell.host.calls[0].command, GetParam().command);
+  EXPECT_EQ(shell.host.calls[0].arguments, json::parse(GetParam().arguments));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Commands, Requests,
+    ::testing::Values(
+        Case{"status", "status", "{}"}, Case{"app create api", "app.create", R"({"name":"api"})"},
+        Case{"app list", "app.list", "{}"}, Case{"app show api", "app.show", R"({"name":"api"})"},
+        Case{"app delete api", "app.delete", R"({"name":"api"})"},
+        // A name that is also a command's is a name where a name is asked for.
+        Case{"app show addon", "app.show", R"({"name":"addon"})"},
+        Case{"app show list", "app.show", R"({"name":"list"})"},
+        Case{"addon create sqlite db --app api", "addon.create", R"({"type":"sqlite","name":"db","app":"api"})"},
+        Case{"addon create sqlite db --app api --bind DATABASE --read-only", "addon.create",
+             R"({"type":"sqlite","name":"db","app":"api","bind":"DATABASE","read_only":true})"},
+        Case{"addon create --app=api sqlite db", "addon.create", R"({"type":"sqlite","name":"db","app":"api"})"},
+        Case{"addon list", "addon.list", "{}"}, Case{"addon list --app api", "addon.list", R"({"app":"api"})"},
+        Case{"addon status db", "addon.status", R"({"name":"db"})"},
+        Case{"addon bind api db --binding DATABASE", "addon.bind",
+             R"({"app":"api","name":"db","binding":"DATABASE"})"},
+        Case{"addon bind api db --binding DATABASE --read-only", "addon.bind",
+             R"({"app":"api","name":"db","binding":"DATABASE","read_only":true})"},
+        Case{"addon unbind api DATABASE", "addon.unbind", R"({"app":"api","target":"DATABASE"})"},
+        Case{"addon destroy db", "addon.destroy", R"({"name":"db"})"},
+        Case{"addon destroy db --app api --force", "addon.destroy", R"({"name":"db","app":"api","force":true})"},
+        Case{"deploy create api", "deploy.create", R"({"app":"api"})"},
+        Case{"deploy create api --env A=1 --env B=x=y --replicas 2 -- ./api --json --port 80", "deploy.create",
+             R"({"app":"api","env":{"A":"1","B":"x=y"},"replicas":2,"command":["./api","--json","--port","80"]})"},
+        Case{"deploy create --env A=1 api -- run -- [a,b]", "deploy.create",
+             R"({"app":"api","env":{"A":"1"},"command":["run","--","[a,b]"]})"},
+        Case{"deploy list --app api", "deploy.list", R"({"app":"api"})"},
+        Case{"deploy show dep_1", "deploy.show", R"({"deploy":"dep_1"})"},
+        Case{"release list", "release.list", "{}"}, Case{"release list --app api", "release.list", R"({"app":"api"})"},
+        Case{"release show rel_1", "release.show", R"({"release":"rel_1"})"},
+        Case{"runtime list", "runtime.list", "{}"},
+        Case{"runtime issue api --out /run/x --ttl 15m", "runtime.issue",
+             R"({"app":"api","out":"/run/x","ttl_seconds":900})"},
+        Case{"runtime stop ins_1", "runtime.stop", R"({"instance":"ins_1"})"},
+        Case{"config set api A=1 B=two", "config.set", R"({"app":"api","values":{"A":"1","B":"two"}})"},
+        Case{"config unset api A", "config.unset", R"({"app":"api","key":"A"})"},
+        Case{"config list api", "config.list", R"({"app":"api"})"},
+        Case{"identity keys list", "identity.keys.list", "{}"},
+        Case{"identity issue --kind build --app api --ttl 1h", "identity.issue",
+             R"({"kind":"build","app":"api","ttl_seconds":3600})"},
+        Case{"identity issue --kind session --subject ada", "identity.issue",
+             R"({"kind":"session","subject":"ada"})"},
+        Case{"plugin list", "plugin.list", "{}"}, Case{"plugin show sqlite", "plugin.show", R"({"plugin":"sqlite"})"},
+        Case{"plugin verify /p/x.so", "plugin.verify", R"({"file":"/p/x.so"})"},
+        Case{"plugin trust /p/../p/x.so", "plugin.trust", R"({"file":"/p/x.so"})"},
+        Case{"plugin untrust via.sqlite", "plugin.untrust", R"({"plugin":"via.sqlite"})"}));
+
+TEST(Requests, NameFilesByTheirAbsolutePath) {
+  Shell shell;
+  shell.run({"plugin", "verify", "x.so"});
+  EXPECT_EQ(shell.host.calls.at(0).arguments["file"], kCwd + "/x.so");
+}
+
+TEST(Json, IsTheAnswerOfTheHostAsItIs) {
+  Shell shell;
+  shell.host.answer = succeed({{"items", {{{"name", "api"}, {"unknown_field", {1, 2}}}}}});
+  for (const auto& words : {std::vector<std::string>{"--json", "app", "list"}, {"app", "--json", "list"},
+                            {"app", "list", "--json"}}) {
+    const Ran ran = shell.run(words);
+    EXPECT_EQ(ran.code, 0);
+    EXPECT_EQ(json::parse(ran.out), *shell.host.answer);
+    EXPECT_EQ(ran.err, "");
+  }
+}
+
+TEST(Json, OfAnErrorIsOnStdoutToo) {
+  Shell shell;
+  shell.host.answer = fail(Code::not_found, "There is no app 'api'. See them: via app list");
+  const Ran ran = shell.run({"app", "show", "api", "--json"});
+  EXPECT_EQ(ran.code, 3);
+  EXPECT_EQ(json::parse(ran.out)["error"]["code"], "not_found");
+  EXPECT_EQ(ran.err, "via: There is no app 'api'. See them: via app list\n");
+}
+
+TEST(Quiet, PrintsNamesAndIdsOnly) {
+  Shell shell;
+  shell.host.answer = succeed({{"items", {{{"name", "a"}, {"id", "app_1"}}, {{"name", "b"}, {"id", "app_2"}}}}});
+  EXPECT_EQ(shell.run({"app", "list", "-q"}).out, "a\nb\n");
+  shell.host.answer = succeed({{"name", "a"}, {"id", "app_1"}});
+  const Ran ran = shell.run({"app", "create", "a", "--quiet"});
+  EXPECT_EQ(ran.out, "app_1\n");
+  EXPECT_EQ(ran.err, "");
+}
+
+TEST(Hints, GoToStderrAndNameTheNextCommand) {
+  Shell shell;
+  shell.host.answer = succeed({{"name", "api"}, {"id", "app_1"}});
+  const Ran ran = shell.run({"app", "create", "api"});
+  EXPECT_EQ(ran.out.find("Next:"), std::string::npos);
+  EXPECT_NE(ran.err.find("via addon create sqlite app-db --app api --bind DATABASE"), std::string::npos);
+}
+
+TEST(ExitCodes, FollowTheErrorOfTheHost) {
+  const std::pair<Code, int> cases[] = {{Code::internal, 1},    {Code::bad_request, 2},  {Code::not_found, 3},
+                                        {Code::conflict, 4},    {Code::refused, 4},      {Code::not_allowed, 5},
+                                        {Code::token_missing, 5}, {Code::deadline_exceeded, 6}};
+  for (const auto& [code, exit_code] : cases) {
+    Shell shell;
+    shell.host.answer = fail(code, "no");
+    EXPECT_EQ(shell.run({"app", "list"}).code, exit_code) << info(code).name;
+  }
+}
+
+TEST(ExitCodes, AreSevenWhenSomethingIsDegraded) {
+  Shell shell;
+  const json bad = {{{"name", "disk"}, {"ok", false}, {"detail", "full"}}};
+  shell.host.answer = succeed({{"server", {{"running", true}}}, {"checks", bad}});
+  EXPECT_EQ(shell.run({"status"}).code, 7);
+  EXPECT_EQ(shell.run({"status", "--json"}).code, 7);
+  EXPECT_EQ(shell.run({"status", "--quiet"}).code, 7);
+  shell.host.answer = succeed({{"name", "db"}, {"state", "active"}, {"layers", bad}});
+  EXPECT_EQ(shell.run({"addon", "status", "db"}).code, 7);
+  shell.host.answer = succeed({{"ok", false}, {"checks", bad}});
+  EXPECT_EQ(shell.run({"plugin", "verify", "x"}).code, 4);
+}
+
+TEST(Serve, HandsItsOptionsToTheServer) {
+  Shell shell;
+  EXPECT_EQ(shell.run({"serve", "--state-dir", "/s", "--listen", "127.0.0.1:0", "--config", "/c.toml"}).code, 0);
+  EXPECT_EQ(shell.served.state_dir, "/s");
+  EXPECT_EQ(shell.served.listen, "127.0.0.1:0");
+  EXPECT_EQ(shell.served.config_file, "/c.toml");
+  EXPECT_EQ(shell.host.opened, 0);
+}
+
+TEST(StateDir, ComesFromTheFlagThenTheVariable) {
+  Shell shell;
+  shell.variables["VIA_STATE_DIR"] = "/from/variable";
+  shell.run({"app", "list"});
+  EXPECT_EQ(shell.host.state_dir, "/from/variable");
+  shell.run({"--state-dir", "/from/flag", "app", "list"});
+  EXPECT_EQ(shell.host.state_dir, "/from/flag");
+  shell.run({"app", "list", "--state-dir=/from/flag2"});
+  EXPECT_EQ(shell.host.state_dir, "/from/flag2");
+}
+
+TEST(Token, IsPrintedByIdentityIssueAndNoHint) {
+  Shell shell;
+  shell.host.answer = succeed({{"kind", "build"}, {"token", "aaa.bbb.ccc"}, {"expires_at", "2026-11-21T13:00:00Z"}});
+  const Ran ran = shell.run({"identity", "issue", "--kind", "build", "--app", "api"});
+  EXPECT_EQ(ran.out, "aaa.bbb.ccc\n");
+  EXPECT_EQ(ran.err.find("aaa.bbb"), std::string::npos);
+}
+
+TEST(Rendering, SurvivesAnswersWithMissingMembers) {
+  for (const Case& item : {Case{"status", "", ""}, {"app show a", "", ""}, {"addon status a", "", ""},
+                           {"deploy show a", "", ""}, {"release show a", "", ""}, {"runtime list", "", ""},
+                           {"config set a B=1", "", ""}, {"plugin show a", "", ""}, {"addon unbind a b", "", ""}}) {
+    Shell shell;
+    EXPECT_LE(shell.run(words_of(item.line)).code, 7) << item.line;
+  }
+}
+
+TEST(Rendering, ShowsADeployWithItsInstances) {
+  Shell shell;
+  shell.host.answer = succeed({{"id", "dep_1"},
+                               {"app", "api"},
+                               {"status", "succeeded"},
+                               {"command", {"./api"}},
+                               {"release", {{"id", "rel_1"}, {"number", 3}, {"bindings", {{{"binding", "DATABASE"}}}}}},
+                               {"instances", {{{"id", "ins_1"}, {"state", "running"}, {"pid", 42}}}}});
+  const std::string out = shell.run({"deploy", "create", "api", "--", "./api"}).out;
+  for (const char* part : {"dep_1", "rel_1", "DATABASE", "ins_1", "42", "running"}) {
+    EXPECT_NE(out.find(part), std::string::npos) << part << "\n" << out;
+  }
+}
+
+}  // namespace
+}  // namespace via::cli::testing

@@ -1,0 +1,127 @@
+// Help, mistakes and what is said about them.
+#include <gtest/gtest.h>
+
+#include "cli/command.hpp"
+#include "harness.hpp"
+
+namespace via::cli::testing {
+namespace {
+
+void each_app(const CLI::App& app, std::vector<std::string> path,
+              const std::function<void(const CLI::App&, const std::vector<std::string>&)>& visit) {
+  visit(app, path);
+  for (const CLI::App* child : app.get_subcommands({})) {
+    auto deeper = path;
+    deeper.push_back(child->get_name());
+    each_app(*child, deeper, visit);
+  }
+}
+
+TEST(Help, OfEveryCommandHasUsageAndExamples) {
+  CommandTree tree;
+  int commands = 0;
+  each_app(tree.root(), {}, [&](const CLI::App&, const std::vector<std::string>& path) {
+    for (const char* flag : {"--help", "-h"}) {
+      auto words = path;
+      words.push_back(flag);
+      Shell shell;
+      const Ran ran = shell.run(words);
+      EXPECT_EQ(ran.code, 0);
+      EXPECT_NE(ran.out.find("\nEXAMPLES\n  "), std::string::npos) << ran.out;
+      EXPECT_EQ(ran.err, "");
+      EXPECT_EQ(shell.host.opened, 0);
+    }
+    ++commands;
+  });
+  EXPECT_GT(commands, 35);
+}
+
+TEST(Help, ExamplesAreCommandsThatParse) {
+  CommandTree tree;
+  each_app(tree.root(), {}, [&](const CLI::App& app, const std::vector<std::string>& path) {
+    const Command* command = tree.find(&app);
+    if (command == nullptr) return;
+    ASSERT_FALSE(command->example_lines().empty());
+    for (std::string line : command->example_lines()) {
+      if (!line.starts_with("via ")) continue;
+      line = line.substr(0, line.find_first_of("(>|&"));
+      auto words = words_of(line.substr(4));
+      Shell shell;
+      shell.host.answer = succeed({{"ok", true}});
+      const Ran ran = shell.run(words);
+      EXPECT_EQ(ran.code, 0) << line << "\n" << ran.err;
+      for (const std::string& word : path) EXPECT_NE(line.find(word), std::string::npos) << line;
+    }
+  });
+}
+
+TEST(Help, OfTheProgramGroupsEveryCommand) {
+  Shell shell;
+  const Ran ran = shell.run({});
+  EXPECT_EQ(ran.code, 0);
+  CommandTree tree;
+  for (const CLI::App* app : tree.root().get_subcommands({})) {
+    EXPECT_NE(ran.out.find("\n  " + app->get_name() + " "), std::string::npos) << app->get_name();
+  }
+  EXPECT_EQ(ran.out, shell.run({"--help"}).out);
+}
+
+TEST(Help, ShowsTheFormOfDeployCreate) {
+  Shell shell;
+  const std::string out = shell.run({"deploy", "create", "--help"}).out;
+  EXPECT_NE(out.find("via deploy create APP [--env KEY=VALUE] [--replicas N] [--cwd DIR] [-- COMMAND…]"),
+            std::string::npos)
+      << out;
+}
+
+struct Mistake {
+  std::vector<std::string> words;
+  const char* says;
+};
+
+TEST(Mistakes, ExitWithTwoAndSayWhatWasMeant) {
+  const Mistake mistakes[] = {
+      {{"ad"}, "Did you mean 'via addon'?"},
+      {{"addno", "list"}, "Did you mean 'via addon'?"},
+      {{"app", "lst"}, "Did you mean 'via app list'?"},
+      {{"identity", "keys", "lsit"}, "Did you mean 'via identity keys list'?"},
+      {{"xyzzy"}, "'via' has no command 'xyzzy'."},
+      {{"addon", "list", "--ap", "api"}, "Did you mean --app?"},
+      {{"addon", "list", "--jsno"}, "Did you mean --json?"},
+      {{"app", "create"}, "'via app create' needs APP."},
+      {{"addon", "create", "sqlite", "db"}, "needs --app."},
+      {{"addon", "bind", "api"}, "needs NAME, --binding."},
+      {{"app", "create", "a", "b"}, "takes no further argument 'b'"},
+      {{"deploy", "create", "api", "./run"}, "after '--'"},
+      {{"deploy", "create", "api", "--"}, "No command follows '--'"},
+      {{"deploy", "create", "api", "--env", "A"}, "not of the form KEY=VALUE"},
+      {{"deploy", "create", "api", "--env", "A=1", "--env", "A=2"}, "given twice"},
+      {{"deploy", "create", "api", "--replicas", "two"}, "not a whole number"},
+      {{"runtime", "issue", "api", "--ttl", "soon"}, "not a duration"},
+      {{"runtime", "issue", "api", "--ttl", "-5m"}, "not a duration"},
+      {{"identity", "issue", "--kind", "root"}, "runtime,build,session"},
+      {{"completion", "tcsh"}, "bash,zsh,fish"},
+      {{"app"}, "COMMANDS"},
+      {{"app", "list", "--state-dir"}, "via:"},
+      {{"addon", "list", "--app", "a", "--app", "b"}, "--app"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    Shell shell;
+    const Ran ran = shell.run(mistake.words);
+    std::string line;
+    for (const auto& word : mistake.words) line += " " + word;
+    EXPECT_EQ(ran.code, 2) << line << "\n" << ran.err;
+    EXPECT_NE(ran.err.find(mistake.says), std::string::npos) << line << "\n" << ran.err;
+    EXPECT_EQ(ran.out, "") << line;
+    EXPECT_TRUE(shell.host.calls.empty()) << line;
+  }
+}
+
+TEST(Version, IsShortFullOrJson) {
+  Shell shell;
+  EXPECT_EQ(shell.run({"version"}).out, shell.run({"--version"}).out);
+  EXPECT_EQ(nlohmann::json::parse(shell.run({"version", "--json"}).out)["name"], "via");
+}
+
+}  // namespace
+}  // namespace via::cli::testing

@@ -77,6 +77,7 @@ Error Database::error(int rc) const {
 }
 
 Query Database::prepare(std::string_view sql) {
+  if (before_statement_) before_statement_(sql);
   Query query(*this);
   ++statements_run_;
   auto& copies = cache_[std::string(sql)];

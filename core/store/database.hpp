@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -122,6 +123,8 @@ class Database {
 
   // How many statements were run since the database was opened: tests count them instead of time.
   std::uint64_t statements_run() const { return statements_run_; }
+  // Called before each statement. Fault tests throw from it, which leaves what kill -9 would leave: no COMMIT.
+  void set_before_statement(std::function<void(std::string_view sql)> hook) { before_statement_ = std::move(hook); }
 
  private:
   friend class Query;
@@ -136,6 +139,7 @@ class Database {
   sqlite3* db_ = nullptr;
   std::unordered_map<std::string, std::vector<std::unique_ptr<Prepared>>> cache_;
   std::uint64_t statements_run_ = 0;
+  std::function<void(std::string_view)> before_statement_;
 };
 
 // BEGIN IMMEDIATE … COMMIT; rolls back when it is destroyed before commit().

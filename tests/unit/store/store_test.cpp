@@ -1,0 +1,130 @@
+#include "core/store/store.hpp"
+
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "core/store/schema.hpp"
+#include "support/fakes.hpp"
+
+namespace via::store {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct StoreTest : ::testing::Test {
+  test::TemporaryFolder folder;
+  test::FakeClock clock;
+  test::FakeEntropy entropy;
+  Result<std::unique_ptr<Store>> open() { return Store::open(folder.path(), clock, entropy); }
+  fs::path file() const { return folder.path() / "control-plane.db"; }
+};
+
+TEST_F(StoreTest, FreshFolderGetsADatabaseThatKeepsItsInstallation) {
+  std::string installation;
+  {
+    auto store = open();
+    ASSERT_TRUE(store) << store.error().message;
+    installation = (*store)->meta().installation;
+    EXPECT_EQ(installation.size(), 26U);
+    EXPECT_EQ((*store)->meta().epoch, 1);
+  }
+  auto again = open();
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ((*again)->meta().installation, installation);
+}
+
+TEST_F(StoreTest, CrashWhileCreatingLeavesAFolderThatIsStillFresh) {
+  std::ofstream(folder.path() / ".control-plane.db.partial") << "half";
+  std::ofstream(folder.path() / ".control-plane.db.partial-wal") << "half";
+  ASSERT_TRUE(open());
+}
+
+TEST_F(StoreTest, EmptyKeysFolderIsStillFresh) {
+  fs::create_directory(folder.path() / "keys");
+  EXPECT_TRUE(open());
+}
+
+TEST_F(StoreTest, MissingDatabaseInAUsedFolderIsAnError) {
+  for (const char* used : {"keys/a.pem", "addons/x/y"}) {
+    test::TemporaryFolder other;
+    fs::create_directories((other.path() / used).parent_path());
+    std::ofstream(other.path() / used) << "x";
+    const auto store = Store::open(other.path(), clock, entropy);
+    ASSERT_FALSE(store) << used;
+    EXPECT_NE(store.error().message.find("missing"), std::string::npos);
+    EXPECT_FALSE(fs::exists(other.path() / "control-plane.db"));
+  }
+}
+
+TEST_F(StoreTest, NewerSchemaIsRefused) {
+  ASSERT_TRUE(open());
+  {
+    auto db = Database::open(file(), Database::Mode::must_exist);
+    ASSERT_TRUE(db);
+    ASSERT_TRUE((*db)->script("PRAGMA user_version = 999"));
+  }
+  const auto store = open();
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, Code::unsupported);
+  EXPECT_NE(store.error().message.find("newer Via"), std::string::npos);
+}
+
+TEST_F(StoreTest, DatabaseOfAnotherApplicationIsRefused) {
+  ASSERT_TRUE(Database::open(file(), Database::Mode::create));
+  EXPECT_FALSE(open());
+}
+
+TEST_F(StoreTest, EmptyFileIsNoFreshDatabase) {
+  std::ofstream(file()).close();
+  fs::permissions(file(), fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_FALSE(open());
+}
+
+TEST_F(StoreTest, TruncatedDatabaseIsRefused) {
+  ASSERT_TRUE(open());
+  fs::resize_file(file(), fs::file_size(file()) / 2);
+  EXPECT_FALSE(open());
+}
+
+TEST_F(StoreTest, OverwrittenPagesAreRefused) {
+  ASSERT_TRUE(open());
+  {
+    std::fstream out(file(), std::ios::in | std::ios::out | std::ios::binary);
+    const std::string junk(4096, '\xff');
+    for (int page : {1, 2, 3, 4, 5}) {
+      out.seekp(page * 4096);
+      out.write(junk.data(), static_cast<std::streamsize>(junk.size()));
+    }
+  }
+  EXPECT_FALSE(open());
+}
+
+TEST_F(StoreTest, JournalKeepsWhatWasNotFinished) {
+  auto store = open();
+  ASSERT_TRUE(store);
+  Journal journal = (*store)->journal();
+  for (const char* id : {"op_1", "op_2"})
+    ASSERT_TRUE(journal.add({id, "test", "target", "root", "running", "{}", 1, 0, ""}));
+  ASSERT_TRUE(journal.finish("op_1", "done", "ok", 5));
+  const auto left = journal.unfinished();
+  ASSERT_TRUE(left);
+  ASSERT_EQ(left->size(), 1U);
+  EXPECT_EQ(left->front().id, "op_2");
+  EXPECT_EQ((*journal.find("op_1"))->finished_at, 5);
+}
+
+TEST_F(StoreTest, PinKeepsOneDecisionForEachPlugin) {
+  auto store = open();
+  ASSERT_TRUE(store);
+  ASSERT_TRUE((*store)->pins().put({"a.b", "11", "/x", true, 1}));
+  ASSERT_TRUE((*store)->pins().put({"a.b", "22", "", false, 2}));
+  const auto pins = (*store)->load_pins();
+  ASSERT_TRUE(pins);
+  ASSERT_EQ(pins->size(), 1U);
+  EXPECT_EQ(pins->front().sha256, "22");
+  EXPECT_FALSE(pins->front().trusted);
+}
+
+}  // namespace
+}  // namespace via::store

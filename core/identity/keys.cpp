@@ -184,15 +184,16 @@ struct Keys::Impl {
       const auto created = tree->integer(*item, "created_at");
       const auto activated = tree->integer(*item, "activated_at");
       const auto retires = tree->integer(*item, "retires_at");
-      const auto state = state_text == nullptr ? std::nullopt : parse_state(*state_text);
-      if (kid == nullptr || !is_kid(*kid) || !state || x == nullptr || y == nullptr || !created || !activated || !retires)
+      const auto listed_state = state_text == nullptr ? std::nullopt : parse_state(*state_text);
+      if (kid == nullptr || !is_kid(*kid) || !listed_state || x == nullptr || y == nullptr || !created || !activated || !retires)
         return damaged("their list is damaged");
       if (!seen.insert(*kid).second || !seen.insert(*x + '.' + *y).second) return damaged("a key stands twice in their list");
-      record.info = {*kid, *state, *created, *activated, *retires};
+      const KeyState state = *listed_state;
+      record.info = {*kid, state, *created, *activated, *retires};
       record.x = *x;
       record.y = *y;
-      if (*state == KeyState::active) ++active;
-      if (*state != KeyState::revoked) {
+      if (state == KeyState::active) ++active;
+      if (state != KeyState::revoked) {
         auto pem_text = read_key_file(file_of(record), "a key file");
         if (!pem_text) return pem_text.error();
         auto key = EcKey::from_pem(Secret(std::move(*pem_text)));

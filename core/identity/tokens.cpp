@@ -177,7 +177,11 @@ TokenVerifier::TokenVerifier(const Keys& keys, std::string issuer, const Clock& 
     : keys_(keys), issuer_(std::move(issuer)), clock_(clock) {}
 
 Result<Claims> TokenVerifier::verify(std::string_view token) const {
-  return verify_token(token, *keys_.current(), issuer_, clock_.unix_ms());
+  return verify(token, *keys_.current());
+}
+
+Result<Claims> TokenVerifier::verify(std::string_view token, const KeySet& keys) const {
+  return verify_token(token, keys, issuer_, clock_.unix_ms());
 }
 
 Result<Claims> verify_token(std::string_view token, const KeySet& keys, std::string_view issuer, std::int64_t unix_ms) {

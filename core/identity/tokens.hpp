@@ -42,6 +42,9 @@ class TokenVerifier {
   // Claims of an authentic runtime token for this host, or:
   // token_malformed, token_signature, runtime_identity_expired, token_audience (401), build_token, session_token (403).
   Result<Claims> verify(std::string_view token) const;
+  // Under a key set taken from Keys::current() before. Who puts the claims into a TokenCache needs this one and the
+  // same set for insert(): otherwise a key revoked in between could vouch for an entry of the set behind it.
+  Result<Claims> verify(std::string_view token, const KeySet& keys) const;
 
  private:
   const Keys& keys_;

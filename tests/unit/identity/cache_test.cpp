@@ -146,6 +146,20 @@ TEST_F(TokenTest, RevocationReachesTheCacheBeforeRevokeReturns) {
   EXPECT_EQ(keys->peek(), keys->current().get());
 }
 
+TEST_F(TokenTest, RevocationBetweenVerifyAndInsertIsNotOutrun) {
+  TokenCache cache;
+  const std::string token = good();
+  const std::string first = kid();
+  ASSERT_TRUE(keys->rotate());
+  const auto under = keys->current();
+  const auto claims = verifier->verify(token, *under);
+  ASSERT_TRUE(claims);
+  ASSERT_TRUE(keys->revoke(first));
+  cache.insert(token, under, *claims);
+  EXPECT_EQ(cache.find(token, keys->peek(), now()), nullptr);
+  EXPECT_EQ(verifier->verify(token, *keys->current()).error().code, Code::token_signature);
+}
+
 TEST_F(TokenTest, VerifiersAndRotationsRunSideBySide) {
   const std::string token = good();
   std::atomic<bool> stop{false};
@@ -157,7 +171,7 @@ TEST_F(TokenTest, VerifiersAndRotationsRunSideBySide) {
       while (!stop) {
         if (cache.find(token, keys->peek(), now()) != nullptr) continue;
         const auto current = keys->current();
-        const auto claims = verifier->verify(token);
+        const auto claims = verifier->verify(token, *current);
         if (!claims) {
           ++refused;
           continue;

@@ -238,13 +238,17 @@ void Output::fields(const std::vector<Column>& columns, const Json& object) {
   }
 }
 
-bool Output::checks(const Json& list) {
+bool Output::checks(const Json& list, const std::vector<std::string>& may_be_absent) {
   bool all = true;
   for (const Json& check : list) {
     const bool ok = check.value("ok", false);
-    all = all && ok;
-    environment_.out << (ok ? paint(Style::good, "  ok    ") : paint(Style::bad, "  FAIL  "))
-                     << printable(check.value("name", ""));
+    const std::string name = check.value("name", "");
+    const bool absent = !ok && std::find(may_be_absent.begin(), may_be_absent.end(), name) != may_be_absent.end();
+    all = all && (ok || absent);
+    environment_.out << (ok       ? paint(Style::good, "  ok    ")
+                         : absent ? paint(Style::dim, "  none  ")
+                                  : paint(Style::bad, "  FAIL  "))
+                     << printable(name);
     const std::string detail = printable(check.value("detail", ""));
     if (!detail.empty()) environment_.out << paint(Style::dim, ": " + detail);
     environment_.out << '\n';

@@ -42,8 +42,9 @@ class Output {
   void table(const std::vector<Column>& columns, const Json& items, std::string_view what);
   // label: value, one a line; members that are absent or null are left out.
   void fields(const std::vector<Column>& columns, const Json& object);
-  // [{name, ok, detail}] as a list of ticks. Returns whether all are ok.
-  bool checks(const Json& list);
+  // [{name, ok, detail}] as a list of ticks. Returns whether all are ok, leaving out those in `may_be_absent`, which
+  // are shown as "none" instead of as a failure.
+  bool checks(const Json& list, const std::vector<std::string>& may_be_absent = {});
   void heading(std::string_view text);
   void line(std::string_view text);
   // The next command, to stderr; left out by --quiet.

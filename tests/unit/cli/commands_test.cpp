@@ -141,6 +141,8 @@ TEST(ExitCodes, AreSevenWhenSomethingIsDegraded) {
   EXPECT_EQ(shell.run({"status", "--quiet"}).code, 7);
   shell.host.answer = succeed({{"name", "db"}, {"state", "active"}, {"layers", bad}});
   EXPECT_EQ(shell.run({"addon", "status", "db"}).code, 7);
+  shell.host.answer = succeed({{"name", "db"}, {"layers", {{{"name", "runtime"}, {"ok", false}, {"detail", "0"}}}}});
+  EXPECT_EQ(shell.run({"addon", "status", "db"}).code, 0);  // not used yet is not ill
   shell.host.answer = succeed({{"ok", false}, {"checks", bad}});
   EXPECT_EQ(shell.run({"plugin", "verify", "x"}).code, 4);
 }

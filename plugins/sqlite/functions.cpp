@@ -82,10 +82,11 @@ void instr_body(sqlite3_context* c, int, sqlite3_value** argv) {
 
 void replace_body(sqlite3_context* c, int, sqlite3_value** argv) {
   if (is_null(argv[0]) || is_null(argv[1])) return;
+  const View hay = text_of(argv[0]);  // first, as the built-in does: a blob becomes text by it
   const View pattern = text_of(argv[1]);
   if (pattern.empty() || pattern[0] == '\0') return sqlite3_result_value(c, argv[0]);
   if (is_null(argv[2])) return;
-  const View hay = text_of(argv[0]), with = text_of(argv[2]);
+  const View with = text_of(argv[2]);
   const Searcher search(pattern);
   size_t hits = 0;
   for (size_t at = 0; (at = search.find(hay, at)) != View::npos; at += pattern.size()) ++hits;

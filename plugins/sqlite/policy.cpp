@@ -18,7 +18,7 @@ bool any_of(const char* s, const char* const (&list)[N]) {
 
 constexpr const char* kReaders[] = {"table_info",       "table_xinfo",       "table_list",   "index_list", "index_info",
                                     "index_xinfo",      "foreign_key_list",  "foreign_key_check"};
-constexpr const char* kValues[] = {"user_version", "application_id", "encoding", "data_version"};
+constexpr const char* kValues[] = {"user_version", "application_id", "encoding", "data_version", "page_size"};
 constexpr const char* kSchemaTables[] = {"sqlite_master", "sqlite_schema"};
 constexpr const char* kReadableSystem[] = {"sqlite_master", "sqlite_schema", "sqlite_sequence", "sqlite_stat1", "sqlite_stat4"};
 constexpr const char* kForbiddenTables[] = {"dbstat", "bytecode", "tables_used", "fts5vocab", "completion"};
@@ -50,7 +50,7 @@ void Policy::begin_prepare(Operation m) {
   mode = m;
   host_sql = false;
   preparing = true;
-  denied = denied_write = denied_schema = drops_or_alters = alters = creates_view = false;
+  denied = denied_write = denied_schema = drops_or_alters = alters = creates_view = creates_index = false;
   shadow_suspects.clear();
 }
 
@@ -94,14 +94,19 @@ int Policy::decide(int action, const char* a, const char* b, const char* databas
       creates_view = true;
       [[fallthrough]];
     case SQLITE_CREATE_TABLE:
-    case SQLITE_CREATE_INDEX:
     case SQLITE_CREATE_TRIGGER:
       return schema_change(a, database);
+    case SQLITE_CREATE_INDEX:
+      creates_index = true;
+      return schema_change(a, database);
+    case SQLITE_REINDEX:
+      // CREATE INDEX fills the new index by it; on its own it is maintenance.
+      return creates_index ? SQLITE_OK : deny();
     case SQLITE_CREATE_VTABLE:
       if (!b || !any_of(b, kModules)) return deny();
       return schema_change(a, database);
     default:
-      // ATTACH, DETACH, TRANSACTION, SAVEPOINT, REINDEX, ANALYZE, everything temporary, and what later versions add.
+      // ATTACH, DETACH, TRANSACTION, SAVEPOINT, ANALYZE, everything temporary, and what later versions add.
       return deny();
   }
 }
@@ -133,7 +138,7 @@ int Policy::write(const char* table, const char* database) {
     denied_write = true;
     return deny();
   }
-  if (!in_main(database)) return deny();
+  if (!in_main(database)) return alters && same(table, "sqlite_temp_master") ? SQLITE_OK : deny();
   // SQLite itself refuses an app's write to the schema table (writable_schema is off); what passes is its own DDL.
   if (any_of(table, kSchemaTables)) return SQLITE_OK;
   if (starts(table, "sqlite_")) return drops_or_alters ? SQLITE_OK : deny();

@@ -18,7 +18,7 @@ class Policy {
 
   // What the last prepare met.
   bool denied = false, denied_write = false, denied_schema = false;
-  bool drops_or_alters = false, alters = false, creates_view = false;
+  bool drops_or_alters = false, alters = false, creates_view = false, creates_index = false;
   std::vector<std::string> shadow_suspects;  // tables named like those inside of a virtual table
 
   void begin_prepare(Operation m);

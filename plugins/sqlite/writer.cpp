@@ -260,7 +260,7 @@ Failure Writer::check_views() {
     std::string_view rest;
     const Failure f = connection_->prepare(Operation::query, sql, false, s, rest);
     // A view over a table that is not there yet is the app's business; one that the policy forbids is ours.
-    if (f && std::string_view(f.code) == "sql_denied") return f;
+    if (f && (std::string_view(f.code) == "sql_denied" || f.message.find("unsafe use of") != f.message.npos)) return denied_by_policy();
   }
   return {};
 }

@@ -228,7 +228,7 @@ asio::awaitable<std::shared_ptr<const identity::Claims>> RuntimeApi::authenticat
   }
   ++thread.verifications;
   std::optional<Result<identity::Claims>> verified;
-  co_await exchange.on_worker([&] { verified.emplace(d_.verifier.verify(token)); });
+  co_await exchange.on_worker([&] { verified.emplace(d_.verifier.verify(token, *keys)); });
   --thread.verifications;
   if (!*verified) {
     exchange.fail(verified->error());

@@ -69,7 +69,9 @@ Result<void> sync_folder(const fs::path& path) {
 }
 
 Result<void> write_file_atomic(const fs::path& path, std::string_view content, unsigned mode) {
-  const fs::path temporary = path.parent_path() / ("." + path.filename().string() + ".partial");
+  std::string name(".");
+  name.append(path.filename().string()).append(".partial");
+  const fs::path temporary = path.parent_path() / name;
   ::unlink(temporary.c_str());  // left by a crash
   FileHandle file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!file) return system_error("create a file", errno);

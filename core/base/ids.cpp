@@ -5,6 +5,7 @@
 
 namespace via {
 namespace {
+__extension__ using Wide = unsigned __int128;
 constexpr std::string_view kAlphabet = "0123456789abcdefghjkmnpqrstvwxyz";
 
 bool lower(char c) { return c >= 'a' && c <= 'z'; }
@@ -26,7 +27,7 @@ Ulid new_ulid(const Clock& clock, Entropy& entropy) {
 std::string to_text(const Ulid& id) {
   // 128 bits as 26 digits of 5 bits; the first digit holds the top 3.
   std::string out(26, '0');
-  unsigned __int128 value = 0;
+  Wide value = 0;
   for (const std::uint8_t b : id) value = (value << 8) | b;
   for (int i = 25; i >= 0; --i) {
     out[static_cast<std::size_t>(i)] = kAlphabet[static_cast<std::size_t>(value & 31)];
@@ -37,7 +38,7 @@ std::string to_text(const Ulid& id) {
 
 bool parse_ulid(std::string_view text, Ulid& out) noexcept {
   if (text.size() != 26 || text[0] > '7') return false;
-  unsigned __int128 value = 0;
+  Wide value = 0;
   for (const char c : text) {
     const auto at = kAlphabet.find(c);
     if (at == std::string_view::npos) return false;

@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/ids.hpp"
+
 namespace via::plugins {
 namespace {
 

@@ -19,7 +19,7 @@ struct ServerConfig {
   std::string environment = "production";
   std::string admin_group;   // members of this group may use the admin socket
   unsigned threads = 1;
-  unsigned workers = 16;
+  unsigned workers = 64;  // at most; they are started when work waits
   bool allow_plaintext = false;
   std::filesystem::path tls_certificate, tls_key, tls_ca;
   std::filesystem::path plugins;  // folder of bundled plugins; empty = beside the executable

@@ -28,6 +28,7 @@ class Executor {
   Executor(const Clock& clock, unsigned max_threads);
   ~Executor();  // every queue must have been destroyed
 
+  unsigned threads() const noexcept { return max_threads_; }
   Queue* create(std::uint32_t width);
   void destroy(Queue* queue);
   // VIA_E_UNAVAILABLE when the queue is being destroyed. An accepted task's fn runs exactly once.

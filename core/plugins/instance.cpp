@@ -157,7 +157,8 @@ Result<std::string> AddonInstance::binding_call(
 
 Result<std::string> AddonInstance::health() {
   const std::lock_guard lock(control_);
-  if (auto made = create(); !made) return made.error();
+  // An add-on that nobody used yet is asked by opening it: "closed" would say nothing.
+  if (auto opened = open_held(); !opened) return opened.error();
   ControlCall call(services_.clock, 5'000'000'000U);
   raw_->api->health(raw_, call.abi());
   return call.wait();
@@ -181,7 +182,10 @@ void AddonInstance::invoke(const via_op_args& args, via_call* call) {
 }
 
 bool AddonInstance::post(via_task_fn fn, void* data) {
-  std::call_once(queue_once_, [&] { queue_ = services_.executor.create(type_.parallel_ops); });
+  std::call_once(queue_once_, [&] {
+    // However much a type allows, one add-on never gets every worker.
+    queue_ = services_.executor.create(std::min(type_.parallel_ops, std::max(1U, services_.executor.threads() / 4)));
+  });
   return services_.executor.post(queue_.load(), 0, fn, data, nullptr) == VIA_OK;
 }
 

@@ -1,0 +1,241 @@
+// A whole control plane on a temporary folder, with add-ons, processes and plugin trust made up, that can be stopped and
+// started again as a crash would.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <stdexcept>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/api/admin.hpp"
+#include "core/base/files.hpp"
+#include "core/lifecycle/control_plane.hpp"
+#include "support/fakes.hpp"
+
+namespace via::test {
+
+// What kill -9 is in these tests: it unwinds everything, and nothing is committed on the way.
+struct Killed : std::runtime_error {
+  Killed() : std::runtime_error("killed") {}
+};
+
+// Add-ons that live on disk as one file each, as a real plugin's would.
+class FakeAddonHost final : public plugins::AddonHost {
+ public:
+  struct Record {
+    std::string id, type;
+  };
+  explicit FakeAddonHost(std::filesystem::path state) : state_(std::move(state)) {
+    type_.id = "box";
+    type_.title = "A box";
+    type_.scopes = type_.read_write_scopes = {"read", "write"};
+    type_.read_only_scopes = {"read"};
+    type_.ops = {{"look", {"read"}}, {"put", {"write"}}};
+    type_.derived = {"_URL"};
+    type_.plugin_id = "test.box";
+  }
+  std::set<std::string> failing;  // names of calls
+  std::map<std::string, int> calls;
+  std::function<void(const std::string&)> before;  // may throw Killed
+  std::set<std::string> bound;                     // "bind_…/1"
+  bool enabled = true;
+
+  std::filesystem::path folder(const std::string& id) const { return state_ / "addons" / "box" / id; }
+
+  std::vector<plugins::PluginRecord> plugins() const override {
+    plugins::PluginRecord record;
+    record.manifest.id = "test.box";
+    record.manifest.version = "1.0.0";
+    record.manifest.title = "Boxes";
+    record.manifest.types = {type_};
+    record.manifest.text = R"({"id":"test.box"})";
+    record.sha256 = std::string(64, 'a');
+    record.source = "bundled";
+    record.trusted = record.loaded = true;
+    return {record};
+  }
+  Result<const plugins::AddonType*> type(std::string_view id) const override {
+    if (!enabled || id != "box") return fail(Code::not_found, "Add-on type '" + std::string(id) + "' is not enabled.");
+    return &type_;
+  }
+  Result<std::shared_ptr<plugins::AddonInstance>> instance(const std::string& id, const std::string& type_id,
+                                                           const std::string&) override {
+    ++calls["instance"];
+    if (auto known = type(type_id); !known) return known.error();
+    auto& record = records_[id];
+    if (!record) record = std::make_shared<Record>(Record{id, type_id});
+    // Core never looks behind the pointer.
+    return std::shared_ptr<plugins::AddonInstance>(record, reinterpret_cast<plugins::AddonInstance*>(record.get()));
+  }
+  void forget(const std::string& id) override { records_.erase(id); }
+  Result<void> check_config(const plugins::AddonType&, const std::string& config) const override {
+    if (config != "{}") return fail(Code::bad_request, "This type takes no configuration.");
+    return {};
+  }
+  Result<void> provision(plugins::AddonInstance& i) override {
+    if (auto ok = enter("provision"); !ok) return ok;
+    std::filesystem::create_directories(folder(of(i).id));
+    if (auto done = write_file_atomic(folder(of(i).id) / "data", "bytes"); !done) return done;
+    return leave("provision");
+  }
+  Result<void> deprovision(plugins::AddonInstance& i) override {
+    if (auto ok = enter("deprovision"); !ok) return ok;
+    std::filesystem::remove_all(folder(of(i).id));
+    return leave("deprovision");
+  }
+  Result<void> bind(plugins::AddonInstance&, const plugins::BindingSpec& spec) override {
+    if (auto ok = enter("bind"); !ok) return ok;
+    bound.insert(spec.binding_id + "/" + std::to_string(spec.generation));
+    return leave("bind");
+  }
+  Result<void> revoke(plugins::AddonInstance&, const plugins::BindingSpec& spec) override {
+    if (auto ok = enter("revoke"); !ok) return ok;
+    bound.erase(spec.binding_id + "/" + std::to_string(spec.generation));
+    return leave("revoke");
+  }
+  Result<plugins::Description> describe(plugins::AddonInstance&, const plugins::BindingSpec&) override {
+    if (auto ok = enter("describe"); !ok) return ok.error();
+    return plugins::Description{R"("mode":"proxy","note":"CANARY-descriptor")",
+                                {{"_URL", "${endpoint}#CANARY-derived"}, {"_UNDECLARED", "x"}}};
+  }
+  Result<std::string> health(plugins::AddonInstance&) override { return std::string(R"({"state":"ok","checks":[]})"); }
+
+ private:
+  static Record& of(plugins::AddonInstance& i) { return reinterpret_cast<Record&>(i); }
+  Result<void> enter(const std::string& call) {
+    ++calls[call];
+    if (before) before("before " + call);
+    if (failing.contains(call)) return fail(Code::internal, "CANARY-failure in " + state_.string());
+    return {};
+  }
+  Result<void> leave(const std::string& call) {
+    if (before) before("after " + call);
+    return {};
+  }
+  std::filesystem::path state_;
+  plugins::AddonType type_;
+  std::map<std::string, std::shared_ptr<Record>> records_;
+};
+
+class FakeLauncher final : public lifecycle::Launcher {
+ public:
+  std::map<std::string, releases::ProcessSpec> running;
+  std::vector<std::string> events;
+  int fail_after = -1;  // starts that succeed before one fails
+  std::function<void()> on_stop;
+  Result<void> start(releases::ProcessSpec spec) override {
+    if (fail_after == 0) return fail(Code::not_found, "no such program");
+    if (fail_after > 0) --fail_after;
+    events.push_back("start " + spec.instance);
+    running[spec.instance] = std::move(spec);
+    return {};
+  }
+  Result<void> stop(const std::string& instance, int) override {
+    if (on_stop) on_stop();
+    events.push_back("stop " + instance);
+    running.erase(instance);
+    return {};
+  }
+  bool supervises(const std::string& instance) const override { return running.contains(instance); }
+};
+
+class FakeTrust final : public lifecycle::PluginTrust {
+ public:
+  Result<nlohmann::json> verify(const std::string& file) override {
+    return {boost::system::in_place_value, nlohmann::json{{"file", file}, {"ok", true}}};
+  }
+  Result<plugins::PluginRecord> trust(const std::string&) override {
+    plugins::PluginRecord record;
+    record.manifest.id = "test.other";
+    record.sha256 = std::string(64, 'b');
+    record.trusted = true;
+    return record;
+  }
+  Result<void> untrust(const std::string& id) override {
+    untrusted.push_back(id);
+    return {};
+  }
+  std::vector<std::string> untrusted;
+};
+
+struct World {
+  TemporaryFolder folder;
+  FakeClock clock;
+  FakeEntropy entropy;
+  std::shared_ptr<std::vector<std::string>> lines = std::make_shared<std::vector<std::string>>();
+  Logger log{lines};
+  FakeTrust trust;
+  FakeLauncher launcher;
+  FakeAddonHost addons{folder.path()};
+  std::unique_ptr<store::Store> store;
+  std::unique_ptr<identity::Keys> keys;
+  std::unique_ptr<identity::TokenIssuer> tokens;
+  std::unique_ptr<authorization::Authority> authority;
+  std::unique_ptr<lifecycle::ControlPlane> plane;
+  const lifecycle::Actor actor{"root", 0};
+
+  explicit World(bool server = false) { open(server); }
+
+  void open(bool server = false) {
+    auto opened = store::Store::open(folder.path(), clock, entropy);
+    if (!opened) throw std::logic_error(opened.error().message);
+    store = std::move(*opened);
+    if (!keys) {
+      keys = *identity::Keys::open(folder.path() / "keys", true, clock, entropy);
+      tokens = std::make_unique<identity::TokenIssuer>(*keys, "via:test", clock, entropy);
+    }
+    authority = std::make_unique<authorization::Authority>();
+    lifecycle::Settings settings;
+    settings.state_dir = folder.path();
+    settings.config_url = "http://127.0.0.1:8181";
+    settings.version = "test";
+    settings.lock_wait_ms = 50;
+    plane = std::make_unique<lifecycle::ControlPlane>(
+        lifecycle::Dependencies{*store, addons, *authority, *keys, *tokens, trust, clock, entropy, log}, settings);
+    if (auto started = plane->start(server ? &launcher : nullptr); !started)
+      throw std::logic_error(started.error().message);
+  }
+  // Everything in memory is gone; what was committed is there.
+  void restart(bool server = false) {
+    plane.reset();
+    store.reset();
+    launcher.running.clear();
+    addons.before = nullptr;
+    open(server);
+  }
+
+  Result<nlohmann::json> call(std::string_view command, const nlohmann::json& args = nlohmann::json::object()) {
+    return api::AdminApi(*plane).call(command, args, actor);
+  }
+  // For calls that must succeed.
+  nlohmann::json must(std::string_view command, const nlohmann::json& args = nlohmann::json::object()) {
+    auto out = call(command, args);
+    if (!out) {
+      ADD_FAILURE() << command << " " << args << ": " << out.error().message;
+      return nlohmann::json::object();
+    }
+    return *out;
+  }
+  std::string error(std::string_view command, const nlohmann::json& args = nlohmann::json::object()) {
+    auto out = call(command, args);
+    return out ? "" : std::string(out.error().wire_name());
+  }
+  std::string error_text(std::string_view command, const nlohmann::json& args = nlohmann::json::object()) {
+    auto out = call(command, args);
+    return out ? "" : out.error().message;
+  }
+  void addon(const std::string& name, const std::string& app = "api") {
+    must("addon.create", {{"type", "box"}, {"name", name}, {"app", app}});
+  }
+  std::string external(const std::string& app = "api") { return must("runtime.issue", {{"app", app}})["id"]; }
+  const authorization::InstanceGrant* grant(const std::string& instance) {
+    index = authority->current();
+    return index->find(instance);
+  }
+  std::shared_ptr<const authorization::Index> index;
+};
+
+}  // namespace via::test

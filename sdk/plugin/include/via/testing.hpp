@@ -188,7 +188,8 @@ class FakeHost {
     static const via_log log{sizeof(via_log), 0, [](const via_host*, int32_t) -> int32_t { return 1; },
                              [](const via_host* host, int32_t, via_str m, const via_pair* kv, size_t n) {
                                std::string line = to_string(m);
-                               for (size_t i = 0; i < n; ++i) line += " " + to_string(kv[i].key) + "=" + to_string(kv[i].value);
+                               for (size_t i = 0; i < n; ++i)
+                                 line.append(" ").append(to_string(kv[i].key)).append("=").append(to_string(kv[i].value));
                                const std::lock_guard lock(of(host).mutex_);
                                of(host).log_.push_back(line);
                              }};
@@ -216,7 +217,8 @@ class FakeHost {
     // Not encryption: a marker, so that a test sees whether a box was used.
     static const via_secretbox box{sizeof(via_secretbox), 0,
                                    [](const via_host*, via_bytes, via_bytes plain, const via_sink* out) {
-                                     std::string s = "sealed:" + std::string(reinterpret_cast<const char*>(plain.ptr), plain.len);
+                                     std::string s = "sealed:";
+                                     s.append(reinterpret_cast<const char*>(plain.ptr), plain.len);
                                      return out->write(out->ctx, {reinterpret_cast<const uint8_t*>(s.data()), s.size()});
                                    },
                                    [](const via_host*, via_bytes, via_bytes b, const via_sink* out) {

@@ -15,6 +15,8 @@ namespace {
 
 namespace http = boost::beast::http;
 
+constexpr std::size_t kChunkWaste = 256 * 1024;
+
 bool equal(std::string_view a, std::string_view b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
            const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
@@ -71,7 +73,8 @@ struct RequestParser::Header final : http::basic_parser<true> {
       case http::verb::delete_: request->method = Method::del; break;
       case http::verb::options: request->method = Method::options; break;
       default: refuse(method == "CONNECT" || method == "TRACE" || method == "PATCH" ? Code::method_not_allowed
-                                                                                     : Code::unsupported,
+                      : method.size() > 32                                          ? Code::bad_request
+                                                                                    : Code::unsupported,
                       "The request method is not one this server knows.");
     }
     request->target = {target.data(), target.size()};
@@ -171,8 +174,8 @@ RequestParser::State RequestParser::parse(Buffer& in) {
 
 RequestParser::State RequestParser::parse_header(Buffer& in) {
   // Find the end first, so that Beast sees the header once and whole.
-  const std::string_view bytes = in.view();
-  std::size_t at = scanned_;
+  const std::string_view bytes = in.view().substr(0, limits_.max_header_bytes);
+  std::size_t at = scanned_;  // the start of a line
   std::size_t end = 0;
   while (end == 0) {
     const void* found = at < bytes.size() ? std::memchr(bytes.data() + at, '\n', bytes.size() - at) : nullptr;
@@ -180,17 +183,15 @@ RequestParser::State RequestParser::parse_header(Buffer& in) {
     const auto lf = static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data());
     if (lf == 0 || bytes[lf - 1] != '\r') return bad(Code::bad_request, "A header line does not end in CR LF.");
     if (lf == 1) return bad(Code::bad_request, "The request starts with an empty line.");
+    if (at > 0 && (bytes[at] == ' ' || bytes[at] == '\t')) return bad(Code::bad_request, "A header line is folded.");
     if (lf >= 3 && bytes[lf - 2] == '\n') end = lf + 1;
-    if (end == 0 && lf + 1 < bytes.size() && (bytes[lf + 1] == ' ' || bytes[lf + 1] == '\t'))
-      return bad(Code::bad_request, "A header line is folded.");
     at = lf + 1;
   }
   scanned_ = at;
   if (end == 0) {
-    if (bytes.size() > limits_.max_header_bytes) return bad(Code::header_too_large, "The header is too large.");
+    if (in.size() > bytes.size()) return bad(Code::header_too_large, "The header is too large.");
     return State::need_header;
   }
-  if (end > limits_.max_header_bytes) return bad(Code::header_too_large, "The header is too large.");
 
   // A Beast parser reads one message; it is made anew in place, without an allocation.
   if (header_)
@@ -371,6 +372,14 @@ RequestParser::State RequestParser::parse_chunks(Buffer& in) {
     std::memmove(in.data() + header_size_ + body_size_, rest.data() + line_end + 1, chunk);
     body_size_ += chunk;
     chunk_read_ += line_end + 1 + chunk + 2;
+    // What was between the chunks goes, so that tiny chunks with long headers do not fill the memory.
+    const std::size_t decoded = header_size_ + body_size_;
+    if (chunk_read_ - decoded >= kChunkWaste) {
+      const std::size_t left = in.size() - chunk_read_;
+      std::memmove(in.data() + decoded, in.data() + chunk_read_, left);
+      in.truncate(decoded + left);
+      chunk_read_ = decoded;
+    }
   }
 }
 

@@ -91,8 +91,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         parser_.reset();
         if (++burst >= limits.max_pipelined_burst && !in_.empty()) keep_ = false;
         if (!keep_) break;
-        if (out_.size() >= kSendAt || in_.empty())
-          if (!co_await send()) co_return;
+        if ((out_.size() >= kSendAt || in_.empty()) && !send_now() && !co_await send()) co_return;
         set_deadline(in_.empty() ? limits.idle_timeout_ms : limits.header_timeout_ms);
         continue;
       }
@@ -117,7 +116,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         }
         set_deadline(limits.body_timeout_ms + parser_.announced() / 65'536 * 1000);
       }
-      if (!out_.empty() && !co_await send()) co_return;
+      if (!out_.empty() && !send_now() && !co_await send()) co_return;
       if (in_.empty()) {
         burst = 0;
         in_.shrink(kRead);
@@ -226,6 +225,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     bool streaming = false;
     for (;;) {
       co_await woken();
+      const bool done = call_.done();  // asked first: what a call hands over before it ends must not be missed
       while (call_.take_chunk(chunk_)) {
         if (broken_) continue;
         if (!co_await send_chunk(streaming)) {
@@ -234,7 +234,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         }
         streaming = true;
       }
-      if (call_.done()) break;
+      if (done) break;
     }
     if (!streaming) {
       working_for_.clear();
@@ -383,16 +383,24 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     co_return !ec;
   }
 
-  asio::awaitable<bool> send() {
-    std::size_t sent = 0;
+  // Sends what the socket takes at once; true when that was everything.
+  bool send_now() {
     if constexpr (Traits<Stream>::kPlain) {
       boost::system::error_code ec;
-      sent = stream_.write_some(asio::buffer(out_.data(), out_.size()), ec);
-      if (ec && ec != asio::error::would_block) {
-        broken_ = true;
-        co_return false;
+      const std::size_t n = stream_.write_some(asio::buffer(out_.data(), out_.size()), ec);
+      if (ec) return false;  // would_block, or an error that send() meets again
+      if (n == out_.size()) {
+        out_.clear();
+        out_.shrink(kSendAt);
+        return true;
       }
+      out_.consume(n);
     }
+    return false;
+  }
+
+  asio::awaitable<bool> send() {
+    std::size_t sent = 0;
     while (sent < out_.size()) {
       set_deadline(thread_.limits().write_timeout_ms);
       auto [ec, n] = co_await stream_.async_write_some(asio::buffer(out_.data() + sent, out_.size() - sent), kToken);

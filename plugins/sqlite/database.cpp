@@ -73,11 +73,10 @@ Database::Pin Database::pin() {
 Failure Database::pin_or_open(Pin& out) {
   out = pin();
   if (out && !out->broken.load(std::memory_order_relaxed)) return {};
+  out = Pin();  // closing waits for the pins, so none is held while we wait for the mutex
   {
     const std::lock_guard lock(mutex_);
     if (!serving()) return {VIA_E_PRECONDITION, "not_open", "the add-on is not open"};
-    out.release();
-    out = Pin();
     if (Handles* h = handles_.load(); h && h->broken) close_locked();
     if (!handles_.load()) {
       if (Failure f = open_locked()) return f;

@@ -54,11 +54,14 @@ Failure from_sqlite(sqlite3* db, int rc) {
 }
 
 void fail_call(via_call* call, const Failure& failure) {
-  std::string details = "{\"code\":\"";
-  details += *failure.code ? failure.code : "internal";
-  details += '"';
+  std::string details = "{";
+  if (*failure.code) {
+    details += "\"code\":\"";
+    details += failure.code;
+    details += '"';
+  }
   const auto number = [&](const char* name, int value) {
-    details += ",\"";
+    details += details.size() > 1 ? ",\"" : "\"";
     details += name;
     details += "\":";
     details += std::to_string(value);

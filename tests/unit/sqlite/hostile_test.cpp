@@ -52,7 +52,7 @@ std::set<std::string> files(const std::string& dir) {
 }
 
 TEST(HostileSql, EachCaseIsAnsweredAsListedAndHarmsNothing) {
-  Addon a({.config = R"({"timeout_ms":1000})", .quota = 16 << 20});
+  Addon a({.config = R"({"timeout_ms":1000,"max_rows":1000})", .quota = 16 << 20});
   ASSERT_EQ(a.setup("CREATE TABLE t(a INTEGER PRIMARY KEY, b); CREATE TABLE secret(k, v);"
                     "INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 300) SELECT x, 'row'||x FROM c").status, VIA_OK);
   ASSERT_EQ(a.query("SELECT 1").status, VIA_OK);

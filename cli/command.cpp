@@ -179,7 +179,14 @@ Result<Json> Command::arguments() const {
     if (!value) return value.error();
     request[binding.key] = std::move(*value);
   }
-  if (!tail_.empty()) request[tail_key_] = tail_;
+  if (!tail_.empty()) {
+    request[tail_key_] = tail_;
+    // The host runs in another folder: ./api is the one of the folder that the operator stands in.
+    const std::string& program = tail_.front();
+    if (program.find('/') != std::string::npos && !program.starts_with('/') && !request.contains("cwd")) {
+      request[tail_key_][0] = std::filesystem::absolute(program).lexically_normal().string();
+    }
+  }
   return succeed(std::move(request));
 }
 

@@ -48,7 +48,8 @@ class Command {
   Command& flag(const std::string& flag, const std::string& key, const std::string& help);
   // Restricts the argument declared last to these words.
   Command& one_of(const std::vector<std::string>& words);
-  // Everything after `--` becomes the list `key`.
+  // Everything after `--` becomes the list `key`, a command. Its program, when a relative path, is made absolute
+  // unless the request names a folder to run in.
   Command& tail(const std::string& key, const std::string& shown);
   Command& examples(const std::vector<std::string>& lines);
 

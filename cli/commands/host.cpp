@@ -22,22 +22,24 @@ std::string duration_text(std::int64_t seconds) {
 int render_status(Output& out, const Json& status) {
   const Json server = status.value("server", Json::object());
   const bool running = server.value("running", false);
-  out.fields({{"version", "version"}, {"state", "state_dir"}, {"installation", "installation"}}, status);
-  if (running) {
-    out.line(out.paint(Style::dim, "server") + "        " + out.paint(Style::good, "running") + " (pid " +
-             std::to_string(server.value("pid", 0)) + ", " + printable(server.value("listen", "")) + ", up " +
-             duration_text(server.value("uptime_seconds", std::int64_t{0})) + ")");
-  } else {
-    out.line(out.paint(Style::dim, "server") + "        " + out.paint(Style::warn, "not running"));
+  Json shown = status;
+  shown["server_line"] = running ? "running (pid " + std::to_string(server.value("pid", 0)) + ", " +
+                                       server.value("listen", "") + ", up " +
+                                       duration_text(server.value("uptime_seconds", std::int64_t{0})) + ")"
+                                 : "not running";
+  std::string counts;
+  const Json held = status.value("counts", Json::object());
+  for (const auto& [name, count] : held.items()) {
+    counts += (counts.empty() ? "" : ", ") + count.dump() + " " + name;
   }
-  out.fields({{"types", "types", Show::list}}, status);
-  if (status.contains("counts")) {
-    std::string counts;
-    for (const auto& [name, count] : status["counts"].items()) {
-      counts += (counts.empty() ? "" : ", ") + count.dump() + " " + name;
-    }
-    out.line(out.paint(Style::dim, "holds") + "         " + printable(counts));
-  }
+  shown["holds"] = counts;
+  out.fields({{"version", "version"},
+              {"state", "state_dir"},
+              {"installation", "installation"},
+              {"server", "server_line"},
+              {"types", "types", Show::list},
+              {"holds", "holds"}},
+             shown);
   bool ok = true;
   if (status.contains("checks") && !status["checks"].empty()) {
     out.heading("Checks");

@@ -51,8 +51,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"addon destroy db", "addon.destroy", R"({"name":"db"})"},
         Case{"addon destroy db --app api --force", "addon.destroy", R"({"name":"db","app":"api","force":true})"},
         Case{"deploy create api", "deploy.create", R"({"app":"api"})"},
-        Case{"deploy create api --env A=1 --env B=x=y --replicas 2 -- ./api --json --port 80", "deploy.create",
-             R"({"app":"api","env":{"A":"1","B":"x=y"},"replicas":2,"command":["./api","--json","--port","80"]})"},
+        Case{"deploy create api --env A=1 --env B=x=y --replicas 2 -- /bin/api --json --port 80", "deploy.create",
+             R"({"app":"api","env":{"A":"1","B":"x=y"},"replicas":2,"command":["/bin/api","--json","--port","80"]})"},
+        Case{"deploy create api --cwd /srv -- ./api", "deploy.create",
+             R"({"app":"api","cwd":"/srv","command":["./api"]})"},
         Case{"deploy create --env A=1 api -- run -- [a,b]", "deploy.create",
              R"({"app":"api","env":{"A":"1"},"command":["run","--","[a,b]"]})"},
         Case{"deploy list --app api", "deploy.list", R"({"app":"api"})"},
@@ -80,6 +82,12 @@ TEST(Requests, NameFilesByTheirAbsolutePath) {
   Shell shell;
   shell.run({"plugin", "verify", "x.so"});
   EXPECT_EQ(shell.host.calls.at(0).arguments["file"], kCwd + "/x.so");
+}
+
+TEST(Requests, NameTheProgramOfADeployByItsAbsolutePath) {
+  Shell shell;
+  shell.run({"deploy", "create", "api", "--", "./api", "./argument"});
+  EXPECT_EQ(shell.host.calls.at(0).arguments["command"], (json{kCwd + "/api", "./argument"}));
 }
 
 TEST(Json, IsTheAnswerOfTheHostAsItIs) {
@@ -182,6 +190,17 @@ TEST(Rendering, SurvivesAnswersWithMissingMembers) {
     Shell shell;
     EXPECT_LE(shell.run(words_of(item.line)).code, 7) << item.line;
   }
+}
+
+TEST(Rendering, ShowsWhatTheHostHolds) {
+  Shell shell;
+  shell.host.answer = succeed({{"version", "1.2.3"},
+                               {"server", {{"running", true}, {"pid", 7}, {"listen", "127.0.0.1:1"}, {"uptime_seconds", 3700}}},
+                               {"counts", {{"apps", 2}, {"addons", 3}}},
+                               {"types", {"sqlite"}}});
+  const std::string out = shell.run({"status"}).out;
+  EXPECT_NE(out.find("running (pid 7, 127.0.0.1:1, up 1h 1m)"), std::string::npos) << out;
+  EXPECT_NE(out.find("3 addons, 2 apps"), std::string::npos) << out;
 }
 
 TEST(Rendering, ShowsADeployWithItsInstances) {

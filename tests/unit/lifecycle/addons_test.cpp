@@ -135,7 +135,8 @@ TEST(Addons, StatusShowsEveryLayer) {
   w.addon("db");
   const auto layers = [&] {
     std::map<std::string, bool> out;
-    for (const auto& layer : w.must("addon.status", {{"name", "db"}})["layers"]) out[layer["name"]] = layer["ok"];
+    const json status = w.must("addon.status", {{"name", "db"}});
+    for (const auto& layer : status["layers"]) out[layer["name"]] = layer["ok"];
     return out;
   };
   using Layers = std::map<std::string, bool>;

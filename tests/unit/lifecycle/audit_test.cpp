@@ -26,11 +26,13 @@ TEST(AuditTrail, EveryChangeIsThereAndNoSecretIs) {
 
   std::string everything;
   std::set<std::string> actions;
-  for (const auto& entry : *w.store->audit().list(0, 1000)) {
+  const auto entries = w.store->audit().list(0, 1000);
+  for (const auto& entry : *entries) {
     actions.insert(entry.action);
     everything += entry.details + entry.outcome + entry.target + entry.actor;
   }
-  for (const auto& operation : *w.store->journal().list(1000)) everything += operation.steps + operation.outcome;
+  const auto operations = w.store->journal().list(1000);
+  for (const auto& operation : *operations) everything += operation.steps + operation.outcome;
   for (const auto& line : *w.lines)
     if (line.find("_failed") == std::string::npos) everything += line;
   everything += w.must("addon.status", {{"name", "bad"}}).dump() + w.must("status").value("checks", json()).dump();

@@ -60,8 +60,7 @@ TEST_F(Releases, RotatedGenerationIsLiveForRunningInstancesAndOlderOnesAreNotFor
   w.must("deploy.create", {{"app", "api"}});
   const std::string old = w.external();
   const std::string binding = w.must("app.show", {{"name", "api"}})["bindings"][0]["id"];
-  bindings::Bindings table(w.store->db());
-  ASSERT_TRUE(table.add_generation(binding, 2, "\"mode\":\"new\"", "{}", 1));
+  ASSERT_TRUE(bindings::Bindings(w.store->db()).add_generation(binding, 2, "\"mode\":\"new\"", "{}", 1));
   w.restart(true);
   EXPECT_EQ(w.grant(old)->find("DATABASE")->live_generations, (std::vector<std::uint32_t>{1, 2}));
   EXPECT_EQ(w.grant(old)->find("DATABASE")->descriptor, "\"mode\":\"new\"");
@@ -69,7 +68,7 @@ TEST_F(Releases, RotatedGenerationIsLiveForRunningInstancesAndOlderOnesAreNotFor
   const std::string fresh = w.external();
   EXPECT_EQ(w.grant(fresh)->find("DATABASE")->live_generations, std::vector<std::uint32_t>{2});
   EXPECT_EQ(w.grant(fresh)->find("DATABASE")->snapshot_generation, 2U);
-  ASSERT_TRUE(table.revoke_generation(binding, 1, 2));
+  ASSERT_TRUE(bindings::Bindings(w.store->db()).revoke_generation(binding, 1, 2));
   w.restart(true);
   EXPECT_EQ(w.grant(old)->find("DATABASE")->live_generations, std::vector<std::uint32_t>{2});
   EXPECT_EQ(w.grant(old)->find("DATABASE")->newest_generation, 2U);

@@ -17,7 +17,8 @@ struct Model {
 void compare(World& w, const Model& model) {
   for (const auto& [app, expected] : model.bound) {
     Snapshot real;
-    for (const auto& b : w.must("app.show", {{"name", app}})["bindings"]) real[b["binding"]] = b["addon"];
+    const json shown = w.must("app.show", {{"name", app}});
+    for (const auto& b : shown["bindings"]) real[b["binding"]] = b["addon"];
     ASSERT_EQ(real, expected) << app;
   }
   const auto index = w.authority->current();

@@ -1,0 +1,107 @@
+// Figures of size: memory and the time to start.
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "bench/driver/figures.hpp"
+#include "bench/sample_data.hpp"
+
+namespace bench {
+
+using nlohmann::json;
+
+void measure_idle(Context& c) {
+  Host host(c.host_options("idle", 1, c.cores.server));
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  const Memory memory = host.memory();
+  Figure f{"memory of an idle host", memory.rss_kib / 1024, "MiB"};
+  f.at_most = 40;
+  f.rounds = {{"rss_kib", memory.rss_kib}, {"anonymous_kib", memory.anonymous_kib}};
+  c.report.add(f);
+  c.report.add({"  of it not shared with other processes", memory.anonymous_kib / 1024, "MiB"});
+}
+
+// Each connection has made one authorised request and waits for its next.
+void measure_connections(Context& c) {
+  const auto s = c.make_sample("connections", 1, c.cores.server);
+  const std::string body = json{{"sql", kPointQuery}, {"params", {1}}}.dump();
+  const auto open = [&](int count, std::vector<Connection>& into) {
+    for (int i = 0; i < count; ++i) {
+      into.push_back(Connection::to_tcp(s->host.port()));
+      if (into.back().post("/v1/runtime/addons/DATABASE/query", body, s->caller.token).status != 200)
+        throw Failed("a connection was refused");
+    }
+  };
+  std::vector<Connection> some, rest;
+  open(50, some);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  const Memory before = s->host.memory();
+  open(c.plan.connections, rest);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  const Memory after = s->host.memory();
+  Figure f{"memory of an idle connection", (after.rss_kib - before.rss_kib) / c.plan.connections, "KiB"};
+  f.at_most = 16;
+  f.rounds = {{"connections", c.plan.connections}, {"before_kib", before.rss_kib}, {"after_kib", after.rss_kib}};
+  c.report.add(f);
+}
+
+// Apps of a hundred add-ons each, all bound, deployed and with an instance, so that the index holds every binding. The
+// first app's databases are the hot ones.
+void measure_addons(Context& c) {
+  constexpr int kEach = 100;
+  const int apps = std::max(1, c.plan.addons / kEach);
+  const int addons = apps * kEach;
+  const std::string many = std::to_string(addons) + " add-ons";
+  Host host(c.host_options("addons", 1, c.cores.server));
+  const double begun = now_seconds();
+  Host::Instance hot;
+  for (int a = 0; a < apps; ++a) {
+    const std::string app = "app-" + std::to_string(a);
+    host.admin("app.create", {{"name", app}});
+    for (int i = 0; i < kEach; ++i)
+      host.admin("addon.create", {{"type", "sqlite"},
+                                  {"name", app + "-db-" + std::to_string(i)},
+                                  {"app", app},
+                                  {"bind", "DATABASE_" + std::to_string(i)}});
+    host.admin("deploy.create", {{"app", app}});
+    auto instance = host.issue(app, c.work / (app + ".material"));
+    if (a == 0) hot = std::move(instance);
+  }
+  const double creating = now_seconds() - begun;
+  c.report.add({"creating an add-on, bound (of " + many + ")", creating * 1000 / addons, "ms"});
+
+  const auto heat = [&](bool fill_them) {
+    for (int i = 0; i < kEach; ++i) {
+      const std::string binding = "DATABASE_" + std::to_string(i);
+      if (fill_them) {
+        host.operation(hot, "setup", {{"sql", kSchema}}, binding);
+        host.operation(hot, "execute", {{"sql", fill(1000)}}, binding);
+      }
+      for (int n = 1; n <= 20; ++n)
+        host.operation(hot, "query", {{"sql", kPointQuery}, {"params", {n * 47}}}, binding);
+      host.operation(hot, "execute", {{"sql", kInsert}, {"params", {1, kNote}}}, binding);
+    }
+  };
+  heat(true);
+  const Memory grown = host.memory();
+
+  std::vector<double> starts;
+  for (int i = 0; i < c.plan.rounds; ++i) {
+    host.restart();
+    starts.push_back(host.seconds_to_ready());
+  }
+  Figure start{"start with " + many + ", to ready", median(starts), "s"};
+  start.at_most = 1;
+  start.rounds = starts;
+  c.report.add(start);
+  const Memory cold = host.memory();
+  heat(false);
+  const Memory warm = host.memory();
+  Figure memory{"memory with " + many + ", 100 hot", warm.rss_kib / 1024, "MiB"};
+  memory.at_most = 300;
+  memory.rounds = {{"after_start_kib", cold.rss_kib}, {"hot_kib", warm.rss_kib}, {"where_they_were_made_kib", grown.rss_kib}};
+  c.report.add(memory);
+  c.report.add({"  after the start, none hot", cold.rss_kib / 1024, "MiB"});
+}
+
+}  // namespace bench

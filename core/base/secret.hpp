@@ -43,7 +43,9 @@ class Secret {
 
  private:
   void wipe() noexcept {
-    if (!value_.empty()) OPENSSL_cleanse(value_.data(), value_.size());
+    // All of the room, not only what is in use: a short string that was moved from still holds its bytes.
+    value_.resize(value_.capacity());
+    OPENSSL_cleanse(value_.data(), value_.size());
     value_.clear();
   }
   std::string value_;

@@ -355,7 +355,8 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   asio::awaitable<void> woken() {
     co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
         [this](auto handler) {
-          resume_ = asio::any_completion_handler<void()>(std::move(handler));
+          // Not assigned: move assignment of Boost 1.81 calls itself for ever.
+          asio::any_completion_handler<void()>(std::move(handler)).swap(resume_);
           if (!call_.wait(*this)) asio::post(thread_.context(), std::move(resume_));
         },
         asio::use_awaitable);

@@ -159,7 +159,7 @@ void Call::cancel() {
     if (state_.load(std::memory_order_acquire) != kDone && cancel_fn_ != nullptr) {
       fn = std::exchange(cancel_fn_, nullptr);
       data = cancel_data_;
-      cancel_running_ = true;
+      cancel_runner_ = std::this_thread::get_id();
     }
   }
   changed_.notify_all();
@@ -167,7 +167,7 @@ void Call::cancel() {
   fn(data);
   {
     const std::lock_guard lock(mutex_);
-    cancel_running_ = false;
+    cancel_runner_ = {};
   }
   changed_.notify_all();
 }
@@ -229,17 +229,15 @@ void Call::abi_complete(via_call* c, via_status st, via_str message, via_str det
   call.details_.assign(view(details));
   if (st == VIA_OK) call.begin_if_needed();
   if (call.has_cancel_.load(std::memory_order_relaxed)) {
-    // A cancel function that runs now must end before the call does.
+    // A cancel function that runs now must end before the call does, unless it is the one that ends the call.
     std::unique_lock lock(call.mutex_);
     call.cancel_fn_ = nullptr;
-    call.changed_.wait(lock, [&] { return !call.cancel_running_; });
+    call.changed_.wait(lock, [&] {
+      return call.cancel_runner_ == std::thread::id() || call.cancel_runner_ == std::this_thread::get_id();
+    });
   }
-  Waiter* waiter = call.waiter_;
-  if (call.state_.exchange(kDone, std::memory_order_acq_rel) == kWaiting) {
-    // The connection waits, so the call cannot end before it is woken.
-    waiter = call.waiter_;
-    waiter->wake();
-  }
+  // When the connection waits, the call cannot end before it is woken; else nothing of it may be touched any more.
+  if (call.state_.exchange(kDone, std::memory_order_acq_rel) == kWaiting) call.waiter_->wake();
 }
 
 // ---- control calls ---------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <thread>
 
 #include "core/base/buffer.hpp"
 #include "core/base/clock.hpp"
@@ -105,7 +106,7 @@ class Call {
   std::condition_variable changed_;
   via_fn cancel_fn_ = nullptr;   // guarded by mutex_
   void* cancel_data_ = nullptr;  // guarded by mutex_
-  bool cancel_running_ = false;  // guarded by mutex_
+  std::thread::id cancel_runner_;  // guarded by mutex_; none = no cancel function runs
   std::atomic<bool> has_cancel_{false};
   Buffer chunk_;                 // guarded by mutex_; a full buffer on its way out
   bool chunk_full_ = false;      // guarded by mutex_

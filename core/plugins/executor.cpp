@@ -47,6 +47,8 @@ void Executor::destroy(Queue* queue) {
   const auto mine = std::partition(timers_.begin(), timers_.end(), [&](const Timer& t) { return t.queue != queue; });
   for (auto it = mine; it != timers_.end(); ++it) dropped.push_back(it->task);
   timers_.erase(mine, timers_.end());
+  // Its places in the line are given back here: the threads that would come to them may be waiting for this one.
+  queue->running -= static_cast<std::uint32_t>(std::erase(ready_, queue));
   std::make_heap(timers_.begin(), timers_.end(), std::greater<>{});
   lock.unlock();
   for (const Task& t : dropped) t.fn(t.data, VIA_E_CANCELLED);

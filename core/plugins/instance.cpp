@@ -28,6 +28,12 @@ via_status status_of(const Error& error) {
   }
 }
 
+bool has_every_slot(const via_instance_api& api) {
+  return api.provision != nullptr && api.open != nullptr && api.close != nullptr && api.deprovision != nullptr &&
+         api.bind != nullptr && api.rotate != nullptr && api.revoke != nullptr && api.describe != nullptr &&
+         api.health != nullptr && api.get_extension != nullptr && api.destroy != nullptr;
+}
+
 }  // namespace
 
 AddonInstance::AddonInstance(const Services& services, std::shared_ptr<Library> library, const AddonType& type,
@@ -66,7 +72,7 @@ Result<void> AddonInstance::create() {
   via_instance* made = nullptr;
   const via_status status = library_->entry().create(context_->abi(), &spec, &made, &sink);
   if (status != VIA_OK || made == nullptr || made->api == nullptr ||
-      !VIA_HAS(via_instance_api, made->api, destroy)) {
+      !VIA_HAS(via_instance_api, made->api, destroy) || !has_every_slot(*made->api)) {
     context_.reset();
     return fail(Code::internal, "the plugin could not create an instance: " + message);
   }
@@ -96,9 +102,11 @@ Result<void> AddonInstance::open() {
 }
 
 Result<void> AddonInstance::close() {
-  const std::lock_guard lock(control_);
+  const std::lock_guard closing(closing_);
   gate_.close();
+  // Not under control_: an operation that was admitted may be about to open the instance.
   while (gate_.in_flight() > 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+  const std::lock_guard lock(control_);
   ops_.store(nullptr, std::memory_order_release);
   Result<void> out;
   if (raw_ != nullptr) {

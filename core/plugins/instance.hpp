@@ -87,6 +87,7 @@ class AddonInstance {
   const std::string id_, config_, storage_;
   Gate gate_;
 
+  std::mutex closing_;  // one close() at a time; taken before control_
   std::mutex control_;
   std::unique_ptr<HostContext> context_;   // guarded by control_
   via_instance* raw_ = nullptr;            // written under control_, read after ops_

@@ -150,7 +150,7 @@ Result<std::shared_ptr<Library>> Library::load(const fs::path& folder, const std
   auto file = open_checked(folder / impl.manifest.library, "the library");
   if (!file) return file.error();
 
-  const FileHandle memory(::memfd_create("via-plugin", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  FileHandle memory(::memfd_create("via-plugin", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memory) return system_error("make a memory file", errno);
   auto digest = hash(file->get(), memory.get());
   if (!digest) return digest.error();
@@ -163,6 +163,8 @@ Result<std::shared_ptr<Library>> Library::load(const fs::path& folder, const std
   impl.library.load("/proc/self/fd/" + std::to_string(memory.get()), boost::dll::load_mode::rtld_now |
                                                                          boost::dll::load_mode::rtld_local, ec);
   if (ec || !impl.library.is_loaded()) return fail(Code::bad_request, "the library cannot be loaded by this system");
+  // The loader knows libraries by their path and may keep one for ever, so this number is never given to another file.
+  (void)memory.release();
   if (!impl.library.has(VIA_PLUGIN_ENTRY_SYMBOL))
     return fail(Code::bad_request, "the library does not export " VIA_PLUGIN_ENTRY_SYMBOL);
   impl.entry = impl.library.get<const via_plugin_entry*()>(VIA_PLUGIN_ENTRY_SYMBOL)();

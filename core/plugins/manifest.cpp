@@ -138,6 +138,8 @@ Result<Manifest> parse_manifest(std::string raw) {
     if (!abi.is_object()) throw Wrong{"\"abi\" must be an object"};
     manifest.abi_major = static_cast<std::uint16_t>(number(abi, "major", 0));
     manifest.abi_minor = static_cast<std::uint16_t>(number(abi, "minor", 0));
+    if (number(abi, "major", 0) > 0xffff || number(abi, "minor", 0) > 0xffff)
+      throw Wrong{"\"abi\" versions must be at most 65535"};
     manifest.library = text(root, "library");
     if (manifest.library.find('/') != std::string::npos || manifest.library.front() == '.')
       throw Wrong{"\"library\" must be a plain file name beside the manifest"};

@@ -41,13 +41,15 @@ Result<std::unordered_map<std::string, Credentials>> load_credentials(store::Dat
   return out;
 }
 
-void add_derived(BindingGrant& grant, const std::string& text) {
-  if (text == "{}") return;
+using Derived = std::vector<std::pair<std::string, std::string>>;  // suffix and template
+
+Derived parse_derived(const std::string& text) {
+  Derived out;
   const auto derived = nlohmann::json::parse(text, nullptr, false);
-  if (!derived.is_object()) return;
+  if (!derived.is_object()) return out;
   for (const auto& item : derived.items())
-    if (item.value().is_string())
-      grant.derived.emplace_back(grant.binding + item.key(), item.value().get<std::string>());
+    if (item.value().is_string()) out.emplace_back(item.key(), item.value().get<std::string>());
+  return out;
 }
 
 }  // namespace
@@ -58,6 +60,7 @@ Result<ControlPlane::Grants> ControlPlane::build_grants(std::string_view app_id,
 
   std::unordered_map<std::string, std::vector<std::shared_ptr<const BindingGrant>>> by_release;
   std::map<std::string, const plugins::AddonType*> types;  // null = not enabled
+  std::unordered_map<std::string, Derived> derived;        // by stored text: nearly all bindings of a type share it
   auto rows = db.query(
       "SELECT rb.release_id, rb.binding, rb.binding_id, rb.addon_id, rb.type, rb.read_only, rb.generation, a.config "
       "FROM release_bindings rb JOIN addons a ON a.id=rb.addon_id AND a.state='active' "
@@ -95,7 +98,9 @@ Result<ControlPlane::Grants> ControlPlane::build_grants(std::string_view app_id,
         if (generation >= grant->snapshot_generation) grant->live_generations.push_back(generation);
       grant->newest_generation = c->second.newest;
       grant->descriptor = c->second.descriptor;
-      add_derived(*grant, c->second.derived);
+      const auto [templates, unseen] = derived.try_emplace(c->second.derived);
+      if (unseen) templates->second = parse_derived(c->second.derived);
+      for (const auto& [suffix, text] : templates->second) grant->derived.emplace_back(grant->binding + suffix, text);
     }
     by_release[release].push_back(std::move(grant));
   }

@@ -1,5 +1,6 @@
-// See admin_client.hpp. A deliberately small HTTP client: our own server is on the other side, `Connection: close`
-// makes the end of the stream the end of the answer, and Content-Length or chunks tell whether all of it came.
+// See admin_client.hpp. A deliberately small HTTP client: our own server is on the other side, `Connection:
+// close` makes the end of the stream the end of the answer, and Content-Length or chunks tell whether all of
+// it came.
 #include "cli/admin_client.hpp"
 
 #include <poll.h>
@@ -17,11 +18,13 @@ namespace via::cli {
 namespace {
 
 constexpr std::size_t kMaxResponse = 64U << 20;
-constexpr int kMaxWaitMs = 10 * 60 * 1000;  // for one answer; long operations are waited for, but not for ever
+constexpr int kMaxWaitMs =
+    10 * 60 * 1000;  // for one answer; long operations are waited for, but not for ever
 
 Error closed_early() {
-  return fail(Code::unavailable,
-              "The host closed the connection before it had answered. Look at its log, then run 'via status'.");
+  return fail(
+      Code::unavailable,
+      "The host closed the connection before it had answered. Look at its log, then run 'via status'.");
 }
 
 // A descriptor connected to `path`, or errno in `problem`.
@@ -63,7 +66,8 @@ Result<std::string> read_to_end(int fd) {
     const int ready = ::poll(&wait, 1, kMaxWaitMs);
     if (ready < 0 && errno == EINTR) continue;
     if (ready == 0) {
-      return fail(Code::deadline_exceeded, "The host did not answer in time. Run 'via status' to see what it does.");
+      return fail(Code::deadline_exceeded,
+                  "The host did not answer in time. Run 'via status' to see what it does.");
     }
     const ssize_t n = ::recv(fd, buffer, sizeof buffer, 0);
     if (n < 0 && errno == EINTR) continue;
@@ -83,7 +87,8 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r')) text.remove_suffix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r'))
+    text.remove_suffix(1);
   return text;
 }
 
@@ -111,13 +116,13 @@ bool join_chunks(std::string_view body, std::string& out) {
 // The Code of a wire name; a plugin's own name keeps its text and takes the meaning of its status.
 Error decode_error(const nlohmann::json& envelope, int status) {
   Error error;
-  error.code = status == 404   ? Code::not_found
-               : status == 401 ? Code::token_missing
-               : status == 403 ? Code::not_allowed
+  error.code = status == 404                    ? Code::not_found
+               : status == 401                  ? Code::token_missing
+               : status == 403                  ? Code::not_allowed
                : status == 408 || status == 504 ? Code::deadline_exceeded
                : status == 409 || status == 412 ? Code::conflict
-               : status >= 500 ? Code::internal
-                               : Code::bad_request;
+               : status >= 500                  ? Code::internal
+                                                : Code::bad_request;
   const auto found = envelope.find("error");
   if (found == envelope.end() || !found->is_object()) {
     error.message = "The host answered with status " + std::to_string(status) + " and no reason.";
@@ -213,9 +218,9 @@ Result<std::unique_ptr<AdminTransport>> open_admin(const std::filesystem::path& 
       case SocketState::listening:
         return std::unique_ptr<AdminTransport>(std::make_unique<SocketTransport>(socket));
       case SocketState::not_allowed:
-        return fail(Code::not_allowed,
-                    "You may not operate the host in " + state_dir.string() +
-                        ". Run the command as root, as the owner of that folder, or as a member of its operator group.");
+        return fail(Code::not_allowed, "You may not operate the host in " + state_dir.string() +
+                                           ". Run the command as root, as the owner of that folder, or as a "
+                                           "member of its operator group.");
       case SocketState::absent:
         break;
     }

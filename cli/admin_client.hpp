@@ -1,6 +1,6 @@
-// How a command reaches the host: one admin call, over the Unix socket of a running server or, when none runs, in
-// this process under the state folder's lock. Both answer from the same handlers (docs/admin-api.md).
-// Thread: one; every call may block.
+// How a command reaches the host: one admin call, over the Unix socket of a running server or, when none
+// runs, in this process under the state folder's lock. Both answer from the same handlers
+// (docs/admin-api.md). Thread: one; every call may block.
 #pragma once
 
 #include <filesystem>
@@ -15,7 +15,8 @@
 
 namespace via::cli {
 
-// A successful Result of JSON. (nlohmann's json converts to everything, so that a plain `return json;` is ambiguous.)
+// A successful Result of JSON. (nlohmann's json converts to everything, so that a plain `return json;` is
+// ambiguous.)
 inline Result<nlohmann::json> succeed(nlohmann::json value) {
   return Result<nlohmann::json>(boost::system::in_place_value, std::move(value));
 }
@@ -27,7 +28,8 @@ class AdminTransport {
   virtual Result<nlohmann::json> call(std::string_view command, const nlohmann::json& arguments) = 0;
 };
 
-// HTTP/1.1 over <state-dir>/admin.sock. Every call is a connection of its own. Answers over 64 MiB are refused.
+// HTTP/1.1 over <state-dir>/admin.sock. Every call is a connection of its own. Answers over 64 MiB are
+// refused.
 class SocketTransport final : public AdminTransport {
  public:
   explicit SocketTransport(std::filesystem::path socket) : socket_(std::move(socket)) {}
@@ -41,7 +43,8 @@ enum class SocketState { absent, listening, not_allowed };
 // Whether something accepts connections at `socket`. A file that a crashed server left behind is `absent`.
 SocketState probe_socket(const std::filesystem::path& socket);
 
-using InProcessOpener = std::function<Result<std::unique_ptr<AdminTransport>>(const std::filesystem::path& state_dir)>;
+using InProcessOpener =
+    std::function<Result<std::unique_ptr<AdminTransport>>(const std::filesystem::path& state_dir)>;
 // The server when one holds the state folder, else the same handlers in process.
 Result<std::unique_ptr<AdminTransport>> open_admin(const std::filesystem::path& state_dir,
                                                    const InProcessOpener& in_process);

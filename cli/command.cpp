@@ -27,7 +27,8 @@ Result<std::int64_t> parse_duration(const std::string& name, std::string_view te
   }
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error != std::errc{} || end != digits.data() + digits.size() || value <= 0 || value > 315360000 / unit) {
+  if (error != std::errc{} || end != digits.data() + digits.size() || value <= 0 ||
+      value > 315360000 / unit) {
     return fail(Code::bad_request,
                 name + ": '" + std::string(text) + "' is not a duration. Write 90s, 15m, 1h or 7d.");
   }
@@ -94,13 +95,14 @@ Command& Command::bind(const std::string& name, const std::string& key, const st
     binding.option->expected(required ? 1 : 0, -1);
   } else {
     // One value for each time the flag is given.
-    binding.option->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    binding.option->expected(1)->allow_extra_args(false)->multi_option_policy(
+        CLI::MultiOptionPolicy::TakeAll);
   }
   return *this;
 }
 
-Command& Command::argument(const std::string& key, const std::string& shown, const std::string& help, Kind kind,
-                           bool required) {
+Command& Command::argument(const std::string& key, const std::string& shown, const std::string& help,
+                           Kind kind, bool required) {
   return bind(key, key, shown, help, kind, required);
 }
 
@@ -192,7 +194,8 @@ Result<Json> Command::arguments() const {
 
 int Command::verdict(const Session& session, const Json& answer) const {
   std::ostream nowhere(nullptr);
-  Environment muted{nowhere, nowhere, false, 0, session.environment.now_ms, session.environment.variable, {}, {}};
+  Environment muted{nowhere, nowhere, false, 0, session.environment.now_ms, session.environment.variable,
+                    {},      {}};
   Output output(muted, session.globals);
   return render_ ? render_(output, answer) : 0;
 }

@@ -1,6 +1,6 @@
-// One command of `via`: its words, its arguments, the admin call they become and how the answer is shown. A command
-// file states these and nothing else; parsing, transport, --json, --quiet, errors and exit codes are here once.
-// Thread: one.
+// One command of `via`: its words, its arguments, the admin call they become and how the answer is shown. A
+// command file states these and nothing else; parsing, transport, --json, --quiet, errors and exit codes are
+// here once. Thread: one.
 #pragma once
 
 #include <deque>
@@ -48,8 +48,8 @@ class Command {
   Command& flag(const std::string& flag, const std::string& key, const std::string& help);
   // Restricts the argument declared last to these words.
   Command& one_of(const std::vector<std::string>& words);
-  // Everything after `--` becomes the list `key`, a command. Its program, when a relative path, is made absolute
-  // unless the request names a folder to run in.
+  // Everything after `--` becomes the list `key`, a command. Its program, when a relative path, is made
+  // absolute unless the request names a folder to run in.
   Command& tail(const std::string& key, const std::string& shown);
   Command& examples(const std::vector<std::string>& lines);
 
@@ -82,8 +82,8 @@ class Command {
     bool set = false;
     bool is_flag = false;
   };
-  Command& bind(const std::string& name, const std::string& key, const std::string& shown, const std::string& help,
-                Kind kind, bool required);
+  Command& bind(const std::string& name, const std::string& key, const std::string& shown,
+                const std::string& help, Kind kind, bool required);
   // The exit code that render() gives, whichever way the answer is shown.
   int verdict(const Session& session, const Json& answer) const;
 
@@ -108,12 +108,15 @@ class CommandTree {
   Globals& globals() { return globals_; }
 
   CLI::App& group(const std::string& name, const std::string& help, const std::string& section);
-  Command& add(CLI::App& parent, const std::string& name, const std::string& help, const std::string& admin_command);
+  Command& add(CLI::App& parent, const std::string& name, const std::string& help,
+               const std::string& admin_command);
   Command* find(const CLI::App* app);
   const Command* find(const CLI::App* app) const;
 
   // Headings of the short help, in order, with the commands below them.
-  const std::vector<std::pair<std::string, std::vector<const CLI::App*>>>& sections() const { return sections_; }
+  const std::vector<std::pair<std::string, std::vector<const CLI::App*>>>& sections() const {
+    return sections_;
+  }
   void place(const CLI::App& app, const std::string& section);
 
   // The command that these words select, walking over options and their values.

@@ -1,4 +1,5 @@
-// Completion scripts, generated from the tree that parses the command line, so that the two cannot drift apart.
+// Completion scripts, generated from the tree that parses the command line, so that the two cannot drift
+// apart.
 #include <algorithm>
 
 #include "cli/command.hpp"
@@ -86,7 +87,8 @@ std::vector<std::string> child_names(const Node& node) {
   return names;
 }
 
-// "  case" lines that walk the words before the cursor: which command, and whether a flag waits for its value.
+// "  case" lines that walk the words before the cursor: which command, and whether a flag waits for its
+// value.
 std::string walk_cases(const std::vector<Node>& nodes) {
   std::string out;
   for (const Node& node : nodes) {
@@ -103,7 +105,8 @@ std::string value_flags(const std::vector<Node>& nodes) {
   for (const Node& node : nodes) {
     for (const Flag& flag : node.flags) {
       for (const std::string& name : flag.names) {
-        if (flag.takes_value && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+        if (flag.takes_value && std::find(names.begin(), names.end(), name) == names.end())
+          names.push_back(name);
       }
     }
   }
@@ -132,8 +135,11 @@ std::string bash_script(const std::vector<Node>& nodes) {
       "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} at='' words='' i word\n"
       "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
       "    word=${COMP_WORDS[i]}\n"
-      "    case $word in " + value_flags(nodes) + ") ((i++)); continue ;; esac\n"
-      "    case $at:$word in\n" + walk_cases(nodes) +
+      "    case $word in " +
+      value_flags(nodes) +
+      ") ((i++)); continue ;; esac\n"
+      "    case $at:$word in\n" +
+      walk_cases(nodes) +
       "    esac\n"
       "  done\n"
       "  case $at:$prev in\n";
@@ -142,8 +148,9 @@ std::string bash_script(const std::vector<Node>& nodes) {
       if (!flag.takes_value) continue;
       for (const std::string& name : flag.names) {
         const std::string pattern = node.path.empty() ? "*:" + name : quoted(node.path + ":" + name);
-        const std::string words = flag.is_file ? "$(compgen -f -- \"$cur\")"
-                                               : "$(compgen -W " + quoted(join(flag.choices)) + " -- \"$cur\")";
+        const std::string words = flag.is_file
+                                      ? "$(compgen -f -- \"$cur\")"
+                                      : "$(compgen -W " + quoted(join(flag.choices)) + " -- \"$cur\")";
         out += "    " + pattern + ") mapfile -t COMPREPLY < <(printf '%s' \"" + words + "\"); return ;;\n";
       }
     }
@@ -151,8 +158,9 @@ std::string bash_script(const std::vector<Node>& nodes) {
   out += "  esac\n  case $at in\n";
   for (const Node& node : nodes) {
     const std::vector<std::string> names = child_names(node);
-    out += "    " + quoted(node.path) + ") words=" + quoted(join(names) + (names.empty() ? "" : " ") +
-           join(node.choices) + (node.choices.empty() ? "" : " ") + all_flags(node, nodes.front()));
+    out += "    " + quoted(node.path) + ") words=" +
+           quoted(join(names) + (names.empty() ? "" : " ") + join(node.choices) +
+                  (node.choices.empty() ? "" : " ") + all_flags(node, nodes.front()));
     if (node.files) out += "; words+=\" $(compgen -f -- \"$cur\")\"";
     out += " ;;\n";
   }
@@ -174,8 +182,11 @@ std::string zsh_script(const std::vector<Node>& nodes) {
       "  local -a commands flags\n"
       "  for ((i = 2; i < CURRENT; i++)); do\n"
       "    word=${words[i]}\n"
-      "    case $word in " + value_flags(nodes) + ") ((i++)); continue ;; esac\n"
-      "    case $at:$word in\n" + walk_cases(nodes) +
+      "    case $word in " +
+      value_flags(nodes) +
+      ") ((i++)); continue ;; esac\n"
+      "    case $at:$word in\n" +
+      walk_cases(nodes) +
       "    esac\n"
       "  done\n"
       "  case $at in\n";
@@ -225,7 +236,8 @@ std::string fish_script(const std::vector<Node>& nodes) {
       "    switch $word\n";
   std::string flags = value_flags(nodes);
   std::replace(flags.begin(), flags.end(), '|', ' ');
-  out += "      case " + flags + "\n        set skip 1\n        continue\n    end\n    switch \"$at:$word\"\n";
+  out +=
+      "      case " + flags + "\n        set skip 1\n        continue\n    end\n    switch \"$at:$word\"\n";
   for (const Node& node : nodes) {
     for (const auto& [child, _] : node.children) {
       const std::string to = node.path.empty() ? child : node.path + " " + child;

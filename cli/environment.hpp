@@ -1,7 +1,6 @@
-// Everything a command may touch of the outside world: streams, terminal, clock, environment variables, and the two
-// ways to reach the host. main.cpp makes the real one; tests make their own, so that a command is a pure function of
-// its arguments and of what the host answers.
-// Thread: one.
+// Everything a command may touch of the outside world: streams, terminal, clock, environment variables, and
+// the two ways to reach the host. main.cpp makes the real one; tests make their own, so that a command is a
+// pure function of its arguments and of what the host answers. Thread: one.
 #pragma once
 
 #include <cstdint>
@@ -23,10 +22,10 @@ struct ServeRequest {
 };
 
 struct Environment {
-  std::ostream& out;                  // data
-  std::ostream& err;                  // hints, progress, errors
-  bool terminal = false;              // `out` is a terminal: colours, relative times, tables that fit
-  int width = 0;                      // columns of the terminal; 0 = do not truncate
+  std::ostream& out;      // data
+  std::ostream& err;      // hints, progress, errors
+  bool terminal = false;  // `out` is a terminal: colours, relative times, tables that fit
+  int width = 0;          // columns of the terminal; 0 = do not truncate
   std::int64_t now_ms = 0;
   std::function<std::string(const char*)> variable{};  // environment variable, empty when unset
   std::function<Result<std::unique_ptr<AdminTransport>>(const std::filesystem::path& state_dir)> open_admin{};
@@ -38,8 +37,9 @@ struct Environment {
 // arguments[0] is the program's name.
 int run(const std::vector<std::string>& arguments, Environment& environment);
 
-// Where the host's state is when --state-dir is not given: $VIA_STATE_DIR; /var/lib/via for root and for everyone who
-// may enter that folder (its owner, the operator group); else $XDG_STATE_HOME/via or ~/.local/state/via.
+// Where the host's state is when --state-dir is not given: $VIA_STATE_DIR; /var/lib/via for root and for
+// everyone who may enter that folder (its owner, the operator group); else $XDG_STATE_HOME/via or
+// ~/.local/state/via.
 std::filesystem::path default_state_dir(const Environment& environment);
 
 }  // namespace via::cli

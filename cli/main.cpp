@@ -1,5 +1,5 @@
-// The one binary. Makes the real outside world and hands it to the command line; nothing is decided here but what the
-// program is called as: `vary` and `hoody` get command trees of their own when they come.
+// The one binary. Makes the real outside world and hands it to the command line; nothing is decided here but
+// what the program is called as: `vary` and `hoody` get command trees of their own when they come.
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -63,7 +63,8 @@ int main(int argc, char** argv) {
     // A full disk or a closed pipe behind stdout is a failure of a command that had something to say.
     return code == 0 && !std::cout ? 1 : code;
   } catch (const std::exception& problem) {
-    std::cerr << "via: unexpected failure: " << problem.what() << "\nRun 'via status', and report it if it repeats.\n";
+    std::cerr << "via: unexpected failure: " << problem.what()
+              << "\nRun 'via status', and report it if it repeats.\n";
     return 1;
   }
 }

@@ -15,7 +15,10 @@ char32_t next_code_point(std::string_view text, std::size_t& at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(at);
   const int extra = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : first >= 0xC0 ? 1 : 0;
-  char32_t point = extra == 3 ? first & 0x07U : extra == 2 ? first & 0x0FU : extra == 1 ? first & 0x1FU : first;
+  char32_t point = extra == 3   ? first & 0x07U
+                   : extra == 2 ? first & 0x0FU
+                   : extra == 1 ? first & 0x1FU
+                                : first;
   ++at;
   for (int i = 0; i < extra && at < text.size() && (byte(at) & 0xC0U) == 0x80U; ++i, ++at) {
     point = (point << 6U) | (byte(at) & 0x3FU);
@@ -28,10 +31,10 @@ int width_of(char32_t c) {
     char32_t first, last;
   };
   static constexpr Range kZero[] = {{0x0300, 0x036F}, {0x200B, 0x200F}, {0x20D0, 0x20FF}, {0xFE00, 0xFE0F}};
-  static constexpr Range kWide[] = {{0x1100, 0x115F},   {0x2E80, 0x303E},   {0x3041, 0x33FF},  {0x3400, 0x4DBF},
-                                    {0x4E00, 0x9FFF},   {0xA000, 0xA4CF},   {0xAC00, 0xD7A3},  {0xF900, 0xFAFF},
-                                    {0xFE30, 0xFE6F},   {0xFF00, 0xFF60},   {0xFFE0, 0xFFE6},  {0x1F300, 0x1F64F},
-                                    {0x1F680, 0x1F6FF}, {0x1F900, 0x1F9FF}, {0x20000, 0x3FFFD}};
+  static constexpr Range kWide[] = {
+      {0x1100, 0x115F}, {0x2E80, 0x303E},   {0x3041, 0x33FF},   {0x3400, 0x4DBF},   {0x4E00, 0x9FFF},
+      {0xA000, 0xA4CF}, {0xAC00, 0xD7A3},   {0xF900, 0xFAFF},   {0xFE30, 0xFE6F},   {0xFF00, 0xFF60},
+      {0xFFE0, 0xFFE6}, {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF}, {0x1F900, 0x1F9FF}, {0x20000, 0x3FFFD}};
   const auto in = [c](const Range& r) { return c >= r.first && c <= r.last; };
   if (std::any_of(std::begin(kZero), std::end(kZero), in)) return 0;
   return std::any_of(std::begin(kWide), std::end(kWide), in) ? 2 : 1;
@@ -127,7 +130,8 @@ std::string printable(std::string_view text) {
   // The C1 controls (U+0080 to U+009F) are two bytes in UTF-8, 0xC2 first.
   for (std::size_t i = 0; i + 1 < out.size(); ++i) {
     const auto second = static_cast<unsigned char>(out[i + 1]);
-    if (static_cast<unsigned char>(out[i]) == 0xC2 && second >= 0x80 && second <= 0x9F) out.replace(i, 2, "?");
+    if (static_cast<unsigned char>(out[i]) == 0xC2 && second >= 0x80 && second <= 0x9F)
+      out.replace(i, 2, "?");
   }
   return out;
 }
@@ -137,8 +141,8 @@ std::string relative_time(std::string_view rfc3339, std::int64_t now_ms) {
   if (!parse_time(rfc3339, seconds)) return std::string(rfc3339);
   const std::int64_t age = now_ms / 1000 - seconds;
   const std::int64_t size = age < 0 ? -age : age;
-  const std::string amount = size < 60      ? std::to_string(size) + "s"
-                             : size < 3600  ? std::to_string(size / 60) + "m"
+  const std::string amount = size < 60       ? std::to_string(size) + "s"
+                             : size < 3600   ? std::to_string(size / 60) + "m"
                              : size < 172800 ? std::to_string(size / 3600) + "h"
                                              : std::to_string(size / 86400) + "d";
   return age < 0 ? "in " + amount : amount + " ago";
@@ -233,8 +237,8 @@ void Output::fields(const std::vector<Column>& columns, const Json& object) {
     if (find(object, column.key) == nullptr) continue;
     const Cell value = cell(column, object, false);
     const auto pad = static_cast<std::size_t>(width - display_width(column.title) + 2);
-    environment_.out << paint(Style::dim, column.title) << std::string(pad, ' ') << paint(value.style, value.text)
-                     << '\n';
+    environment_.out << paint(Style::dim, column.title) << std::string(pad, ' ')
+                     << paint(value.style, value.text) << '\n';
   }
 }
 
@@ -243,7 +247,8 @@ bool Output::checks(const Json& list, const std::vector<std::string>& may_be_abs
   for (const Json& check : list) {
     const bool ok = check.value("ok", false);
     const std::string name = check.value("name", "");
-    const bool absent = !ok && std::find(may_be_absent.begin(), may_be_absent.end(), name) != may_be_absent.end();
+    const bool absent =
+        !ok && std::find(may_be_absent.begin(), may_be_absent.end(), name) != may_be_absent.end();
     all = all && (ok || absent);
     environment_.out << (ok       ? paint(Style::good, "  ok    ")
                          : absent ? paint(Style::dim, "  none  ")
@@ -256,9 +261,13 @@ bool Output::checks(const Json& list, const std::vector<std::string>& may_be_abs
   return all;
 }
 
-void Output::heading(std::string_view text) { environment_.out << '\n' << paint(Style::bold, text) << '\n'; }
+void Output::heading(std::string_view text) {
+  environment_.out << '\n' << paint(Style::bold, text) << '\n';
+}
 
-void Output::line(std::string_view text) { environment_.out << text << '\n'; }
+void Output::line(std::string_view text) {
+  environment_.out << text << '\n';
+}
 
 void Output::hint(std::string_view text) {
   if (!quiet_) environment_.err << text << '\n';

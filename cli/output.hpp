@@ -1,6 +1,6 @@
-// What people see: tables that fit the terminal, field lists, times, colours. Programs use --json and see none of it.
-// Every text is made safe first: control characters that a value holds are shown, never sent to the terminal.
-// Thread: one.
+// What people see: tables that fit the terminal, field lists, times, colours. Programs use --json and see
+// none of it. Every text is made safe first: control characters that a value holds are shown, never sent to
+// the terminal. Thread: one.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +42,8 @@ class Output {
   void table(const std::vector<Column>& columns, const Json& items, std::string_view what);
   // label: value, one a line; members that are absent or null are left out.
   void fields(const std::vector<Column>& columns, const Json& object);
-  // [{name, ok, detail}] as a list of ticks. Returns whether all are ok, leaving out those in `may_be_absent`, which
-  // are shown as "none" instead of as a failure.
+  // [{name, ok, detail}] as a list of ticks. Returns whether all are ok, leaving out those in
+  // `may_be_absent`, which are shown as "none" instead of as a failure.
   bool checks(const Json& list, const std::vector<std::string>& may_be_absent = {});
   void heading(std::string_view text);
   void line(std::string_view text);

@@ -1,5 +1,5 @@
-// From argv to an exit code: global options, what to say about words that are no command, and the call of the one
-// that is selected. See environment.hpp for the promise.
+// From argv to an exit code: global options, what to say about words that are no command, and the call of the
+// one that is selected. See environment.hpp for the promise.
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,7 +22,8 @@ std::size_t distance(const std::string& a, const std::string& b) {
     for (std::size_t j = 1; j <= b.size(); ++j) {
       const std::size_t change = a[i - 1] == b[j - 1] ? 0 : 1;
       d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + change});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
   }
   return d[a.size()][b.size()];
@@ -43,7 +44,8 @@ int usage_error(Environment& environment, const CLI::App& at, const std::string&
 }
 
 // What to say about a word that nothing took.
-int unknown_word(Environment& environment, const CommandTree& tree, const CLI::App& at, const std::string& word) {
+int unknown_word(Environment& environment, const CommandTree& tree, const CLI::App& at,
+                 const std::string& word) {
   std::vector<std::string> known;
   const bool flag = word.size() > 1 && word.front() == '-';
   const std::string name = word.substr(0, word.find('='));
@@ -66,7 +68,8 @@ int unknown_word(Environment& environment, const CommandTree& tree, const CLI::A
     message = "'" + path_of(at) + "' has no command '" + word + "'.";
   }
   const std::string guess = closest(name, known);
-  if (!guess.empty()) message += " Did you mean " + (flag ? guess : "'" + path_of(at) + " " + guess + "'") + "?";
+  if (!guess.empty())
+    message += " Did you mean " + (flag ? guess : "'" + path_of(at) + " " + guess + "'") + "?";
   return usage_error(environment, at, message);
 }
 
@@ -76,7 +79,8 @@ int parse_problem(Environment& environment, const CLI::App& at, const CLI::Parse
   for (const CLI::Option* option : at.get_options()) {
     if (!option->get_required() || option->count() != 0) continue;
     const std::string type = option->get_type_name();
-    missing.push_back(option->get_positional() ? type.substr(0, type.find(':')) : option->get_name(false, true));
+    missing.push_back(option->get_positional() ? type.substr(0, type.find(':'))
+                                               : option->get_name(false, true));
   }
   if (!missing.empty() && error.get_name() == "RequiredError") {
     std::string list;
@@ -162,8 +166,9 @@ int run(const std::vector<std::string>& arguments, Environment& environment) {
   const Globals& globals = tree.globals();
   Output output(environment, globals);
   Session session{environment, output, globals,
-                  globals.state_dir.empty() ? default_state_dir(environment)
-                                            : std::filesystem::absolute(globals.state_dir).lexically_normal()};
+                  globals.state_dir.empty()
+                      ? default_state_dir(environment)
+                      : std::filesystem::absolute(globals.state_dir).lexically_normal()};
   return command->run(session);
 }
 

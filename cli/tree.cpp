@@ -1,4 +1,5 @@
-// The tree of commands and its help. CLI11 parses; what people read is written here, in one shape for every command.
+// The tree of commands and its help. CLI11 parses; what people read is written here, in one shape for every
+// command.
 #include <algorithm>
 
 #include "cli/command.hpp"
@@ -61,7 +62,8 @@ void append_global_options(std::string& out) {
 }
 
 std::string root_help(const CommandTree& tree) {
-  std::string out = "via: the add-on host. Apps use add-ons by binding name; the host keeps files and credentials.\n";
+  std::string out =
+      "via: the add-on host. Apps use add-ons by binding name; the host keeps files and credentials.\n";
   for (const auto& [section, apps] : tree.sections()) {
     out += "\n" + section + "\n";
     for (const CLI::App* app : apps) {
@@ -80,7 +82,8 @@ std::string root_help(const CommandTree& tree) {
       "  via app create api\n"
       "  via addon create sqlite app-db --app api --bind DATABASE\n"
       "  via deploy create api -- /srv/api/bin/api            launch it with that binding\n"
-      "\nEXIT CODES  0 done, 1 failed, 2 usage, 3 not found, 4 conflict or refused, 5 not allowed, 6 timed out, "
+      "\nEXIT CODES  0 done, 1 failed, 2 usage, 3 not found, 4 conflict or refused, 5 not allowed, 6 timed "
+      "out, "
       "7 degraded\n"
       "Run 'via COMMAND --help' for a command.\n";
   return out;
@@ -165,18 +168,21 @@ CLI::App& CommandTree::locate(const std::vector<std::string>& words) {
 
 std::string help_text(const CommandTree& tree, const CLI::App& app) {
   if (app.get_parent() == nullptr) return root_help(tree);
-  std::string out = path_of(app) + ": " + app.get_description() + "\n\nUSAGE\n  " + usage_line(tree, app) + "\n";
+  std::string out =
+      path_of(app) + ": " + app.get_description() + "\n\nUSAGE\n  " + usage_line(tree, app) + "\n";
   const auto children = app.get_subcommands({});
   if (!children.empty()) {
     out += "\nCOMMANDS\n";
-    for (const CLI::App* child : children) out += "  " + padded(child->get_name(), 12) + child->get_description() + "\n";
+    for (const CLI::App* child : children)
+      out += "  " + padded(child->get_name(), 12) + child->get_description() + "\n";
   }
   std::vector<std::pair<std::string, std::string>> positionals, flags;
   for (const CLI::Option* option : app.get_options()) {
     if (option->get_positional()) {
       positionals.emplace_back(shown_type(*option), option->get_description());
     } else if (!option->check_name("--help")) {
-      flags.emplace_back(flag_text(*option), option->get_description() + (option->get_required() ? " (required)" : ""));
+      flags.emplace_back(flag_text(*option),
+                         option->get_description() + (option->get_required() ? " (required)" : ""));
     }
   }
   for (const auto& [title, list] : {std::pair{"ARGUMENTS", positionals}, std::pair{"OPTIONS", flags}}) {

@@ -18,12 +18,9 @@ const std::vector<Column> kAddon = {{"name", "name"},
                                     {"updated", "updated_at", Show::time},
                                     {"config", "config"}};
 
-const std::vector<Column> kBindingRow = {{"BINDING", "binding"},
-                                         {"APP", "app"},
-                                         {"ADD-ON", "addon"},
-                                         {"ACCESS", "access"},
-                                         {"GENERATION", "generation"},
-                                         {"CREATED", "created_at", Show::time}};
+const std::vector<Column> kBindingRow = {{"BINDING", "binding"},       {"APP", "app"},
+                                         {"ADD-ON", "addon"},          {"ACCESS", "access"},
+                                         {"GENERATION", "generation"}, {"CREATED", "created_at", Show::time}};
 
 int render_addon(Output& out, const Json& addon) {
   out.fields(kAddon, addon);
@@ -58,7 +55,8 @@ int render_binding(Output& out, const Json& binding) {
 }
 
 std::string next_deploy(const std::string& app) {
-  return "Running releases keep their claims. For the next release: via deploy create " + app + " -- COMMAND…";
+  return "Running releases keep their claims. For the next release: via deploy create " + app +
+         " -- COMMAND…";
 }
 
 }  // namespace
@@ -80,7 +78,8 @@ void add_addon_commands(CommandTree& tree) {
         const std::string app = addon.value("app", "APP");
         return addon.contains("binding") && !addon["binding"].is_null()
                    ? "Next: via deploy create " + app + " -- COMMAND…"
-                   : "Next: via addon bind " + app + " " + addon.value("name", "NAME") + " --binding DATABASE";
+                   : "Next: via addon bind " + app + " " + addon.value("name", "NAME") +
+                         " --binding DATABASE";
       });
 
   tree.add(group, "list", "add-ons, of one app or of all", "addon.list")
@@ -99,7 +98,8 @@ void add_addon_commands(CommandTree& tree) {
           },
           "name");
 
-  tree.add(group, "status", "metadata, binding, storage, release and runtime of an add-on (exit 7 when one is not well)",
+  tree.add(group, "status",
+           "metadata, binding, storage, release and runtime of an add-on (exit 7 when one is not well)",
            "addon.status")
       .argument("name", "NAME", "name or id of the add-on")
       .option("--app", "app", "APP", "its app, when the name alone is not unique")
@@ -109,7 +109,8 @@ void add_addon_commands(CommandTree& tree) {
   tree.add(group, "bind", "bind an add-on to an app for future releases", "addon.bind")
       .argument("app", "APP", "the app that will use it")
       .argument("name", "NAME", "name or id of the add-on")
-      .option("--binding", "binding", "BINDING", "the name the app's code uses, for example DATABASE", Kind::text, true)
+      .option("--binding", "binding", "BINDING", "the name the app's code uses, for example DATABASE",
+              Kind::text, true)
       .flag("--read-only", "read_only", "the app may only read")
       .examples({"via addon bind api app-db --binding DATABASE",
                  "via addon bind api app-db --binding REPORTS --read-only"})
@@ -118,7 +119,8 @@ void add_addon_commands(CommandTree& tree) {
 
   tree.add(group, "unbind", "end a binding for future releases", "addon.unbind")
       .argument("app", "APP", "the app")
-      .argument("target", "ADDON_OR_BINDING", "binding name, or name or id of the add-on (ends all its bindings)")
+      .argument("target", "ADDON_OR_BINDING",
+                "binding name, or name or id of the add-on (ends all its bindings)")
       .examples({"via addon unbind api DATABASE", "via addon unbind api app-db"})
       .render([](Output& out, const Json& answer) {
         out.table(kBindingRow, answer.value("unbound", Json::array()), "binding was there to end");

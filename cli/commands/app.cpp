@@ -19,12 +19,14 @@ int render_app_in_full(Output& out, const Json& app) {
   out.fields(kApp, app);
   if (app.contains("addons") && !app["addons"].empty()) {
     out.heading("Add-ons");
-    out.table({{"NAME", "name"}, {"TYPE", "type"}, {"STATE", "state", Show::state}, {"ID", "id"}}, app["addons"], "");
+    out.table({{"NAME", "name"}, {"TYPE", "type"}, {"STATE", "state", Show::state}, {"ID", "id"}},
+              app["addons"], "");
   }
   if (app.contains("bindings") && !app["bindings"].empty()) {
     out.heading("Bindings (of the next release)");
-    out.table({{"BINDING", "binding"}, {"ADD-ON", "addon"}, {"ACCESS", "access"}, {"GENERATION", "generation"}},
-              app["bindings"], "");
+    out.table(
+        {{"BINDING", "binding"}, {"ADD-ON", "addon"}, {"ACCESS", "access"}, {"GENERATION", "generation"}},
+        app["bindings"], "");
   }
   if (app.contains("instances") && !app["instances"].empty()) {
     out.heading("Instances");

@@ -53,7 +53,8 @@ int render_release(Output& out, const Json& release) {
 
 void add_deploy_commands(CommandTree& tree) {
   CLI::App& deploy = tree.group("deploy", "deploys", "RELEASES AND RUNTIMES");
-  tree.add(deploy, "create", "snapshot an app's bindings into a release, make it current, launch it", "deploy.create")
+  tree.add(deploy, "create", "snapshot an app's bindings into a release, make it current, launch it",
+           "deploy.create")
       .argument("app", "APP", "the app")
       .option("--env", "env", "KEY=VALUE", "a variable of the process; may be given again", Kind::pairs)
       .option("--replicas", "replicas", "N", "how many processes to launch (1)", Kind::number)
@@ -61,9 +62,12 @@ void add_deploy_commands(CommandTree& tree) {
       .tail("command", "COMMAND…")
       .examples({"via deploy create api -- /srv/api/bin/api --port 8080",
                  "via deploy create api --env LOG=debug --replicas 2 -- ./api",
-                 "via deploy create api                    (a release for processes that you run: via runtime issue)"})
+                 "via deploy create api                    (a release for processes that you run: via "
+                 "runtime issue)"})
       .render(render_deploy, "id")
-      .next([](const Json& answer) { return "See it run: via runtime list --app " + answer.value("app", "APP"); });
+      .next([](const Json& answer) {
+        return "See it run: via runtime list --app " + answer.value("app", "APP");
+      });
   tree.add(deploy, "list", "deploys of an app", "deploy.list")
       .option("--app", "app", "APP", "the app", Kind::text, true)
       .examples({"via deploy list --app api", "via deploy list --app api --json"})

@@ -15,7 +15,8 @@ constexpr int kDegraded = 7;
 std::string duration_text(std::int64_t seconds) {
   if (seconds < 60) return std::to_string(seconds) + "s";
   if (seconds < 3600) return std::to_string(seconds / 60) + "m " + std::to_string(seconds % 60) + "s";
-  if (seconds < 86400) return std::to_string(seconds / 3600) + "h " + std::to_string(seconds % 3600 / 60) + "m";
+  if (seconds < 86400)
+    return std::to_string(seconds / 3600) + "h " + std::to_string(seconds % 3600 / 60) + "m";
   return std::to_string(seconds / 86400) + "d " + std::to_string(seconds % 86400 / 3600) + "h";
 }
 
@@ -49,7 +50,8 @@ int render_status(Output& out, const Json& status) {
 }
 
 int show_version(Session& session) {
-  const Json version = {{"name", "via"}, {"version", kVersion}, {"sqlite", SQLITE_VERSION}, {"compiler", __VERSION__}};
+  const Json version = {
+      {"name", "via"}, {"version", kVersion}, {"sqlite", SQLITE_VERSION}, {"compiler", __VERSION__}};
   if (session.globals.json) {
     session.output.line(version.dump(2));
   } else if (session.globals.quiet) {
@@ -66,8 +68,11 @@ void add_host_commands(CommandTree& tree) {
   CLI::App& root = tree.root();
   Command& serve = tree.add(root, "serve", "run the host: config server, admin socket, runner", "");
   tree.place(*root.get_subcommand("serve"), kSection);
-  serve.option("--config", "config", "FILE", "configuration file (else config.toml in the state folder)", Kind::file)
-      .option("--listen", "listen", "ADDR", "address of the config server, HOST:PORT; port 0 takes a free one")
+  serve
+      .option("--config", "config", "FILE", "configuration file (else config.toml in the state folder)",
+              Kind::file)
+      .option("--listen", "listen", "ADDR",
+              "address of the config server, HOST:PORT; port 0 takes a free one")
       .examples({"via serve", "via serve --state-dir /srv/via --listen 127.0.0.1:8181",
                  "via serve --config /etc/via/server.toml"})
       .local([&serve](Session& session) {
@@ -81,7 +86,8 @@ void add_host_commands(CommandTree& tree) {
       .examples({"via status", "via status --json", "via status --quiet && echo well"})
       .render(render_status, "version")
       .next([](const Json& status) {
-        return status.value("server", Json::object()).value("running", false) ? "" : "Start the host: via serve";
+        return status.value("server", Json::object()).value("running", false) ? ""
+                                                                              : "Start the host: via serve";
       });
   tree.place(*root.get_subcommand("status"), kSection);
 

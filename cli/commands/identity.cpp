@@ -27,7 +27,8 @@ void add_identity_commands(CommandTree& tree) {
       .option("--app", "app", "APP", "the app (runtime and build tokens)")
       .option("--subject", "subject", "NAME", "who it is for (session tokens)")
       .option("--ttl", "ttl_seconds", "TIME", "how long it is good: 90s, 15m, 1h, 1d", Kind::duration)
-      .examples({"via identity issue --kind build --app api --ttl 15m", "via identity issue --kind session --subject ada",
+      .examples({"via identity issue --kind build --app api --ttl 15m",
+                 "via identity issue --kind session --subject ada",
                  "via identity issue --kind runtime --app api > token"})
       .render(
           [](Output& out, const Json& answer) {

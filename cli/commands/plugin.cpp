@@ -66,7 +66,9 @@ void add_plugin_commands(CommandTree& tree) {
       .argument("file", "FILE", "library, manifest or bundle folder", Kind::file)
       .examples({"via plugin trust ./libmy_addon.so"})
       .render(render_plugin, "id")
-      .next([](const Json&) { return "A plugin runs with the host's privileges from the next start of 'via serve' on."; });
+      .next([](const Json&) {
+        return "A plugin runs with the host's privileges from the next start of 'via serve' on.";
+      });
   tree.add(group, "untrust", "forget a plugin's pin", "plugin.untrust")
       .argument("plugin", "PLUGIN", "its id, or an add-on type it brings")
       .examples({"via plugin untrust my.addon"})

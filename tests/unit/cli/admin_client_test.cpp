@@ -87,13 +87,16 @@ TEST(Responses, AreReadChunkedToo) {
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\n{\"a\r\n4\r\n\":1}\r\n0\r\n\r\n");
   ASSERT_TRUE(answer.has_value());
   EXPECT_EQ((*answer)["a"], 1);
-  EXPECT_FALSE(parse_admin_response("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a").has_value());
-  EXPECT_FALSE(parse_admin_response("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").has_value());
+  EXPECT_FALSE(
+      parse_admin_response("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a").has_value());
+  EXPECT_FALSE(
+      parse_admin_response("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").has_value());
 }
 
 TEST(Responses, ThatAreNoneAreErrors) {
-  for (const char* text : {"", "hello", "HTTP/1.1 200", "SSH-2.0-x\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nnot json",
-                           "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n{}"}) {
+  for (const char* text :
+       {"", "hello", "HTTP/1.1 200", "SSH-2.0-x\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nnot json",
+        "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n{}"}) {
     EXPECT_FALSE(parse_admin_response(text).has_value()) << text;
   }
 }
@@ -111,8 +114,9 @@ TEST(Responses, ErrorsKeepCodeMessageAndDetails) {
 TEST(Responses, AnUnknownCodeMeansWhatItsStatusMeans) {
   const std::pair<int, int> cases[] = {{400, 2}, {403, 5}, {404, 3}, {409, 4}, {500, 1}, {503, 1}, {504, 6}};
   for (const auto& [status, exit_code] : cases) {
-    const auto answer = parse_admin_response("HTTP/1.1 " + std::to_string(status) +
-                                             " X\r\n\r\n{\"error\":{\"code\":\"plugin_said\",\"message\":\"m\"}}");
+    const auto answer =
+        parse_admin_response("HTTP/1.1 " + std::to_string(status) +
+                             " X\r\n\r\n{\"error\":{\"code\":\"plugin_said\",\"message\":\"m\"}}");
     ASSERT_FALSE(answer.has_value());
     EXPECT_EQ(answer.error().exit_code(), exit_code) << status;
     EXPECT_EQ(answer.error().wire_name(), "plugin_said");
@@ -121,7 +125,9 @@ TEST(Responses, AnUnknownCodeMeansWhatItsStatusMeans) {
 
 class Nothing final : public AdminTransport {
  public:
-  Result<nlohmann::json> call(std::string_view, const nlohmann::json&) override { return succeed("in process"); }
+  Result<nlohmann::json> call(std::string_view, const nlohmann::json&) override {
+    return succeed("in process");
+  }
 };
 
 TEST(OpenAdmin, PrefersARunningServer) {

@@ -37,11 +37,14 @@ INSTANTIATE_TEST_SUITE_P(
         // A name that is also a command's is a name where a name is asked for.
         Case{"app show addon", "app.show", R"({"name":"addon"})"},
         Case{"app show list", "app.show", R"({"name":"list"})"},
-        Case{"addon create sqlite db --app api", "addon.create", R"({"type":"sqlite","name":"db","app":"api"})"},
+        Case{"addon create sqlite db --app api", "addon.create",
+             R"({"type":"sqlite","name":"db","app":"api"})"},
         Case{"addon create sqlite db --app api --bind DATABASE --read-only", "addon.create",
              R"({"type":"sqlite","name":"db","app":"api","bind":"DATABASE","read_only":true})"},
-        Case{"addon create --app=api sqlite db", "addon.create", R"({"type":"sqlite","name":"db","app":"api"})"},
-        Case{"addon list", "addon.list", "{}"}, Case{"addon list --app api", "addon.list", R"({"app":"api"})"},
+        Case{"addon create --app=api sqlite db", "addon.create",
+             R"({"type":"sqlite","name":"db","app":"api"})"},
+        Case{"addon list", "addon.list", "{}"},
+        Case{"addon list --app api", "addon.list", R"({"app":"api"})"},
         Case{"addon status db", "addon.status", R"({"name":"db"})"},
         Case{"addon bind api db --binding DATABASE", "addon.bind",
              R"({"app":"api","name":"db","binding":"DATABASE"})"},
@@ -49,17 +52,21 @@ INSTANTIATE_TEST_SUITE_P(
              R"({"app":"api","name":"db","binding":"DATABASE","read_only":true})"},
         Case{"addon unbind api DATABASE", "addon.unbind", R"({"app":"api","target":"DATABASE"})"},
         Case{"addon destroy db", "addon.destroy", R"({"name":"db"})"},
-        Case{"addon destroy db --app api --force", "addon.destroy", R"({"name":"db","app":"api","force":true})"},
+        Case{"addon destroy db --app api --force", "addon.destroy",
+             R"({"name":"db","app":"api","force":true})"},
         Case{"deploy create api", "deploy.create", R"({"app":"api"})"},
-        Case{"deploy create api --env A=1 --env B=x=y --replicas 2 -- /bin/api --json --port 80", "deploy.create",
-             R"({"app":"api","env":{"A":"1","B":"x=y"},"replicas":2,"command":["/bin/api","--json","--port","80"]})"},
+        Case{
+            "deploy create api --env A=1 --env B=x=y --replicas 2 -- /bin/api --json --port 80",
+            "deploy.create",
+            R"({"app":"api","env":{"A":"1","B":"x=y"},"replicas":2,"command":["/bin/api","--json","--port","80"]})"},
         Case{"deploy create api --cwd /srv -- ./api", "deploy.create",
              R"({"app":"api","cwd":"/srv","command":["./api"]})"},
         Case{"deploy create --env A=1 api -- run -- [a,b]", "deploy.create",
              R"({"app":"api","env":{"A":"1"},"command":["run","--","[a,b]"]})"},
         Case{"deploy list --app api", "deploy.list", R"({"app":"api"})"},
         Case{"deploy show dep_1", "deploy.show", R"({"deploy":"dep_1"})"},
-        Case{"release list", "release.list", "{}"}, Case{"release list --app api", "release.list", R"({"app":"api"})"},
+        Case{"release list", "release.list", "{}"},
+        Case{"release list --app api", "release.list", R"({"app":"api"})"},
         Case{"release show rel_1", "release.show", R"({"release":"rel_1"})"},
         Case{"runtime list", "runtime.list", "{}"},
         Case{"runtime issue api --out /run/x --ttl 15m", "runtime.issue",
@@ -73,7 +80,8 @@ INSTANTIATE_TEST_SUITE_P(
              R"({"kind":"build","app":"api","ttl_seconds":3600})"},
         Case{"identity issue --kind session --subject ada", "identity.issue",
              R"({"kind":"session","subject":"ada"})"},
-        Case{"plugin list", "plugin.list", "{}"}, Case{"plugin show sqlite", "plugin.show", R"({"plugin":"sqlite"})"},
+        Case{"plugin list", "plugin.list", "{}"},
+        Case{"plugin show sqlite", "plugin.show", R"({"plugin":"sqlite"})"},
         Case{"plugin verify /p/x.so", "plugin.verify", R"({"file":"/p/x.so"})"},
         Case{"plugin trust /p/../p/x.so", "plugin.trust", R"({"file":"/p/x.so"})"},
         Case{"plugin untrust via.sqlite", "plugin.untrust", R"({"plugin":"via.sqlite"})"}));
@@ -93,7 +101,8 @@ TEST(Requests, NameTheProgramOfADeployByItsAbsolutePath) {
 TEST(Json, IsTheAnswerOfTheHostAsItIs) {
   Shell shell;
   shell.host.answer = succeed({{"items", {{{"name", "api"}, {"unknown_field", {1, 2}}}}}});
-  for (const auto& words : {std::vector<std::string>{"--json", "app", "list"}, {"app", "--json", "list"},
+  for (const auto& words : {std::vector<std::string>{"--json", "app", "list"},
+                            {"app", "--json", "list"},
                             {"app", "list", "--json"}}) {
     const Ran ran = shell.run(words);
     EXPECT_EQ(ran.code, 0);
@@ -113,7 +122,8 @@ TEST(Json, OfAnErrorIsOnStdoutToo) {
 
 TEST(Quiet, PrintsNamesAndIdsOnly) {
   Shell shell;
-  shell.host.answer = succeed({{"items", {{{"name", "a"}, {"id", "app_1"}}, {{"name", "b"}, {"id", "app_2"}}}}});
+  shell.host.answer =
+      succeed({{"items", {{{"name", "a"}, {"id", "app_1"}}, {{"name", "b"}, {"id", "app_2"}}}}});
   EXPECT_EQ(shell.run({"app", "list", "-q"}).out, "a\nb\n");
   shell.host.answer = succeed({{"name", "a"}, {"id", "app_1"}});
   const Ran ran = shell.run({"app", "create", "a", "--quiet"});
@@ -130,9 +140,9 @@ TEST(Hints, GoToStderrAndNameTheNextCommand) {
 }
 
 TEST(ExitCodes, FollowTheErrorOfTheHost) {
-  const std::pair<Code, int> cases[] = {{Code::internal, 1},    {Code::bad_request, 2},  {Code::not_found, 3},
-                                        {Code::conflict, 4},    {Code::refused, 4},      {Code::not_allowed, 5},
-                                        {Code::token_missing, 5}, {Code::deadline_exceeded, 6}};
+  const std::pair<Code, int> cases[] = {
+      {Code::internal, 1}, {Code::bad_request, 2}, {Code::not_found, 3},     {Code::conflict, 4},
+      {Code::refused, 4},  {Code::not_allowed, 5}, {Code::token_missing, 5}, {Code::deadline_exceeded, 6}};
   for (const auto& [code, exit_code] : cases) {
     Shell shell;
     shell.host.answer = fail(code, "no");
@@ -149,7 +159,8 @@ TEST(ExitCodes, AreSevenWhenSomethingIsDegraded) {
   EXPECT_EQ(shell.run({"status", "--quiet"}).code, 7);
   shell.host.answer = succeed({{"name", "db"}, {"state", "active"}, {"layers", bad}});
   EXPECT_EQ(shell.run({"addon", "status", "db"}).code, 7);
-  shell.host.answer = succeed({{"name", "db"}, {"layers", {{{"name", "runtime"}, {"ok", false}, {"detail", "0"}}}}});
+  shell.host.answer =
+      succeed({{"name", "db"}, {"layers", {{{"name", "runtime"}, {"ok", false}, {"detail", "0"}}}}});
   EXPECT_EQ(shell.run({"addon", "status", "db"}).code, 0);  // not used yet is not ill
   shell.host.answer = succeed({{"ok", false}, {"checks", bad}});
   EXPECT_EQ(shell.run({"plugin", "verify", "x"}).code, 4);
@@ -157,7 +168,8 @@ TEST(ExitCodes, AreSevenWhenSomethingIsDegraded) {
 
 TEST(Serve, HandsItsOptionsToTheServer) {
   Shell shell;
-  EXPECT_EQ(shell.run({"serve", "--state-dir", "/s", "--listen", "127.0.0.1:0", "--config", "/c.toml"}).code, 0);
+  EXPECT_EQ(shell.run({"serve", "--state-dir", "/s", "--listen", "127.0.0.1:0", "--config", "/c.toml"}).code,
+            0);
   EXPECT_EQ(shell.served.state_dir, "/s");
   EXPECT_EQ(shell.served.listen, "127.0.0.1:0");
   EXPECT_EQ(shell.served.config_file, "/c.toml");
@@ -177,16 +189,23 @@ TEST(StateDir, ComesFromTheFlagThenTheVariable) {
 
 TEST(Token, IsPrintedByIdentityIssueAndNoHint) {
   Shell shell;
-  shell.host.answer = succeed({{"kind", "build"}, {"token", "aaa.bbb.ccc"}, {"expires_at", "2026-11-21T13:00:00Z"}});
+  shell.host.answer =
+      succeed({{"kind", "build"}, {"token", "aaa.bbb.ccc"}, {"expires_at", "2026-11-21T13:00:00Z"}});
   const Ran ran = shell.run({"identity", "issue", "--kind", "build", "--app", "api"});
   EXPECT_EQ(ran.out, "aaa.bbb.ccc\n");
   EXPECT_EQ(ran.err.find("aaa.bbb"), std::string::npos);
 }
 
 TEST(Rendering, SurvivesAnswersWithMissingMembers) {
-  for (const Case& item : {Case{"status", "", ""}, {"app show a", "", ""}, {"addon status a", "", ""},
-                           {"deploy show a", "", ""}, {"release show a", "", ""}, {"runtime list", "", ""},
-                           {"config set a B=1", "", ""}, {"plugin show a", "", ""}, {"addon unbind a b", "", ""}}) {
+  for (const Case& item : {Case{"status", "", ""},
+                           {"app show a", "", ""},
+                           {"addon status a", "", ""},
+                           {"deploy show a", "", ""},
+                           {"release show a", "", ""},
+                           {"runtime list", "", ""},
+                           {"config set a B=1", "", ""},
+                           {"plugin show a", "", ""},
+                           {"addon unbind a b", "", ""}}) {
     Shell shell;
     EXPECT_LE(shell.run(words_of(item.line)).code, 7) << item.line;
   }
@@ -194,10 +213,11 @@ TEST(Rendering, SurvivesAnswersWithMissingMembers) {
 
 TEST(Rendering, ShowsWhatTheHostHolds) {
   Shell shell;
-  shell.host.answer = succeed({{"version", "1.2.3"},
-                               {"server", {{"running", true}, {"pid", 7}, {"listen", "127.0.0.1:1"}, {"uptime_seconds", 3700}}},
-                               {"counts", {{"apps", 2}, {"addons", 3}}},
-                               {"types", {"sqlite"}}});
+  shell.host.answer = succeed(
+      {{"version", "1.2.3"},
+       {"server", {{"running", true}, {"pid", 7}, {"listen", "127.0.0.1:1"}, {"uptime_seconds", 3700}}},
+       {"counts", {{"apps", 2}, {"addons", 3}}},
+       {"types", {"sqlite"}}});
   const std::string out = shell.run({"status"}).out;
   EXPECT_NE(out.find("running (pid 7, 127.0.0.1:1, up 1h 1m)"), std::string::npos) << out;
   EXPECT_NE(out.find("3 addons, 2 apps"), std::string::npos) << out;
@@ -205,12 +225,13 @@ TEST(Rendering, ShowsWhatTheHostHolds) {
 
 TEST(Rendering, ShowsADeployWithItsInstances) {
   Shell shell;
-  shell.host.answer = succeed({{"id", "dep_1"},
-                               {"app", "api"},
-                               {"status", "succeeded"},
-                               {"command", {"./api"}},
-                               {"release", {{"id", "rel_1"}, {"number", 3}, {"bindings", {{{"binding", "DATABASE"}}}}}},
-                               {"instances", {{{"id", "ins_1"}, {"state", "running"}, {"pid", 42}}}}});
+  shell.host.answer =
+      succeed({{"id", "dep_1"},
+               {"app", "api"},
+               {"status", "succeeded"},
+               {"command", {"./api"}},
+               {"release", {{"id", "rel_1"}, {"number", 3}, {"bindings", {{{"binding", "DATABASE"}}}}}},
+               {"instances", {{{"id", "ins_1"}, {"state", "running"}, {"pid", 42}}}}});
   const std::string out = shell.run({"deploy", "create", "api", "--", "./api"}).out;
   for (const char* part : {"dep_1", "rel_1", "DATABASE", "ins_1", "42", "running"}) {
     EXPECT_NE(out.find(part), std::string::npos) << part << "\n" << out;

@@ -29,7 +29,8 @@ TEST(Completion, NamesEveryCommandAndFlag) {
       }
       for (const CLI::Option* option : app.get_options()) {
         for (const std::string& name : option->get_lnames()) {
-          EXPECT_NE(ran.out.find((fish ? "-l " : "--") + name), std::string::npos) << shell_name << " " << name;
+          EXPECT_NE(ran.out.find((fish ? "-l " : "--") + name), std::string::npos)
+              << shell_name << " " << name;
         }
       }
     });
@@ -39,11 +40,13 @@ TEST(Completion, NamesEveryCommandAndFlag) {
 // What bash offers for a line, by running the script in bash.
 std::string offered(const std::string& line) {
   Shell shell;
-  const auto folder = std::filesystem::temp_directory_path() / ("via_completion_" + std::to_string(::getpid()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("via_completion_" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "script") << shell.run({"completion", "bash"}).out;
-  std::ofstream(folder / "run") << "source '" << (folder / "script").string() << "'\nCOMP_WORDS=(" << line
-                                << ")\nCOMP_CWORD=$((${#COMP_WORDS[@]}-1))\n_via\nprintf '%s ' \"${COMPREPLY[@]}\"\n";
+  std::ofstream(folder / "run")
+      << "source '" << (folder / "script").string() << "'\nCOMP_WORDS=(" << line
+      << ")\nCOMP_CWORD=$((${#COMP_WORDS[@]}-1))\n_via\nprintf '%s ' \"${COMPREPLY[@]}\"\n";
   std::string out;
   FILE* pipe = ::popen(("bash '" + (folder / "run").string() + "' 2>&1").c_str(), "r");
   if (pipe == nullptr) return "no bash";

@@ -1,5 +1,5 @@
-// An HTTP server for one client at a time on a free port of the loopback. Each request is answered by the test's
-// function with raw bytes, so that a test can be as wrong as a server can be.
+// An HTTP server for one client at a time on a free port of the loopback. Each request is answered by the
+// test's function with raw bytes, so that a test can be as wrong as a server can be.
 #pragma once
 
 #include <arpa/inet.h>
@@ -27,7 +27,8 @@ struct Request {
   int connection = 0;  // counts from 1
 };
 
-// What to do with a request: bytes to send, and whether to hang up afterwards. Empty bytes and close = no answer.
+// What to do with a request: bytes to send, and whether to hang up afterwards. Empty bytes and close = no
+// answer.
 struct Reply {
   std::string bytes;
   bool close = false;
@@ -40,7 +41,8 @@ inline std::string http(int status, const std::string& body, const std::string& 
 
 inline std::string error(int status, const std::string& code, const std::string& more = "",
                          const std::string& headers = "") {
-  return http(status, R"({"error":{"code":")" + code + R"(","message":"said","request_id":"req_test")" + more + "}}",
+  return http(status,
+              R"({"error":{"code":")" + code + R"(","message":"said","request_id":"req_test")" + more + "}}",
               headers);
 }
 

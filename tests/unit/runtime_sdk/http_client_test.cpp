@@ -16,8 +16,8 @@ TEST(Urls, AreTakenApart) {
   EXPECT_EQ(url->path, "/base");
   EXPECT_EQ(Url::parse("http://127.0.0.1")->port, "80");
   EXPECT_EQ(Url::parse("http://[::1]:81")->host, "::1");
-  for (const char* bad : {"", "ftp://x", "http://", "http://x:0", "http://x:99999", "http://x:y", "http://a b",
-                          "http://user@host", "http://[::1"}) {
+  for (const char* bad : {"", "ftp://x", "http://", "http://x:0", "http://x:99999", "http://x:y",
+                          "http://a b", "http://user@host", "http://[::1"}) {
     EXPECT_FALSE(Url::parse(bad)) << bad;
   }
 }
@@ -29,14 +29,16 @@ HttpClient::Outcome ask(const std::string& bytes, bool close = false) {
 }
 
 TEST(HttpClient, JoinsChunks) {
-  const auto outcome = ask("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;q=1\r\nabcd\r\n10\r\n0123456789abcdef\r\n"
-                           "0\r\nTrailer: x\r\n\r\n");
+  const auto outcome =
+      ask("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;q=1\r\nabcd\r\n10\r\n0123456789abcdef\r\n"
+          "0\r\nTrailer: x\r\n\r\n");
   ASSERT_EQ(outcome.failure, HttpClient::Failure::none) << outcome.reason;
   EXPECT_EQ(outcome.response.body, "abcd0123456789abcdef");
 }
 
 TEST(HttpClient, SkipsContinueAndReadsHeadersWithoutCase) {
-  const auto outcome = ask("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\ncontent-LENGTH:  2 \r\nX-A: b\r\n\r\nok");
+  const auto outcome =
+      ask("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\ncontent-LENGTH:  2 \r\nX-A: b\r\n\r\nok");
   ASSERT_EQ(outcome.failure, HttpClient::Failure::none);
   EXPECT_EQ(outcome.response.status, 201);
   EXPECT_EQ(outcome.response.header("x-a"), "b");
@@ -60,7 +62,8 @@ TEST(HttpClient, SendsLargeBodiesAndReadsLargeAnswers) {
   const std::string large(8U << 20, 'z');
   FakeServer server([&](const Request& request) -> Reply { return {http(200, request.body)}; });
   HttpClient client(*Url::parse(server.url()), "");
-  const auto outcome = client.post("/x", "t", large, std::chrono::steady_clock::now() + std::chrono::seconds(30));
+  const auto outcome =
+      client.post("/x", "t", large, std::chrono::steady_clock::now() + std::chrono::seconds(30));
   ASSERT_EQ(outcome.failure, HttpClient::Failure::none) << outcome.reason;
   EXPECT_EQ(outcome.response.body.size(), large.size());
 }
@@ -69,7 +72,8 @@ TEST(HttpClient, TakesANewConnectionWhenToldToClose) {
   FakeServer server([](const Request&) -> Reply { return {http(200, "{}", "Connection: close\r\n"), true}; });
   HttpClient client(*Url::parse(server.url()), "");
   for (int i = 1; i <= 3; ++i) {
-    const auto outcome = client.post("/x", "t", "{}", std::chrono::steady_clock::now() + std::chrono::seconds(5));
+    const auto outcome =
+        client.post("/x", "t", "{}", std::chrono::steady_clock::now() + std::chrono::seconds(5));
     EXPECT_EQ(outcome.failure, HttpClient::Failure::none);
     EXPECT_EQ(server.requests().back().connection, i);
   }
@@ -78,7 +82,8 @@ TEST(HttpClient, TakesANewConnectionWhenToldToClose) {
 TEST(HttpClient, EndsAtTheDeadline) {
   FakeServer server([](const Request&) -> Reply { return {"HTTP/1.1 200 OK\r\n"}; });
   HttpClient client(*Url::parse(server.url()), "");
-  const auto outcome = client.post("/x", "t", "{}", std::chrono::steady_clock::now() + std::chrono::milliseconds(20));
+  const auto outcome =
+      client.post("/x", "t", "{}", std::chrono::steady_clock::now() + std::chrono::milliseconds(20));
   EXPECT_EQ(outcome.failure, HttpClient::Failure::timed_out);
   EXPECT_TRUE(outcome.may_have_arrived);
 }
@@ -88,7 +93,8 @@ TEST(HttpClient, DoesNotSpeakTlsToAPlainServer) {
   auto url = *Url::parse(server.url());
   url.tls = true;
   HttpClient client(url, "/nonexistent/ca.pem");
-  const auto outcome = client.post("/x", "t", "{}", std::chrono::steady_clock::now() + std::chrono::seconds(5));
+  const auto outcome =
+      client.post("/x", "t", "{}", std::chrono::steady_clock::now() + std::chrono::seconds(5));
   EXPECT_EQ(outcome.failure, HttpClient::Failure::tls);
   EXPECT_FALSE(outcome.may_have_arrived);
 }

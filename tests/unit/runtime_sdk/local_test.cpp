@@ -79,7 +79,8 @@ TEST_P(Local, RefusesWhatABindingRefuses) {
 
 TEST_P(Local, EndsAtTheDeadline) {
   auto db = open();
-  Statement endless = query("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n");
+  Statement endless =
+      query("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n");
   endless.timeout = std::chrono::milliseconds(20);
   EXPECT_EQ(code_of([&] { db.query(endless); }), "deadline_exceeded");
   EXPECT_EQ(db.query("SELECT 1").scalar<int>(), 1);
@@ -88,10 +89,10 @@ TEST_P(Local, EndsAtTheDeadline) {
 TEST_P(Local, ValuesComeBackAsTheyWent) {
   auto db = open();
   const Blob blob{std::byte{0}, std::byte{255}};
-  const Rows rows = db.query("SELECT ?, ?, ?, ?, ?, ?", std::int64_t{-9223372036854775807 - 1}, 0.1, "a\xC3\xA9", blob,
-                             nullptr, Blob{});
-  EXPECT_EQ(rows.cells.at(0), (std::vector<Value>{std::int64_t{-9223372036854775807 - 1}, 0.1, "a\xC3\xA9", blob,
-                                                   nullptr, Blob{}}));
+  const Rows rows = db.query("SELECT ?, ?, ?, ?, ?, ?", std::int64_t{-9223372036854775807 - 1}, 0.1,
+                             "a\xC3\xA9", blob, nullptr, Blob{});
+  EXPECT_EQ(rows.cells.at(0), (std::vector<Value>{std::int64_t{-9223372036854775807 - 1}, 0.1, "a\xC3\xA9",
+                                                  blob, nullptr, Blob{}}));
 }
 
 TEST(LocalFile, IsThereForTheNextConnection) {

@@ -10,28 +10,40 @@ namespace {
 using nlohmann::json;
 
 std::string descriptor(std::int64_t generation, const std::string& access = "read_write") {
-  return json{{"binding", "DATABASE"}, {"type", "sqlite"}, {"scope", "addon"}, {"generation", generation},
-              {"mode", "proxy"}, {"access", access}, {"endpoint", "/v1/runtime/addons/DATABASE"},
+  return json{{"binding", "DATABASE"},
+              {"type", "sqlite"},
+              {"scope", "addon"},
+              {"generation", generation},
+              {"mode", "proxy"},
+              {"access", access},
+              {"endpoint", "/v1/runtime/addons/DATABASE"},
               {"operations", {"query", "execute", "setup", "batch"}}}
       .dump();
 }
 
 std::string resolved(std::int64_t generation = 1, const std::string& access = "read_write") {
-  return http(200, R"({"app":"api","release":"rel_1","deploy":"dep_1","profile_version":3,"values":[],"descriptors":[)" +
-                       descriptor(generation, access) + R"(],"missing":[]})");
+  return http(
+      200,
+      R"({"app":"api","release":"rel_1","deploy":"dep_1","profile_version":3,"values":[],"descriptors":[)" +
+          descriptor(generation, access) + R"(],"missing":[]})");
 }
 
-// A process that a host launched: bootstrap and token, and a server that resolves DATABASE and answers operations
-// with `operation`.
+// A process that a host launched: bootstrap and token, and a server that resolves DATABASE and answers
+// operations with `operation`.
 class Launched {
  public:
   explicit Launched(FakeServer::Answer operation, std::string resolve = resolved())
-      : server([operation = std::move(operation), resolve = std::move(resolve)](const Request& request) -> Reply {
+      : server([operation = std::move(operation),
+                resolve = std::move(resolve)](const Request& request) -> Reply {
           if (request.path == "/v1/runtime/config/resolve") return {resolve};
           return operation(request);
         }) {
-    folder.write("bootstrap.json", json{{"config_url", server.url()}, {"app", "api"}, {"deploy", "dep_1"},
-                                        {"release", "rel_1"}, {"instance", "ins_1"}, {"env", "test"}}
+    folder.write("bootstrap.json", json{{"config_url", server.url()},
+                                        {"app", "api"},
+                                        {"deploy", "dep_1"},
+                                        {"release", "rel_1"},
+                                        {"instance", "ins_1"},
+                                        {"env", "test"}}
                                        .dump());
     folder.write("token", "token-1\n");
     options.bootstrap_file = (folder.path / "bootstrap.json").string();
@@ -82,8 +94,9 @@ TEST(Remote, ResolvesAndSendsTheGenerationWithEachOperation) {
 
 TEST(Remote, ReadsEveryKindOfValue) {
   Launched app([](const Request&) -> Reply {
-    return {http(200, R"({"columns":["i","r","t","b","n"],"types":["","","","",""],)"
-                      R"("rows":[[9223372036854775807,2.0,"Å",{"base64":"AAEC/w=="},null]],"truncated":true})")};
+    return {http(200,
+                 R"({"columns":["i","r","t","b","n"],"types":["","","","",""],)"
+                 R"("rows":[[9223372036854775807,2.0,"Å",{"base64":"AAEC/w=="},null]],"truncated":true})")};
   });
   auto db = app.connect();
   const Rows rows = db.query("SELECT 1");
@@ -99,8 +112,8 @@ TEST(Remote, ReadsEveryKindOfValue) {
 TEST(Remote, SendsEveryKindOfValue) {
   Launched app([](const Request&) -> Reply { return {http(200, kWritten)}; });
   auto db = app.connect();
-  const Written written = db.execute("INSERT", nullptr, std::int64_t{-5}, 0.5, "t", Blob{std::byte{255}, std::byte{1}},
-                                     std::optional<int>(), true);
+  const Written written = db.execute("INSERT", nullptr, std::int64_t{-5}, 0.5, "t",
+                                     Blob{std::byte{255}, std::byte{1}}, std::optional<int>(), true);
   EXPECT_EQ(written.update_count, 1);
   EXPECT_EQ(written.last_insert_rowid, 7);
   EXPECT_EQ(app.operations().at(0).json["params"],
@@ -115,7 +128,8 @@ TEST(Remote, SendsABatchAsOneRequest) {
     return {http(200, std::string(R"({"results":[{"update_count":0},)") + kWritten + "," + kRow + "]}")};
   });
   auto db = app.connect();
-  const auto results = db.batch({setup("CREATE TABLE t(a)"), execute("INSERT INTO t VALUES(?)", 1), query("SELECT a FROM t")});
+  const auto results =
+      db.batch({setup("CREATE TABLE t(a)"), execute("INSERT INTO t VALUES(?)", 1), query("SELECT a FROM t")});
   ASSERT_EQ(results.size(), 3U);
   EXPECT_EQ(results[1].update_count, 1);
   EXPECT_EQ(results[2].rows.scalar<int>(), 1);
@@ -161,14 +175,16 @@ TEST(Remote, GivesUpWhenTheTokenOnDiskHasExpiredToo) {
 }
 
 std::string refreshed(const std::string& item) {
-  return http(200, R"({"app":"api","release":"rel_1","deploy":"dep_1","profile_version":4,"keys":[)" + item + "]}");
+  return http(
+      200, R"({"app":"api","release":"rel_1","deploy":"dep_1","profile_version":4,"keys":[)" + item + "]}");
 }
 
 TEST(Remote, RefreshesAnOldGenerationOnceAndTriesAgain) {
   Launched app([](const Request& request) -> Reply {
     if (request.path == "/v1/runtime/config/refresh") {
-      return {refreshed(R"({"key":"DATABASE","scope":"addon","generation":2,"status":"updated","descriptor":)" +
-                        descriptor(2) + "}")};
+      return {
+          refreshed(R"({"key":"DATABASE","scope":"addon","generation":2,"status":"updated","descriptor":)" +
+                    descriptor(2) + "}")};
     }
     if (request.json["generation"] == 1) return {error(403, "generation_revoked")};
     return {http(200, kWritten)};
@@ -201,8 +217,9 @@ TEST(Remote, ARevokedGenerationWithoutASuccessorIsAnError) {
 TEST(Remote, FollowsARotationBeforeItIsForced) {
   Launched app([](const Request& request) -> Reply {
     if (request.path == "/v1/runtime/config/refresh") {
-      return {refreshed(R"({"key":"DATABASE","scope":"addon","generation":2,"status":"updated","descriptor":)" +
-                        descriptor(2) + "}")};
+      return {
+          refreshed(R"({"key":"DATABASE","scope":"addon","generation":2,"status":"updated","descriptor":)" +
+                    descriptor(2) + "}")};
     }
     return {http(200, kRow)};
   });
@@ -276,9 +293,10 @@ TEST(Remote, AWriteWithoutAnAnswerEndsInTime) {
 }
 
 TEST(Remote, AMissingBindingSaysWhatToDo) {
-  Launched app([](const Request&) -> Reply { return {}; },
-               http(200, R"({"app":"api","release":"r","deploy":"d","profile_version":0,"values":[],"descriptors":[],)"
-                         R"("missing":["DATABASE"]})"));
+  Launched app(
+      [](const Request&) -> Reply { return {}; },
+      http(200, R"({"app":"api","release":"r","deploy":"d","profile_version":0,"values":[],"descriptors":[],)"
+                R"("missing":["DATABASE"]})"));
   const Error failure = failure_of([&] { app.connect(); });
   EXPECT_EQ(failure.code(), "unbound");
   EXPECT_NE(std::string(failure.what()).find("via addon bind api"), std::string::npos);
@@ -286,7 +304,8 @@ TEST(Remote, AMissingBindingSaysWhatToDo) {
 
 TEST(Remote, ADescriptorCannotSendTheTokenElsewhere) {
   const std::string evil = http(
-      200, R"({"descriptors":[{"binding":"DATABASE","generation":1,"endpoint":"http://127.0.0.1:1/steal"}]})");
+      200,
+      R"({"descriptors":[{"binding":"DATABASE","generation":1,"endpoint":"http://127.0.0.1:1/steal"}]})");
   Launched app([](const Request&) -> Reply { return {http(200, kRow)}; }, evil);
   auto db = app.connect();
   db.query("SELECT 1");
@@ -297,7 +316,8 @@ TEST(Remote, AnswersThatMakeNoSenseAreErrors) {
   for (const std::string& bytes :
        {http(200, "not json"), http(200, R"({"columns":["a"],"rows":[[1,2]]})"),
         http(200, R"({"columns":["a"],"rows":[[{"x":1}]]})"), std::string("HTTP/1.1 200 OK\r\n\r\n"),
-        std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), std::string("gopher\r\n\r\n")}) {
+        std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        std::string("gopher\r\n\r\n")}) {
     Launched app([&](const Request&) -> Reply { return {bytes, true}; });
     auto db = app.connect();
     EXPECT_EQ(failure_of([&] { db.query("SELECT 1"); }).code(), "protocol") << bytes;

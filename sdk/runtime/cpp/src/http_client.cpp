@@ -98,13 +98,14 @@ HttpClient::~HttpClient() = default;
 HttpClient::Outcome HttpClient::post(std::string_view path, std::string_view token, std::string_view body,
                                      Deadline deadline) {
   const bool ipv6 = url_.host.find(':') != std::string::npos;
-  std::string request = "POST " + url_.path + std::string(path) + " HTTP/1.1\r\nHost: " +
-                        (ipv6 ? "[" + url_.host + "]" : url_.host) + ":" + url_.port +
+  std::string request = "POST " + url_.path + std::string(path) +
+                        " HTTP/1.1\r\nHost: " + (ipv6 ? "[" + url_.host + "]" : url_.host) + ":" + url_.port +
                         "\r\nAuthorization: Bearer " + std::string(token) +
                         "\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: " +
                         std::to_string(body.size()) + "\r\n\r\n";
   request += body;
-  // A server may close a kept connection at any time. One that shows it already is replaced before anything is sent.
+  // A server may close a kept connection at any time. One that shows it already is replaced before anything
+  // is sent.
   if (stream_ && stream_->stale()) stream_.reset();
   Outcome outcome = exchange(request, deadline);
   if (outcome.failure != Failure::none) stream_.reset();

@@ -1,6 +1,6 @@
-// A small HTTP/1.1 client with one kept connection: POST of JSON, TLS when the URL says https, every wait bounded by a
-// deadline. It tells what matters for retries: whether a request that failed can have reached the server.
-// Thread: one at a time.
+// A small HTTP/1.1 client with one kept connection: POST of JSON, TLS when the URL says https, every wait
+// bounded by a deadline. It tells what matters for retries: whether a request that failed can have reached
+// the server. Thread: one at a time.
 #pragma once
 
 #include <chrono>
@@ -34,8 +34,9 @@ class HttpClient {
   enum class Failure { none, unreachable, lost, timed_out, tls, protocol };
   struct Outcome {
     Failure failure = Failure::none;
-    bool may_have_arrived = false;  // bytes of the request left this machine and no answer says what became of it
-    std::string reason;             // for people
+    bool may_have_arrived =
+        false;           // bytes of the request left this machine and no answer says what became of it
+    std::string reason;  // for people
     HttpResponse response;
   };
 

@@ -1,5 +1,5 @@
-// A SQLite file of the app's own, with the same four operations and the same meaning as through a host: one statement
-// per call, transactions by setup and batch only, a deadline, durable when a write returns.
+// A SQLite file of the app's own, with the same four operations and the same meaning as through a host: one
+// statement per call, transactions by setup and batch only, a deadline, durable when a write returns.
 #include <sqlite3.h>
 
 #include <cstring>
@@ -46,18 +46,19 @@ const char* code_of(int result) {
 class Local final : public Connection::Backend {
  public:
   Local(const std::string& path, const ConnectOptions& options) : timeout_(options.timeout) {
-    const int result = sqlite3_open_v2(path.c_str(), &db_,
-                                       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+    const int result = sqlite3_open_v2(
+        path.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
     if (result != SQLITE_OK) {
       const std::string said = sqlite3_errmsg(db_);
       sqlite3_close(db_);
-      throw Error("The SQLite file cannot be opened: " + said + ".", {"not_configured", 0, result, {}, {}, false});
+      throw Error("The SQLite file cannot be opened: " + said + ".",
+                  {"not_configured", 0, result, {}, {}, false});
     }
     sqlite3_extended_result_codes(db_, 1);
     sqlite3_busy_timeout(db_, static_cast<int>(timeout_.count()));
     sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
-    sqlite3_exec(db_, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON", nullptr, nullptr,
-                 nullptr);
+    sqlite3_exec(db_, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON", nullptr,
+                 nullptr, nullptr);
     sqlite3_progress_handler(db_, 1000, &Local::past_deadline, this);
     sqlite3_set_authorizer(db_, &Local::authorize, this);
   }
@@ -191,7 +192,8 @@ class Local final : public Connection::Backend {
       raise("sql_error", "the statement has " + std::to_string(count) + " parameters and " +
                              std::to_string(params.positional.size()) + " values were given");
     }
-    for (int i = 1; i <= count; ++i) bind_value(statement, i, params.positional[static_cast<std::size_t>(i) - 1]);
+    for (int i = 1; i <= count; ++i)
+      bind_value(statement, i, params.positional[static_cast<std::size_t>(i) - 1]);
   }
 
   void bind_value(sqlite3_stmt* statement, int at, const Value& value) {
@@ -209,7 +211,8 @@ class Local final : public Connection::Backend {
                             : sqlite3_bind_blob64(statement, at, blob.data(), blob.size(), SQLITE_STATIC);
       }
     };
-    if (const int result = std::visit(Visitor{statement, at}, value.variant()); result != SQLITE_OK) fail(result);
+    if (const int result = std::visit(Visitor{statement, at}, value.variant()); result != SQLITE_OK)
+      fail(result);
   }
 
   static Value column(sqlite3_stmt* statement, int at) {
@@ -244,7 +247,8 @@ class Local final : public Connection::Backend {
       for (int i = 0; i < width; ++i) {
         if (first) {
           const char* declared = sqlite3_column_decltype(statement, i);
-          rows.types.emplace_back(declared != nullptr ? declared : kClasses[sqlite3_column_type(statement, i)]);
+          rows.types.emplace_back(declared != nullptr ? declared
+                                                      : kClasses[sqlite3_column_type(statement, i)]);
         }
         cells.push_back(column(statement, i));
       }

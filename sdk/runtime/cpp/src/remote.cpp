@@ -1,5 +1,5 @@
-// A binding through the config server: who we are (bootstrap and token), what the binding is (resolve, refresh), and
-// operations with the retries that are safe. See via/sql.hpp for what is promised.
+// A binding through the config server: who we are (bootstrap and token), what the binding is (resolve,
+// refresh), and operations with the retries that are safe. See via/sql.hpp for what is promised.
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -26,9 +26,10 @@ std::string read_text(const std::string& path, std::size_t limit, const char* wh
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   const auto size = static_cast<std::size_t>(file.gcount());
   if (!file.is_open() || size == 0 || size > limit) {
-    raise("not_configured", std::string("The ") + what +
-                                " of this process cannot be read. It is the host's to write: redeploy the app, or run "
-                                "'via runtime issue' again.");
+    raise("not_configured",
+          std::string("The ") + what +
+              " of this process cannot be read. It is the host's to write: redeploy the app, or run "
+              "'via runtime issue' again.");
   }
   text.resize(size);
   return text;
@@ -41,7 +42,8 @@ struct Identity {
 
   void load_token() {
     token = read_text(token_file, 16384, "runtime token");
-    while (!token.empty() && (token.back() == '\n' || token.back() == '\r' || token.back() == ' ')) token.pop_back();
+    while (!token.empty() && (token.back() == '\n' || token.back() == '\r' || token.back() == ' '))
+      token.pop_back();
     if (token.find_first_of(" \r\n\t") != std::string::npos) {
       raise("not_configured", "The runtime token of this process is damaged.");
     }
@@ -142,7 +144,8 @@ class Remote final : public Connection::Backend {
   // One operation with the current generation; a new one is fetched once when the host says that ours is old.
   Json operate(const char* operation, Json body, milliseconds timeout, bool read) {
     const Deadline deadline = steady_clock::now() + timeout;
-    if (refresh_interval_.count() > 0 && steady_clock::now() - refreshed_at_ > refresh_interval_) refresh(deadline);
+    if (refresh_interval_.count() > 0 && steady_clock::now() - refreshed_at_ > refresh_interval_)
+      refresh(deadline);
     for (bool refreshed = false;; refreshed = true) {
       body["generation"] = generation_;
       const HttpResponse response = send(endpoint_ + "/" + operation, body, deadline, read);
@@ -169,10 +172,10 @@ class Remote final : public Connection::Backend {
         return;
       }
     }
-    throw Error("This release has no binding " + binding_ +
-                    ". Bind an add-on with 'via addon bind " + (identity_.app.empty() ? "APP" : identity_.app) +
-                    " NAME --binding " + binding_ + "' and deploy again: a binding is part of the next release.",
-                {"unbound", response.status, 0, {}, std::string(response.header("via-request-id")), false});
+    throw Error("This release has no binding " + binding_ + ". Bind an add-on with 'via addon bind " +
+                    (identity_.app.empty() ? "APP" : identity_.app) + " NAME --binding " + binding_ +
+                    "' and deploy again: a binding is part of the next release.",
+                {"unbound", 0, 0, {}, std::string(response.header("via-request-id")), false});
   }
 
   // Asks for a newer generation. False when the host has none for this release: a new deploy is needed.
@@ -186,7 +189,8 @@ class Remote final : public Connection::Backend {
     if (!answer.is_object()) return false;
     if (answer.contains("profile_version")) claims_["profile_version"] = answer["profile_version"];
     for (const Json& item : answer.value("keys", Json::array())) {
-      if (!item.is_object() || item.value("key", "") != binding_ || item.value("status", "") != "updated") continue;
+      if (!item.is_object() || item.value("key", "") != binding_ || item.value("status", "") != "updated")
+        continue;
       const std::int64_t before = generation_;
       adopt(item.value("descriptor", item));
       return generation_ != before;
@@ -224,7 +228,8 @@ class Remote final : public Connection::Backend {
         fail_with(outcome, read);
       }
       const HttpResponse& response = outcome.response;
-      if (response.status == 401 && !token_reloaded && read_error(response).code() == "runtime_identity_expired") {
+      if (response.status == 401 && !token_reloaded &&
+          read_error(response).code() == "runtime_identity_expired") {
         token_reloaded = true;
         const std::string before = identity_.token;
         identity_.load_token();
@@ -251,11 +256,13 @@ class Remote final : public Connection::Backend {
     }
     switch (outcome.failure) {
       case Failure::timed_out:
-        throw Error("The host did not answer in time" + why + ".", {"deadline_exceeded", 0, 0, {}, {}, false});
+        throw Error("The host did not answer in time" + why + ".",
+                    {"deadline_exceeded", 0, 0, {}, {}, false});
       case Failure::protocol:
         throw Error("The host's answer cannot be read" + why + ".", {"protocol", 0, 0, {}, {}, false});
       case Failure::tls:
-        throw Error("The host's certificate is not trusted" + why + ".", {"unreachable", 0, 0, {}, {}, false});
+        throw Error("The host's certificate is not trusted" + why + ".",
+                    {"unreachable", 0, 0, {}, {}, false});
       default:
         throw Error("The config server cannot be reached" + why + ".", {"unreachable", 0, 0, {}, {}, false});
     }
@@ -268,7 +275,8 @@ class Remote final : public Connection::Backend {
   HttpClient http_;
   std::string endpoint_;
   std::int64_t generation_ = 0;
-  Json claims_ = Json::object();  // app, release, deploy, profile_version as resolve gave them; refresh wants them back
+  Json claims_ =
+      Json::object();  // app, release, deploy, profile_version as resolve gave them; refresh wants them back
   steady_clock::time_point refreshed_at_{};
   Access access_ = Access::read_write;
 };

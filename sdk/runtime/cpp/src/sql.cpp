@@ -82,7 +82,9 @@ const Value& Row::operator[](std::string_view column) const {
   raise("type", "The result has no column '" + std::string(column) + "'.");
 }
 
-std::size_t Row::size() const noexcept { return rows_->cells[index_].size(); }
+std::size_t Row::size() const noexcept {
+  return rows_->cells[index_].size();
+}
 
 Row Rows::operator[](std::size_t index) const {
   if (index >= cells.size()) raise("type", "The result has no row " + std::to_string(index) + ".");
@@ -90,7 +92,8 @@ Row Rows::operator[](std::size_t index) const {
 }
 
 Row Rows::one() const {
-  if (size() != 1) raise("type", "The result has " + std::to_string(size()) + " rows where one was expected.");
+  if (size() != 1)
+    raise("type", "The result has " + std::to_string(size()) + " rows where one was expected.");
   return (*this)[0];
 }
 
@@ -99,31 +102,44 @@ Connection::Connection(Connection&&) noexcept = default;
 Connection& Connection::operator=(Connection&&) noexcept = default;
 Connection::~Connection() = default;
 
-Rows Connection::query(const Statement& statement) { return backend_->query(statement); }
-Written Connection::execute(const Statement& statement) { return backend_->execute(statement); }
-std::int64_t Connection::setup(std::string sql) { return backend_->setup(sql); }
+Rows Connection::query(const Statement& statement) {
+  return backend_->query(statement);
+}
+Written Connection::execute(const Statement& statement) {
+  return backend_->execute(statement);
+}
+std::int64_t Connection::setup(std::string sql) {
+  return backend_->setup(sql);
+}
 std::vector<BatchResult> Connection::batch(const std::vector<Statement>& statements) {
   return backend_->batch(statements);
 }
-Access Connection::access() const noexcept { return backend_->access(); }
-bool Connection::managed() const noexcept { return backend_->managed(); }
-std::int64_t Connection::generation() const noexcept { return backend_->generation(); }
+Access Connection::access() const noexcept {
+  return backend_->access();
+}
+bool Connection::managed() const noexcept {
+  return backend_->managed();
+}
+std::int64_t Connection::generation() const noexcept {
+  return backend_->generation();
+}
 
 Connection connect(std::string_view name, const ConnectOptions& options) {
   const std::string text(name);
   if (is_path(name)) return Connection(open_local(text, options));
   if (!is_binding(name)) {
-    raise("bad_request", "'" + text + "' is neither a binding name (A-Z, 0-9, '_') nor a path (write './" + text +
-                             "' for a file here).");
+    raise("bad_request", "'" + text + "' is neither a binding name (A-Z, 0-9, '_') nor a path (write './" +
+                             text + "' for a file here).");
   }
   if (has_bootstrap(options)) return Connection(open_remote(text, options));
   if (!options.local_fallback.empty()) {
     return Connection(open_local(options.local_fallback + "/" + text + ".sqlite", options));
   }
-  raise("not_configured", "The binding " + text +
-                              " needs a Via host, and this process was not launched by one ($VIA_BOOTSTRAP is not "
-                              "set). Launch it with 'via deploy create', get material with 'via runtime issue', or "
-                              "set ConnectOptions::local_fallback to a folder for development.");
+  raise("not_configured",
+        "The binding " + text +
+            " needs a Via host, and this process was not launched by one ($VIA_BOOTSTRAP is not "
+            "set). Launch it with 'via deploy create', get material with 'via runtime issue', or "
+            "set ConnectOptions::local_fallback to a folder for development.");
 }
 
 }  // namespace via::sql

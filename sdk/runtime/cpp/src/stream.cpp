@@ -21,7 +21,8 @@ namespace via::sql {
 namespace {
 
 int poll_ms(Deadline deadline) {
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+  const auto left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
   return static_cast<int>(std::clamp<std::int64_t>(left.count() + 1, 0, 1 << 30));
 }
 
@@ -30,8 +31,8 @@ bool is_address(const std::string& host) {
   return ::inet_pton(AF_INET, host.c_str(), buffer) == 1 || ::inet_pton(AF_INET6, host.c_str(), buffer) == 1;
 }
 
-// OpenSSL writes with write(2), so a peer that has gone would end the process. SIGPIPE is blocked for this thread
-// while TLS writes, and one that we caused is taken away again.
+// OpenSSL writes with write(2), so a peer that has gone would end the process. SIGPIPE is blocked for this
+// thread while TLS writes, and one that we caused is taken away again.
 class NoSigpipe {
  public:
   NoSigpipe() {
@@ -131,7 +132,8 @@ std::unique_ptr<HttpClient::Stream> HttpClient::Stream::open(const Url& url, con
   return nullptr;
 }
 
-bool HttpClient::Stream::start_tls(const Url& url, const std::string& ca_file, Deadline deadline, Outcome& outcome) {
+bool HttpClient::Stream::start_tls(const Url& url, const std::string& ca_file, Deadline deadline,
+                                   Outcome& outcome) {
   const NoSigpipe quiet;
   ERR_clear_error();
   outcome.failure = Failure::tls;
@@ -163,7 +165,7 @@ bool HttpClient::Stream::start_tls(const Url& url, const std::string& ca_file, D
     if (io == Io::ok) continue;
     if (io == Io::timed_out) outcome.failure = Failure::timed_out;
     const long verdict = SSL_get_verify_result(tls_.get());
-    outcome.reason = verdict != X509_V_OK    ? X509_verify_cert_error_string(verdict)
+    outcome.reason = verdict != X509_V_OK  ? X509_verify_cert_error_string(verdict)
                      : io == Io::timed_out ? "no TLS handshake in time"
                                            : "the TLS handshake failed";
     return false;

@@ -18,7 +18,8 @@ enum class Io { ok, closed, timed_out, failed };
 class HttpClient::Stream {
  public:
   // nullptr and `outcome` filled when there is no connection to be had before the deadline.
-  static std::unique_ptr<Stream> open(const Url& url, const std::string& ca_file, Deadline deadline, Outcome& outcome);
+  static std::unique_ptr<Stream> open(const Url& url, const std::string& ca_file, Deadline deadline,
+                                      Outcome& outcome);
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;

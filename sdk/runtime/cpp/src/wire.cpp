@@ -138,7 +138,8 @@ Rows read_rows(const Json& object) {
   if (list == object.end() || !list->is_array()) return rows;
   rows.cells.reserve(list->size());
   for (const Json& row : *list) {
-    if (!row.is_array() || row.size() != rows.columns.size()) raise("protocol", "The host's answer has a ragged row.");
+    if (!row.is_array() || row.size() != rows.columns.size())
+      raise("protocol", "The host's answer has a ragged row.");
     auto& cells = rows.cells.emplace_back();
     cells.reserve(row.size());
     for (const Json& cell : row) cells.push_back(to_value(cell));
@@ -173,8 +174,8 @@ Error read_error(const HttpResponse& response) {
     if (error.contains("statement_index") && error["statement_index"].is_number_unsigned()) {
       details.statement_index = error["statement_index"].get<std::size_t>();
     }
-    details.outcome_unknown = details.code == "outcome_unknown" ||
-                              (error.contains("outcome") && error["outcome"] == "unknown");
+    details.outcome_unknown =
+        details.code == "outcome_unknown" || (error.contains("outcome") && error["outcome"] == "unknown");
   }
   return {message, std::move(details)};
 }
@@ -188,7 +189,8 @@ Json read_json(const HttpResponse& response) {
 std::chrono::milliseconds retry_after(const HttpResponse& response) {
   const Json body = Json::parse(response.body, nullptr, false);
   if (body.is_object() && body.contains("error") && body["error"].is_object()) {
-    if (const auto ms = integer_of(body["error"], "retry_after_ms"); ms > 0) return std::chrono::milliseconds(ms);
+    if (const auto ms = integer_of(body["error"], "retry_after_ms"); ms > 0)
+      return std::chrono::milliseconds(ms);
   }
   const std::string_view text = response.header("retry-after");
   int seconds = 0;

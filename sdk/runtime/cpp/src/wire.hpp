@@ -11,7 +11,8 @@ namespace via::sql {
 
 using Json = nlohmann::json;
 
-// Adds "sql" and "params". Throws Error{"bad_request"} for text that is not UTF-8 and numbers JSON cannot hold.
+// Adds "sql" and "params". Throws Error{"bad_request"} for text that is not UTF-8 and numbers JSON cannot
+// hold.
 void write_statement(Json& body, const Statement& statement);
 std::string dump(const Json& body);
 

@@ -1,5 +1,6 @@
-// Atlas: the demo's app. It knows one thing about its database, the binding name DATABASE, and opens it with the
-// runtime client. It loads ISO country codes and the time zone table, joins them and prints what it finds.
+// Atlas: the demo's app. It knows one thing about its database, the binding name DATABASE, and opens it with
+// the runtime client. It loads ISO country codes and the time zone table, joins them and prints what it
+// finds.
 //
 //     atlas [load] [answer] [--hold] [--binding NAME] [--iso FILE] [--zoneinfo DIR]
 //
@@ -43,7 +44,8 @@ void run_in_batches(sql::Connection& db, const std::vector<sql::Statement>& stat
   constexpr std::size_t kPerBatch = 250;
   for (std::size_t at = 0; at < statements.size(); at += kPerBatch) {
     const auto first = statements.begin() + static_cast<std::ptrdiff_t>(at);
-    const auto last = statements.begin() + static_cast<std::ptrdiff_t>(std::min(at + kPerBatch, statements.size()));
+    const auto last =
+        statements.begin() + static_cast<std::ptrdiff_t>(std::min(at + kPerBatch, statements.size()));
     db.batch({first, last});
   }
 }
@@ -57,9 +59,10 @@ void load(sql::Connection& db, const Options& options) {
   db.setup(kSchema);
   std::vector<sql::Statement> statements;
   for (const auto& country : countries) {
-    statements.push_back(sql::execute("INSERT INTO country(code, code3, name) VALUES(?, ?, ?) "
-                                      "ON CONFLICT(code) DO UPDATE SET code3 = excluded.code3, name = excluded.name",
-                                      country.alpha_2, country.alpha_3, country.name));
+    statements.push_back(
+        sql::execute("INSERT INTO country(code, code3, name) VALUES(?, ?, ?) "
+                     "ON CONFLICT(code) DO UPDATE SET code3 = excluded.code3, name = excluded.name",
+                     country.alpha_2, country.alpha_3, country.name));
   }
   for (const auto& zone : zones) {
     statements.push_back(sql::execute(
@@ -78,8 +81,9 @@ void load(sql::Connection& db, const Options& options) {
         sql::execute("UPDATE zone SET offset_minutes = ? WHERE name = ?", offset.minutes, offset.zone));
   }
   run_in_batches(db, statements);
-  std::cout << "loaded " << countries.size() << " countries, " << zones.size() << " time zones and " << offsets.size()
-            << " offsets through the binding " << options.binding << " in " << statements.size() << " statements\n";
+  std::cout << "loaded " << countries.size() << " countries, " << zones.size() << " time zones and "
+            << offsets.size() << " offsets through the binding " << options.binding << " in "
+            << statements.size() << " statements\n";
 }
 
 void print(const char* title, const sql::Rows& rows) {
@@ -98,16 +102,19 @@ SELECT c.name AS what, count(*) AS n,
        printf('UTC%+03d:%02d to %+03d:%02d', min(z.offset_minutes) / 60, abs(min(z.offset_minutes)) % 60,
               max(z.offset_minutes) / 60, abs(max(z.offset_minutes)) % 60) AS detail
 FROM country c JOIN zone_country zc ON zc.country = c.code JOIN zone z ON z.id = zc.zone
-GROUP BY c.code ORDER BY n DESC, what LIMIT ?)", 5));
+GROUP BY c.code ORDER BY n DESC, what LIMIT ?)",
+                                                       5));
   print("Time zones that the most countries share", db.query(R"(
 SELECT z.name AS what, count(*) AS n,
        (SELECT group_concat(code, ' ') FROM (SELECT country AS code FROM zone_country WHERE zone = z.id ORDER BY 1)) AS detail
 FROM zone z JOIN zone_country zc ON zc.zone = z.id
-GROUP BY z.id HAVING n > 1 ORDER BY n DESC, what LIMIT ?)", 5));
+GROUP BY z.id HAVING n > 1 ORDER BY n DESC, what LIMIT ?)",
+                                                             5));
   print("Countries of ISO 3166-1 without a time zone of their own", db.query(R"(
 SELECT count(*) AS n, coalesce(group_concat(name, ', '), 'none') AS what, NULL AS detail
 FROM (SELECT name FROM country c WHERE NOT EXISTS(SELECT 1 FROM zone_country WHERE country = c.code) ORDER BY name))"));
-  const auto shared = db.query("SELECT count(*) FROM (SELECT 1 FROM zone_country GROUP BY zone HAVING count(*) > 1)");
+  const auto shared =
+      db.query("SELECT count(*) FROM (SELECT 1 FROM zone_country GROUP BY zone HAVING count(*) > 1)");
   std::cout << "\n" << shared.scalar<std::int64_t>() << " time zones belong to more than one country.\n";
 }
 
@@ -119,13 +126,21 @@ Options parse(int argc, char** argv) {
       if (i + 1 >= argc) throw std::runtime_error(word + " needs a value");
       return std::string(argv[++i]);
     };
-    if (word == "load") options.load = true;
-    else if (word == "answer") options.answer = true;
-    else if (word == "--hold") options.hold = true;
-    else if (word == "--binding") options.binding = value();
-    else if (word == "--iso") options.iso = value();
-    else if (word == "--zoneinfo") options.zoneinfo = value();
-    else throw std::runtime_error("usage: atlas [load] [answer] [--hold] [--binding NAME] [--iso FILE] [--zoneinfo DIR]");
+    if (word == "load")
+      options.load = true;
+    else if (word == "answer")
+      options.answer = true;
+    else if (word == "--hold")
+      options.hold = true;
+    else if (word == "--binding")
+      options.binding = value();
+    else if (word == "--iso")
+      options.iso = value();
+    else if (word == "--zoneinfo")
+      options.zoneinfo = value();
+    else
+      throw std::runtime_error(
+          "usage: atlas [load] [answer] [--hold] [--binding NAME] [--iso FILE] [--zoneinfo DIR]");
   }
   if (!options.load && !options.answer) options.load = options.answer = true;
   return options;
@@ -153,7 +168,7 @@ int main(int argc, char** argv) {
       sigwait(&end, &signal);
     }
   } catch (const sql::Error& error) {
-    std::cerr << "atlas: " << error.code() << " (" << error.http_status() << "): " << error.what() << '\n';
+    std::cerr << "atlas: " << error.what() << " [" << error.code() << "]\n";
     return 1;
   } catch (const std::exception& error) {
     std::cerr << "atlas: " << error.what() << '\n';

@@ -57,8 +57,8 @@ std::vector<Zone> read_zones(const std::string& zone1970_file) {
   return zones;
 }
 
-// Lines "Z NAME OFFSET RULES FORMAT [UNTIL]" and, for the time after each UNTIL, a line without "Z NAME". The last one
-// of a zone holds today.
+// Lines "Z NAME OFFSET RULES FORMAT [UNTIL]" and, for the time after each UNTIL, a line without "Z NAME". The
+// last one of a zone holds today.
 std::vector<Offset> read_offsets(const std::string& tzdata_zi_file) {
   auto in = open(tzdata_zi_file, "tzdata");
   std::vector<Offset> offsets;

@@ -7,15 +7,18 @@
 //       std::cout << row.get<std::string>("who") << ": " << row.get<std::int64_t>("n") << '\n';
 //
 // What connect() opens:
-//   "DATABASE"              a binding (A-Z, 0-9, '_'): the host's config server is asked for it, with the identity that
-//                           the host gave this process ($VIA_BOOTSTRAP). The app sees no path and no credential.
+//   "DATABASE"              a binding (A-Z, 0-9, '_'): the host's config server is asked for it, with the
+//   identity that
+//                           the host gave this process ($VIA_BOOTSTRAP). The app sees no path and no
+//                           credential.
 //   "data/app.db", "x.sqlite", anything with '/', ":memory:"
 //                           a SQLite file of the app's own, or one in memory. Same functions, same meaning.
-// Outside of a host, "DATABASE" is an error that says so, unless ConnectOptions::local_fallback names a folder.
+// Outside of a host, "DATABASE" is an error that says so, unless ConnectOptions::local_fallback names a
+// folder.
 //
-// Errors are exceptions of type via::sql::Error. Retries: what the host declined (503, 429) is tried again within the
-// timeout; a read is tried again on a lost connection; a write never is once it may have arrived: its error then says
-// outcome_unknown().
+// Errors are exceptions of type via::sql::Error. Retries: what the host declined (503, 429) is tried again
+// within the timeout; a read is tried again on a lost connection; a write never is once it may have arrived:
+// its error then says outcome_unknown().
 //
 // Thread: a Connection is for one thread at a time. Make one per thread; they are cheap.
 #pragma once
@@ -48,12 +51,12 @@ class Value {
   Value(std::nullptr_t) noexcept : data_(nullptr) {}
   Value(std::nullopt_t) noexcept : data_(nullptr) {}
   template <class N>
-    requires(std::is_integral_v<N> && (sizeof(N) < 8 || std::is_signed_v<N>))
-  Value(N number) noexcept : data_(static_cast<std::int64_t>(number)) {}
+  requires(std::is_integral_v<N> && (sizeof(N) < 8 || std::is_signed_v<N>)) Value(N number)
+  noexcept : data_(static_cast<std::int64_t>(number)) {}
   // An unsigned 64-bit number above INT64_MAX is no SQLite integer: throws Error{"bad_request"}.
   template <class N>
-    requires(std::is_integral_v<N> && sizeof(N) == 8 && std::is_unsigned_v<N>)
-  Value(N number) : data_(checked(number)) {}
+  requires(std::is_integral_v<N> && sizeof(N) == 8 && std::is_unsigned_v<N>) Value(N number)
+      : data_(checked(number)) {}
   Value(double number) noexcept : data_(number) {}
   Value(const char* text) : data_(std::string(text)) {}
   Value(std::string_view text) : data_(std::string(text)) {}
@@ -65,8 +68,9 @@ class Value {
   bool is_null() const noexcept { return std::holds_alternative<std::nullptr_t>(data_); }
   const Variant& variant() const noexcept { return data_; }
 
-  // T is bool, an integer type, double, std::string, Blob or std::optional of one of these. Conversions that lose
-  // nothing are made (integer to double, a whole double to integer, 0 and 1 to bool); others throw Error{"type"}.
+  // T is bool, an integer type, double, std::string, Blob or std::optional of one of these. Conversions that
+  // lose nothing are made (integer to double, a whole double to integer, 0 and 1 to bool); others throw
+  // Error{"type"}.
   template <class T>
   T as() const;
 
@@ -102,15 +106,16 @@ inline Params named(std::initializer_list<std::pair<std::string, Value>> values)
 class Error : public std::runtime_error {
  public:
   struct Details {
-    std::string code;                  // "unbound", "scope_denied", "sql_error", …; of this library: "not_configured",
-                                       // "unreachable", "outcome_unknown", "deadline_exceeded", "type", "protocol"
-    int http_status = 0;               // 0 when no server answered
-    int sqlite_code = 0;               // SQLite's (extended) result code, 0 when not of SQLite
+    std::string code;     // "unbound", "scope_denied", "sql_error", …; of this library: "not_configured",
+                          // "unreachable", "outcome_unknown", "deadline_exceeded", "type", "protocol"
+    int http_status = 0;  // of the host's refusal; 0 when this library found it
+    int sqlite_code = 0;  // SQLite's (extended) result code, 0 when not of SQLite
     std::optional<std::size_t> statement_index;  // of a batch
-    std::string request_id;            // names the request in the host's log
-    bool outcome_unknown = false;      // a write that may or may not have been made
+    std::string request_id;                      // names the request in the host's log
+    bool outcome_unknown = false;                // a write that may or may not have been made
   };
-  Error(const std::string& message, Details details) : std::runtime_error(message), details_(std::move(details)) {}
+  Error(const std::string& message, Details details)
+      : std::runtime_error(message), details_(std::move(details)) {}
 
   const std::string& code() const noexcept { return details_.code; }
   int http_status() const noexcept { return details_.http_status; }
@@ -129,7 +134,8 @@ class Rows;
 // One row of a result. Refers to its Rows, which must live as long.
 class Row {
  public:
-  // By position from 0, or by column name (exact, first of that name). Error{"type"} when there is no such column.
+  // By position from 0, or by column name (exact, first of that name). Error{"type"} when there is no such
+  // column.
   const Value& operator[](std::size_t index) const;
   const Value& operator[](std::string_view column) const;
   template <class T>
@@ -189,9 +195,9 @@ class Rows {
   }
 
   std::vector<std::string> columns;
-  std::vector<std::string> types;            // as declared, "" where there is no declaration
+  std::vector<std::string> types;  // as declared, "" where there is no declaration
   std::vector<std::vector<Value>> cells;
-  bool truncated = false;                    // the host's row or byte limit was met: there is more
+  bool truncated = false;  // the host's row or byte limit was met: there is more
 };
 
 // What a write did. `rows` has what RETURNING gave.
@@ -232,15 +238,17 @@ template <class... Args>
 Statement execute(std::string sql, Args&&... args) {
   return {Statement::Kind::execute, std::move(sql), detail::pack(std::forward<Args>(args)...), {}};
 }
-inline Statement setup(std::string sql) { return {Statement::Kind::setup, std::move(sql), {}, {}}; }
+inline Statement setup(std::string sql) {
+  return {Statement::Kind::setup, std::move(sql), {}, {}};
+}
 
 struct ConnectOptions {
   // How long one call may take, retries included. Statement::timeout overrides it.
   std::chrono::milliseconds timeout{5000};
   // Without a host, open <local_fallback>/<BINDING>.sqlite instead of failing. For development.
   std::string local_fallback;
-  // How often to ask, before an operation, whether the credential was rotated. Whoever follows a rotation in time
-  // does not notice when the old generation is revoked. 0 = only when the host refuses the one in use.
+  // How often to ask, before an operation, whether the credential was rotated. Whoever follows a rotation in
+  // time does not notice when the old generation is revoked. 0 = only when the host refuses the one in use.
   std::chrono::milliseconds refresh_interval{60'000};
   // Instead of $VIA_BOOTSTRAP and $VARY_CONFIG_TOKEN_PATH.
   std::string bootstrap_file;
@@ -258,7 +266,8 @@ class Connection {
   // Exactly one statement that only reads.
   template <class... Args>
   Rows query(std::string sql, Args&&... args) {
-    return query(Statement{Statement::Kind::query, std::move(sql), detail::pack(std::forward<Args>(args)...), {}});
+    return query(
+        Statement{Statement::Kind::query, std::move(sql), detail::pack(std::forward<Args>(args)...), {}});
   }
   Rows query(const Statement& statement);
 
@@ -289,7 +298,8 @@ class Connection {
   std::unique_ptr<Backend> backend_;
 };
 
-// Opens `name` as described at the head of this file. A binding is resolved here, so a missing one fails here.
+// Opens `name` as described at the head of this file. A binding is resolved here, so a missing one fails
+// here.
 Connection connect(std::string_view name, const ConnectOptions& options = {});
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,113 @@
+// Base64url, JSON strings, secrets, times.
+#include <random>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/base/base64.hpp"
+#include "core/base/clock.hpp"
+#include "core/base/json_text.hpp"
+#include "core/base/secret.hpp"
+
+namespace via {
+namespace {
+
+std::string random_bytes(std::mt19937& random, std::size_t most) {
+  std::string out(random() % (most + 1), '\0');
+  for (char& c : out) c = static_cast<char>(random());
+  return out;
+}
+
+TEST(Base64url, EverySequenceOfBytesHasOneTextAndComesBack) {
+  std::mt19937 random(5);  // NOLINT: repeatable
+  for (int i = 0; i < 3000; ++i) {
+    const std::string bytes = random_bytes(random, 70);
+    const std::string text = base64url_encode(bytes);
+    EXPECT_EQ(text.find_first_of("+/="), std::string::npos);
+    ASSERT_EQ(base64url_decode(text), bytes);
+  }
+  EXPECT_EQ(base64url_encode(std::string_view("\xff\xfe")), "__4");
+}
+
+TEST(Base64url, WhatIsNotTheOneTextIsRefused) {
+  for (const char* bad : {"A", "AAAAA", "AA=", "AA==", "AAA=", "AA A", "AA\n", "A+A", "A/A", "AB", "AAB", "__5", "\xc3\xa4"})
+    EXPECT_FALSE(base64url_decode(bad)) << bad;
+  EXPECT_FALSE(base64url_decode(std::string_view("AA\0A", 4)));
+  EXPECT_EQ(base64url_decode(""), "");
+  // Exactly the canonical ones of all four-character texts over a part of the alphabet decode and re-encode to themselves.
+  constexpr std::string_view kSome = "AQgw_-09=+";
+  for (const char a : kSome)
+    for (const char b : kSome)
+      for (const char c : kSome) {
+        const std::string text{a, b, c};
+        if (const auto bytes = base64url_decode(text)) EXPECT_EQ(base64url_encode(*bytes), text);
+      }
+}
+
+TEST(JsonText, IsValidJsonWhateverTheBytes) {
+  std::mt19937 random(9);  // NOLINT: repeatable
+  for (int i = 0; i < 5000; ++i) {
+    const std::string bytes = random_bytes(random, 40);
+    std::string out;
+    append_json_string(out, bytes);
+    const auto parsed = nlohmann::json::parse(out, nullptr, false);
+    ASSERT_TRUE(parsed.is_string()) << out;
+    if (is_utf8(bytes)) ASSERT_EQ(parsed.get<std::string>(), bytes);
+  }
+}
+
+TEST(JsonText, AgreesWithAnotherLibraryOnWhatUtf8Is) {
+  std::mt19937 random(11);  // NOLINT: repeatable
+  const auto other = [](const std::string& s) {
+    try {
+      (void)nlohmann::json(s).dump();
+      return true;
+    } catch (const nlohmann::json::exception&) {
+      return false;
+    }
+  };
+  for (int i = 0; i < 20'000; ++i) {
+    std::string s = random_bytes(random, 4);
+    for (char& c : s)
+      if (random() % 2) c = static_cast<char>(0x80 + random() % 0x80);
+    ASSERT_EQ(is_utf8(s), other(s));
+  }
+  for (const char* bad : {"\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\x80", "\xc3"})
+    EXPECT_FALSE(is_utf8(bad));
+}
+
+TEST(Secret, LeavesNothingBehindWhenItEndsOrIsMoved) {
+  // A short string lives inside the object, so its bytes can be looked at after its end.
+  constexpr std::string_view kCanary = "canary-9A7x";
+  const auto holds = [&](const std::array<unsigned char, sizeof(Secret)>& room) {
+    return std::string_view(reinterpret_cast<const char*>(room.data()), room.size()).find(kCanary) != std::string_view::npos;
+  };
+  alignas(Secret) std::array<unsigned char, sizeof(Secret)> room{};
+  auto* secret = new (room.data()) Secret(std::string(kCanary));
+  EXPECT_TRUE(holds(room));
+  Secret moved(std::move(*secret));
+  EXPECT_FALSE(holds(room)) << "moved from";
+  EXPECT_EQ(moved.reveal(), kCanary);
+  *secret = std::move(moved);
+  EXPECT_TRUE(holds(room));
+  *secret = Secret("x");
+  EXPECT_FALSE(holds(room)) << "replaced";
+  *secret = Secret(std::string(kCanary));
+  secret->~Secret();
+  EXPECT_FALSE(holds(room)) << "ended";
+}
+
+TEST(Secret, ComparesByContentAndLength) {
+  EXPECT_EQ(Secret("abc"), Secret("abc"));
+  EXPECT_FALSE(Secret("abc") == Secret("abd"));
+  EXPECT_FALSE(Secret("abc") == Secret("ab"));
+  EXPECT_EQ(Secret(), Secret(""));
+}
+
+TEST(Time, IsWrittenInUtcWithMilliseconds) {
+  EXPECT_EQ(format_time(0), "1970-01-01T00:00:00.000Z");
+  EXPECT_EQ(format_time(1'795'262'072'123), "2026-11-21T11:54:32.123Z");
+}
+
+}  // namespace
+}  // namespace via

@@ -1,0 +1,163 @@
+// The host's configuration file: every member, every way it can be wrong, and its reference in docs/operator.md.
+#include "core/server_config.hpp"
+
+#include <fstream>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "support/fakes.hpp"
+
+namespace via {
+namespace {
+
+TEST(ServerConfig, EveryMemberIsRead) {
+  const auto c = parse_server_config(R"(
+listen = "0.0.0.0:9000"
+public_url = "https://via.example"
+environment = "staging"
+admin_group = "ops"
+threads = 2
+workers = 32
+allow_plaintext = true
+plugins = "/opt/via/plugins"
+token_ttl_seconds = 600
+[tls]
+certificate = "/etc/via/cert.pem"
+key = "/etc/via/key.pem"
+ca = "/etc/via/ca.pem"
+[log]
+level = "warn"
+[limits]
+header_bytes = 2048
+fields = 20
+body_bytes = 4096
+connections = 7
+pipelined_burst = 8
+header_timeout_ms = 101
+idle_timeout_ms = 102
+body_timeout_ms = 103
+write_timeout_ms = 104
+operation_timeout_ms = 105
+drain_timeout_ms = 106
+)");
+  ASSERT_TRUE(c) << c.error().message;
+  EXPECT_EQ(c->listen, "0.0.0.0:9000");
+  EXPECT_EQ(c->public_url, "https://via.example");
+  EXPECT_EQ(c->environment, "staging");
+  EXPECT_EQ(c->admin_group, "ops");
+  EXPECT_EQ(c->threads, 2U);
+  EXPECT_EQ(c->workers, 32U);
+  EXPECT_TRUE(c->allow_plaintext);
+  EXPECT_EQ(c->plugins, "/opt/via/plugins");
+  EXPECT_EQ(c->token_ttl_seconds, 600);
+  EXPECT_EQ(c->tls_certificate, "/etc/via/cert.pem");
+  EXPECT_EQ(c->tls_key, "/etc/via/key.pem");
+  EXPECT_EQ(c->tls_ca, "/etc/via/ca.pem");
+  EXPECT_EQ(c->log_level, Level::warn);
+  EXPECT_EQ(c->limits.max_header_bytes, 2048U);
+  EXPECT_EQ(c->limits.max_fields, 20U);
+  EXPECT_EQ(c->limits.max_body_bytes, 4096U);
+  EXPECT_EQ(c->limits.max_connections, 7U);
+  EXPECT_EQ(c->limits.max_pipelined_burst, 8U);
+  EXPECT_EQ(c->limits.header_timeout_ms, 101U);
+  EXPECT_EQ(c->limits.idle_timeout_ms, 102U);
+  EXPECT_EQ(c->limits.body_timeout_ms, 103U);
+  EXPECT_EQ(c->limits.write_timeout_ms, 104U);
+  EXPECT_EQ(c->limits.operation_timeout_ms, 105U);
+  EXPECT_EQ(c->limits.drain_timeout_ms, 106U);
+}
+
+TEST(ServerConfig, AnEmptyFileIsTheDefaults) {
+  const auto c = parse_server_config("");
+  ASSERT_TRUE(c);
+  EXPECT_EQ(c->listen, "127.0.0.1:8181");
+  EXPECT_EQ(c->environment, "production");
+  EXPECT_FALSE(c->allow_plaintext);
+}
+
+TEST(ServerConfig, WhatIsWrongIsNamed) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"lisen = \"x\"", "'lisen'"},
+      {"[limits]\nheader = 1", "'limits.header'"},
+      {"[tlss]\nkey = \"/k\"", "'tlss.key'"},
+      {"limits = 5", "'limits'"},
+      {"listen = 8181", "'listen'"},
+      {"threads = 0", "'threads'"},
+      {"threads = 257", "'threads'"},
+      {"threads = 1.5", "'threads'"},
+      {"threads = \"2\"", "'threads'"},
+      {"workers = 1", "'workers'"},
+      {"allow_plaintext = 1", "'allow_plaintext'"},
+      {"plugins = \"relative/path\"", "'plugins'"},
+      {"token_ttl_seconds = 59", "'token_ttl_seconds'"},
+      {"token_ttl_seconds = 86401", "'token_ttl_seconds'"},
+      {"[log]\nlevel = \"loud\"", "'log.level'"},
+      {"[log]\nlevel = 3", "'log.level'"},
+      {"[limits]\nbody_bytes = 1023", "'limits.body_bytes'"},
+      {"[limits]\nbody_bytes = -1", "'limits.body_bytes'"},
+      {"[limits]\nheader_bytes = 1048577", "'limits.header_bytes'"},
+      {"[limits]\nfields = 7", "'limits.fields'"},
+      {"[limits]\nconnections = 0", "'limits.connections'"},
+      {"[limits]\nidle_timeout_ms = 99", "'limits.idle_timeout_ms'"},
+      {"[limits]\ndrain_timeout_ms = 3600001", "'limits.drain_timeout_ms'"},
+      {"[tls]\ncertificate = \"cert.pem\"\nkey = \"/k\"", "'tls.certificate'"},
+      {"[tls]\ncertificate = \"/c\"", "tls.key"},
+      {"[tls]\nkey = \"/k\"", "tls.certificate"},
+      {"listen = ", "line 1"},
+      {"a = 1\na = 2", "TOML"},
+  };
+  for (const auto& [text, named] : cases) {
+    const auto c = parse_server_config(text);
+    ASSERT_FALSE(c) << text;
+    EXPECT_EQ(c.error().code, Code::bad_request) << text;
+    EXPECT_NE(c.error().message.find(named), std::string::npos) << text << ": " << c.error().message;
+  }
+}
+
+TEST(ServerConfig, ANamedFileMustBeThereAndTheDefaultOneNeedNot) {
+  via::test::TemporaryFolder state;
+  EXPECT_TRUE(load_server_config({}, state.path()));
+  EXPECT_FALSE(load_server_config(state.path() / "missing.toml", state.path()));
+  std::ofstream(state.path() / "config.toml") << "environment = \"from-state\"\n";
+  EXPECT_EQ(load_server_config({}, state.path())->environment, "from-state");
+  std::ofstream(state.path() / "other.toml") << "environment = \"named\"\n";
+  EXPECT_EQ(load_server_config(state.path() / "other.toml", state.path())->environment, "named");
+  std::ofstream(state.path() / "config.toml") << "broken";
+  EXPECT_FALSE(load_server_config({}, state.path())) << "a broken file is an error, not the defaults";
+}
+
+// Rows of the reference look like: | `limits.fields` | 100 | … |
+TEST(ServerConfig, TheReferenceNamesEveryMemberAndItsDefaultParses) {
+  std::ifstream in(std::string(VIA_DOCS) + "/operator.md");
+  ASSERT_TRUE(in);
+  std::set<std::string> seen;
+  bool inside = false;
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("## ")) inside = line == "## Configuration";
+    if (!inside || !line.starts_with("| `")) continue;
+    const auto end = line.find("` | ");
+    ASSERT_NE(end, std::string::npos) << line;
+    const std::string name = line.substr(3, end - 3);
+    const auto after = line.find(" | ", end + 3);
+    std::string value = line.substr(end + 4, after - end - 4);
+    seen.insert(name);
+    if (value == "-") continue;
+    std::erase(value, '`');
+    const auto dot = name.find('.');
+    const std::string text =
+        dot == std::string::npos ? name + " = " + value : "[" + name.substr(0, dot) + "]\n" + name.substr(dot + 1) + " = " + value;
+    const auto c = parse_server_config(text);
+    EXPECT_TRUE(c) << text << ": " << (c ? "" : c.error().message);
+  }
+  const std::set<std::string> all{
+      "listen", "public_url", "environment", "admin_group", "threads", "workers", "allow_plaintext", "plugins",
+      "token_ttl_seconds", "tls.certificate", "tls.key", "tls.ca", "log.level", "limits.header_bytes", "limits.fields",
+      "limits.body_bytes", "limits.connections", "limits.pipelined_burst", "limits.header_timeout_ms",
+      "limits.idle_timeout_ms", "limits.body_timeout_ms", "limits.write_timeout_ms", "limits.operation_timeout_ms",
+      "limits.drain_timeout_ms"};
+  EXPECT_EQ(seen, all);
+}
+
+}  // namespace
+}  // namespace via

@@ -12,9 +12,13 @@ std::string number(double value) {
   char text[64];
   const double size = std::fabs(value);
   std::snprintf(text, sizeof text, size >= 1000 ? "%.0f" : size >= 100 ? "%.1f" : size >= 1 ? "%.2f" : "%.3f", value);
-  std::string out = text;
-  if (size >= 10'000)
-    for (std::size_t at = out.size(); at > 3 + (value < 0 ? 1 : 0);) out.insert(at -= 3, ",");
+  if (size < 10'000) return text;
+  std::string out;
+  const std::string digits = text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0 && digits[i - 1] != '-') out.push_back(',');
+    out.push_back(digits[i]);
+  }
   return out;
 }
 

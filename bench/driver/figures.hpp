@@ -75,6 +75,7 @@ void measure_stop(Context& context);
 // scale.cpp
 void measure_idle(Context& context);
 void measure_connections(Context& context);
+void measure_creation(Context& context);
 void measure_addons(Context& context);
 
 }  // namespace bench

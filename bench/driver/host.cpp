@@ -26,8 +26,6 @@ void Host::start() {
   if (ready.find("ready") == std::string::npos || colon == std::string::npos)
     throw Failed("the host said: " + ready);
   port_ = std::atoi(ready.c_str() + colon + 1);
-  admin_.emplace(Connection::to_unix(options_.state / "admin.sock"));
-  api_.emplace(Connection::to_tcp(port_));
 }
 
 void Host::restart() {
@@ -38,6 +36,8 @@ void Host::restart() {
 }
 
 json Host::admin(const std::string& command, const json& arguments) {
+  if (!admin_ || now_seconds() - admin_used_ > 3) admin_.emplace(Connection::to_unix(options_.state / "admin.sock"));
+  admin_used_ = now_seconds();
   const Answer answer = admin_->post("/v1/admin/" + command, arguments.dump());
   if (answer.status != 200) throw Failed(command + ": " + answer.body);
   return json::parse(answer.body);
@@ -52,6 +52,9 @@ Host::Instance Host::issue(const std::string& app, const std::filesystem::path& 
 
 std::string Host::operation(const Instance& caller, const std::string& operation, const json& body,
                             const std::string& binding) {
+  // The host closes a connection that says nothing for some seconds.
+  if (!api_ || now_seconds() - api_used_ > 3) api_.emplace(Connection::to_tcp(port_));
+  api_used_ = now_seconds();
   const Answer answer = api_->post("/v1/runtime/addons/" + binding + "/" + operation, body.dump(), caller.token);
   if (answer.status != 200) throw Failed(operation + ": " + answer.body);
   return answer.body;

@@ -47,7 +47,7 @@ class Host {
   std::unique_ptr<Child> process_;
   std::optional<Connection> admin_, api_;
   int port_ = 0;
-  double seconds_to_ready_ = 0;
+  double seconds_to_ready_ = 0, admin_used_ = 0, api_used_ = 0;
 };
 
 // App `bench` with one SQLite add-on bound as DATABASE, deployed, filled with the sample data.

@@ -29,6 +29,7 @@ constexpr Benchmark kBenchmarks[] = {
     {"authorization", "micro", measure_authorization},
     {"idle", "scale", measure_idle},
     {"connections", "scale", measure_connections},
+    {"creation", "scale", measure_creation},
     {"addons", "scale", measure_addons},
 };
 

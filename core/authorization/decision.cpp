@@ -16,7 +16,7 @@ Result<void> check_instance(const identity::Claims& claims, const InstanceGrant*
 Result<void> check_generation(const BindingGrant& binding, std::uint32_t generation) {
   if (binding.is_live(generation)) [[likely]]
     return {};
-  if (generation == 0 || generation > binding.newest_generation)
+  if (generation < binding.snapshot_generation || generation > binding.newest_generation)
     return fail(Code::generation_unknown, "This credential generation does not belong to the binding.");
   return fail(Code::generation_revoked, "This credential generation was revoked. Resolve the binding again.");
 }

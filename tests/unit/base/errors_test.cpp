@@ -74,20 +74,20 @@ TEST(ErrorTable, EveryCodeOfTheSqlitePluginIsInTheDocument) {
   const auto plugin = rows("Codes of the SQLite plugin");
   const auto core = rows("Codes");
   EXPECT_GT(plugin.size(), 5U);
-  const std::string folder = "/../plugins/sqlite/";
-    for (const char* file : {"errors.cpp", "connection.cpp", "database.cpp", "instance.cpp", "request.cpp", "storage.cpp",
-                             "writer.cpp", "render.cpp", "run.cpp"}) {
-      std::ifstream in(VIA_DOCS + folder + file);
-      std::stringstream text;
-      text << in.rdbuf();
-      const std::string source = text.str();
-      for (std::size_t at = 0; (at = source.find("VIA_E_", at)) != std::string::npos; ++at) {
-        const auto comma = source.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ_", at + 6);
-        if (comma == std::string::npos || source.compare(comma, 3, ", \"") != 0) continue;
-        const std::string code = source.substr(comma + 3, source.find('"', comma + 3) - comma - 3);
-        EXPECT_TRUE(code.empty() || plugin.contains(code) || core.contains(code)) << file << " uses " << code;
-      }
+  const std::string folder = VIA_DOCS "/../plugins/sqlite/";
+  for (const char* file : {"errors.cpp", "connection.cpp", "database.cpp", "instance.cpp", "request.cpp", "storage.cpp",
+                           "writer.cpp", "render.cpp", "run.cpp"}) {
+    std::ifstream in(folder + file);
+    std::stringstream text;
+    text << in.rdbuf();
+    const std::string source = text.str();
+    for (std::size_t at = 0; (at = source.find("VIA_E_", at)) != std::string::npos; ++at) {
+      const auto comma = source.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ_", at + 6);
+      if (comma == std::string::npos || source.compare(comma, 3, ", \"") != 0) continue;
+      const std::string code = source.substr(comma + 3, source.find('"', comma + 3) - comma - 3);
+      EXPECT_TRUE(code.empty() || plugin.contains(code) || core.contains(code)) << file << " uses " << code;
     }
+  }
 }
 
 TEST(ErrorBody, IsJsonWithEverythingAndHidesWhatIsInternal) {

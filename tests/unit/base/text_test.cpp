@@ -1,4 +1,5 @@
 // Base64url, JSON strings, secrets, times.
+#include <array>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -40,7 +41,9 @@ TEST(Base64url, WhatIsNotTheOneTextIsRefused) {
     for (const char b : kSome)
       for (const char c : kSome) {
         const std::string text{a, b, c};
-        if (const auto bytes = base64url_decode(text)) EXPECT_EQ(base64url_encode(*bytes), text);
+        if (const auto bytes = base64url_decode(text)) {
+          EXPECT_EQ(base64url_encode(*bytes), text);
+        }
       }
 }
 
@@ -52,7 +55,9 @@ TEST(JsonText, IsValidJsonWhateverTheBytes) {
     append_json_string(out, bytes);
     const auto parsed = nlohmann::json::parse(out, nullptr, false);
     ASSERT_TRUE(parsed.is_string()) << out;
-    if (is_utf8(bytes)) ASSERT_EQ(parsed.get<std::string>(), bytes);
+    if (is_utf8(bytes)) {
+      ASSERT_EQ(parsed.get<std::string>(), bytes);
+    }
   }
 }
 

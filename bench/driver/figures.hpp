@@ -27,7 +27,7 @@ class Hello {
  public:
   Hello(const std::filesystem::path& program, const std::vector<int>& cores)
       : process_(Spawn{{program.string()}, cores, {}, {}}), port_(std::stoi(process_.line(20))) {}
-  int port() const noexcept { return port_; }
+  Server server() const { return {port_, process_.pid()}; }
 
  private:
   Child process_;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/driver/http.hpp"
+#include "bench/driver/load.hpp"
 #include "bench/driver/system.hpp"
 
 namespace bench {
@@ -24,7 +25,7 @@ class Host {
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
-  int port() const noexcept { return port_; }
+  Server server() const { return {port_, process_->pid()}; }
   double seconds_to_ready() const noexcept { return seconds_to_ready_; }
   Memory memory() const { return memory_of(process_->pid()); }
   void restart();

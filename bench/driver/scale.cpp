@@ -27,7 +27,7 @@ void measure_connections(Context& c) {
   const std::string body = json{{"sql", kPointQuery}, {"params", {1}}}.dump();
   const auto open = [&](int count, std::vector<Connection>& into) {
     for (int i = 0; i < count; ++i) {
-      into.push_back(Connection::to_tcp(s->host.port()));
+      into.push_back(Connection::to_tcp(s->host.server().port));
       if (into.back().post("/v1/runtime/addons/DATABASE/query", body, s->caller.token).status != 200)
         throw Failed("a connection was refused");
     }

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -124,6 +125,13 @@ Memory memory_of(int pid) {
     if (line.starts_with("RssAnon:")) out.anonymous_kib = std::atof(line.c_str() + 8);
   }
   return out;
+}
+
+double core_seconds_of(int pid) {
+  clockid_t clock{};
+  timespec t{};
+  if (::clock_getcpuclockid(pid, &clock) != 0 || ::clock_gettime(clock, &t) != 0) throw Failed("no clock of the process");
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
 }
 
 TempFolder::TempFolder(const std::filesystem::path& parent) {

@@ -53,6 +53,8 @@ struct Memory {
   double rss_kib = 0, anonymous_kib = 0;
 };
 Memory memory_of(int pid);
+// The time on a core that the process and all its threads have had.
+double core_seconds_of(int pid);
 
 class TempFolder {
  public:

@@ -44,7 +44,12 @@ Result<void> serve(const ServeOptions& options) {
   if (!config) return config.error();
   if (!options.listen.empty()) config->listen = options.listen;
   const sigset_t signals = block_signals();
+  // A command that works in process holds the lock for a moment; a server that holds it does not let go.
   auto opened = Host::open(options.state_dir, *config, Logger::Target::standard_error);
+  for (int i = 0; i < 20 && !opened && opened.error().code == Code::conflict; ++i) {
+    ::usleep(100'000);
+    opened = Host::open(options.state_dir, *config, Logger::Target::standard_error);
+  }
   if (!opened) return opened.error();
   Host& host = **opened;
 

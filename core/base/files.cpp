@@ -1,11 +1,13 @@
 #include "core/base/files.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 namespace via {
@@ -129,13 +131,31 @@ Result<void> remove_tree(const fs::path& path) {
   return sync_folder(path.parent_path());
 }
 
+namespace {
+
+// The process that wrote its id into the lock file is gone. A child that it had just forked may hold the lock for a
+// moment longer, until it runs its program or dies with its parent.
+bool holder_is_gone(int lock) {
+  char text[24] = {};
+  if (::pread(lock, text, sizeof text - 1, 0) <= 0) return false;
+  const long pid = std::strtol(text, nullptr, 10);
+  return pid > 0 && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH;
+}
+
+}  // namespace
+
 Result<StateLock> StateLock::take(const fs::path& folder) {
   FileHandle file(::open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return system_error("open the lock file", errno);
-  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK) return fail(Code::conflict, "another via process holds this state folder");
-    return system_error("lock the state folder", errno);
+  for (int wait_ms = 5000; ::flock(file.get(), LOCK_EX | LOCK_NB) != 0; wait_ms -= 5) {
+    if (errno != EWOULDBLOCK) return system_error("lock the state folder", errno);
+    if (wait_ms <= 0 || !holder_is_gone(file.get()))
+      return fail(Code::conflict, "another via process holds this state folder");
+    ::usleep(5000);
   }
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(file.get(), 0) != 0 || ::pwrite(file.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size()))
+    return system_error("write the lock file", errno);
   return StateLock(std::move(file));
 }
 

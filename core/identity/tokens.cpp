@@ -98,6 +98,7 @@ Result<Claims> judge(std::string_view payload_part, std::string_view issuer, std
       !take(*payload, *via, "instance", required, out.instance) || !take(*payload, *via, "env", false, out.env))
     return malformed;
 
+  if (*kind == Kind::runtime && out.subject != out.app) return malformed;
   if (*iss != issuer) return refuse(Code::token_signature);  // our key, another installation or another epoch of it
   if (*exp <= now) return refuse(Code::runtime_identity_expired);
   if (aud->type == JsonNode::Type::array && aud->children == 1) aud = payload->children(*aud).front();
@@ -131,6 +132,8 @@ Result<Secret> TokenIssuer::issue(Claims& claims, std::int64_t ttl_seconds) cons
   if (claims.kind == Kind::runtime &&
       (claims.app.empty() || claims.deploy.empty() || claims.release.empty() || claims.instance.empty()))
     return fail(Code::bad_request, "A runtime token names its app, deploy, release and instance.");
+  if (claims.kind == Kind::runtime && claims.subject != claims.app)
+    return fail(Code::bad_request, "The subject of a runtime token is its app.");
 
   std::array<std::uint8_t, 18> random{};
   entropy_.fill(random);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 
 #include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/as_tuple.hpp>
@@ -81,6 +82,8 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         busy = true;
         begin_request();
         if (thread_.draining()) keep_ = false;
+        // The last answer of a burst that is too long says that it is the last.
+        if (++burst >= limits.max_pipelined_burst && in_.size() > parser_.size()) keep_ = false;
         Pending pending;
         if (!handler_.try_serve(*this, pending)) co_await handler_.serve(*this, std::move(pending));
         busy = false;
@@ -89,7 +92,6 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         if (broken_) co_return;
         in_.consume(parser_.size());
         parser_.reset();
-        if (++burst >= limits.max_pipelined_burst && !in_.empty()) keep_ = false;
         if (!keep_) break;
         if ((out_.size() >= kSendAt || in_.empty()) && !send_now() && !co_await send()) co_return;
         set_deadline(in_.empty() ? limits.idle_timeout_ms : limits.header_timeout_ms);
@@ -106,12 +108,13 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         body_begun_ = true;
         if (parser_.request().expects_continue) {
           begin_request();
+          const bool kept = std::exchange(keep_, false);  // an answer here is the last one, and says so
           co_await handler_.before_body(*this);
           if (answered_) {
-            keep_ = false;
             finish_request();
             break;
           }
+          keep_ = kept && !thread_.draining();
           out_.append("HTTP/1.1 100 Continue\r\n\r\n");
         }
         set_deadline(limits.body_timeout_ms + parser_.announced() / 65'536 * 1000);
@@ -423,7 +426,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     if constexpr (Traits<Stream>::kPlain) {
       stream_.shutdown(Stream::shutdown_send, ec);
       set_deadline(1000);
-      char sink[4096];
+      char sink[16 * 1024];
       for (int i = 0; i < 64 && !expired_; ++i) {
         auto [error, n] = co_await stream_.async_read_some(asio::buffer(sink), kToken);
         if (error) break;

@@ -19,7 +19,7 @@ class KillAdmin : public World {
   void expect_well() {
     const json status = admin("status");
     for (const json& check : status["checks"]) EXPECT_TRUE(check.value("ok", false)) << check << "\n" << host.log().substr(host.log().size() > 2000 ? host.log().size() - 2000 : 0);
-    for (const json& addon : admin("addon.list")["items"]) {
+    for (const json listed = admin("addon.list"); const json& addon : listed["items"]) {
       const std::string state = addon.value("state", "");
       EXPECT_TRUE(state == "active" || state == "destroyed" || state == "failed") << addon;
     }
@@ -87,7 +87,7 @@ TEST_F(KillAdmin, EndsEveryOperationInTheOldStateOrTheNew) {
       EXPECT_EQ(admin("app.show", {{"name", app}}).value("current_release", ""), release);
     }
     if (stopped)
-      for (const json& item : admin("runtime.list", {{"app", app}})["items"])
+      for (const json listed = admin("runtime.list", {{"app", app}}); const json& item : listed["items"])
         if (item.value("id", "") == instance) {
           EXPECT_EQ(item.value("state", ""), "stopped");
         }

@@ -113,7 +113,7 @@ TEST_F(Canaries, AppearNowhereAfterAMixOfGoodAndBadRequests) {
     seen("resolve one", app.resolve({{"keys", {"DATABASE"}}}));
     for (const Route& route : all_routes(*runtime)) {
       seen("malformed", app.post(route.path, "{\"canary"));
-      seen("unknown generation", app.post(route.path, route.body, {{"Via-Generation", "77"}}));
+      if (route.operation) seen("unknown generation", app.post(route.path, route.body, {{"Via-Generation", "77"}}));
       seen("unbound", app.post(operation_path("query", "canary-claim-54"), route.body));
       seen("wrong type", app.post(route.path, route.body, {{"Content-Type", "text/plain; canary-claim-54"}}));
     }
@@ -122,12 +122,12 @@ TEST_F(Canaries, AppearNowhereAfterAMixOfGoodAndBadRequests) {
     json payload = payload_of(api);
     payload[member] = "canary-claim-54";
     const std::string token = sign(json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", kid()}}.dump(), payload.dump());
-    seen(member, Caller(host.port(), token).resolve());
+    seen(member, Caller(host.port(), token).resolve({{"keys", {"DATABASE"}}}));
   }
   for (const char* member : {"app", "deploy", "release", "instance", "env"}) {
     json payload = payload_of(api);
     payload["via"][member] = "canary-claim-54";
-    seen(member, Caller(host.port(), sign(json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", kid()}}.dump(), payload.dump())).resolve());
+    seen(member, Caller(host.port(), sign(json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", kid()}}.dump(), payload.dump())).resolve({{"keys", {"DATABASE"}}}));
   }
   for (const char* text : {"canary-kid-55", "../canary-kid-55"})
     seen("kid", Caller(host.port(), sign(json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", text}}.dump(), "{}")).resolve());
@@ -149,7 +149,6 @@ TEST_F(Canaries, AppearNowhereAfterAMixOfGoodAndBadRequests) {
 
   look("the metrics", metrics());
   EXPECT_EQ(host.stop(), 0);
-  // Once more with a database that cannot be read.
   look("the log", host.log());
 }
 

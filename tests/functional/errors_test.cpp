@@ -57,6 +57,7 @@ TEST_F(ErrorTable, TokensThatProveNothingAre401OnEveryRoute) {
       {"expired", signed_with([&](json& p) { p["iat"] = p["nbf"] = now - 600; p["exp"] = now - 1; }), "runtime_identity_expired"},
       {"other audience", signed_with([](json& p) { p["aud"] = "via-other"; }), "token_audience"},
       {"audience of builds", signed_with([](json& p) { p["aud"] = "via-build"; }), "token_audience"},
+      {"subject that is not the app", signed_with([](json& p) { p["sub"] = "other"; }), "token_malformed"},
       {"other issuer", signed_with([](json& p) { p["iss"] = "via:elsewhere:1"; }), "token_signature"},
   };
   for (const Route& route : all_routes(api)) {

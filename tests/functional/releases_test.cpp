@@ -174,9 +174,9 @@ TEST_F(Releases, LaunchedProcessUsesItsBindingAndIsReplacedByTheNextDeploy) {
     return std::count(text.begin(), text.end(), '\n');
   };
   const auto state = [&](const std::string& id) {
-    for (const json& item : admin("runtime.list", {{"app", "api"}})["items"])
+    for (const json listed = admin("runtime.list", {{"app", "api"}}); const json& item : listed["items"])
       if (item.value("id", "") == id) return item;
-    return json();
+    return json::object();
   };
   const std::string id = first["instances"][0].value("id", "");
   ASSERT_TRUE(eventually([&] { return count() == 1 && state(id).value("state", "") == "running"; }));

@@ -207,6 +207,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
 
   plugins::Call& begin_call(std::uint64_t deadline_ns) override {
     call_start_ = out_.size();
+    call_closes_ = !keeps();  // taken here: begin() runs on the plugin's thread, and a drain may change it meanwhile
     head_status_ = 200;
     failure_.reset();
     call_.start(out_, *this, id_, deadline_ns);
@@ -319,7 +320,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
 
   // plugins::Call::Framer. Thread: the call's owner; the connection waits.
   void begin(Buffer& out, const via_head* head) override {
-    HeadOptions options{200, "application/json", request_id(), !keeps(), {}};
+    HeadOptions options{200, "application/json", request_id(), call_closes_, {}};
     std::string more;
     if (head != nullptr) {
       if (head->http_status >= 200 && head->http_status <= 599) options.status = head->http_status;
@@ -454,6 +455,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   std::size_t call_start_ = 0, framing_ = 0;
   int head_status_ = 200, status_ = 0;
   std::optional<Error> failure_;
+  bool call_closes_ = false;
   bool id_text_made_ = false, answered_ = false, keep_ = true, broken_ = false, expired_ = false, body_begun_ = false;
 };
 

@@ -165,7 +165,11 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
            std::find(instances.begin(), instances.end(), working_for_) != instances.end();
   }
   void cancel_operation() override {
-    if (!working_for_.empty()) call_.cancel();
+    if (working_for_.empty()) return;
+    call_.cancel();
+    if (!streaming_) return;
+    boost::system::error_code ec;  // a client that takes nothing must not hold up whoever ends its right
+    lowest().cancel(ec);
   }
 
   // ---- Exchange --------------------------------------------------------------------------------------------------
@@ -382,7 +386,9 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         asio::const_buffer(chunk_.data(), body), asio::const_buffer(line, static_cast<std::size_t>(line_size)),
         asio::const_buffer(chunk_.data() + body, size), asio::const_buffer("\r\n", line_size > 0 ? 2 : 0)};
     set_deadline(thread_.limits().write_timeout_ms);
+    streaming_ = true;
     auto [ec, n] = co_await asio::async_write(stream_, pieces, kToken);
+    streaming_ = false;
     set_deadline(0);
     chunk_.clear();
     co_return !ec;
@@ -456,7 +462,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   int head_status_ = 200, status_ = 0;
   std::optional<Error> failure_;
   bool call_closes_ = false;
-  bool id_text_made_ = false, answered_ = false, keep_ = true, broken_ = false, expired_ = false, body_begun_ = false;
+  bool id_text_made_ = false, answered_ = false, keep_ = true, broken_ = false, expired_ = false, body_begun_ = false, streaming_ = false;
 };
 
 template <class Stream>

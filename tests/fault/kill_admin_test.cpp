@@ -1,4 +1,5 @@
-// kill -9 while operators change the world: the next start ends in the old state or the new one, and all is well.
+// kill -9 while operators change the world: the next start ends in the old state or the new one, and all is
+// well.
 #include <atomic>
 #include <thread>
 
@@ -18,7 +19,10 @@ class KillAdmin : public World {
   }
   void expect_well() {
     const json status = admin("status");
-    for (const json& check : status["checks"]) EXPECT_TRUE(check.value("ok", false)) << check << "\n" << host.log().substr(host.log().size() > 2000 ? host.log().size() - 2000 : 0);
+    for (const json& check : status["checks"])
+      EXPECT_TRUE(check.value("ok", false))
+          << check << "\n"
+          << host.log().substr(host.log().size() > 2000 ? host.log().size() - 2000 : 0);
     for (const json listed = admin("addon.list"); const json& addon : listed["items"]) {
       const std::string state = addon.value("state", "");
       EXPECT_TRUE(state == "active" || state == "destroyed" || state == "failed") << addon;
@@ -73,13 +77,13 @@ TEST_F(KillAdmin, EndsEveryOperationInTheOldStateOrTheNew) {
     operator_thread.join();
     ASSERT_TRUE(host.start()) << "the next start needs no hand\n" << host.log();
     expect_well();
-    ASSERT_EQ(rows_of(caller(steady).query("SELECT a FROM t")), json({{"steady"}})) << "who had nothing to do with it goes on";
+    ASSERT_EQ(rows_of(caller(steady).query("SELECT a FROM t")), json({{"steady"}}))
+        << "who had nothing to do with it goes on";
     if (created) {
       const auto found = ask("addon.status", {{"name", db}, {"app", app}});
       if (found) {
         EXPECT_EQ(found->value("state", ""), "active");
-      }
-      else {
+      } else {
         EXPECT_GE(step, 7) << "an acknowledged add-on is gone only when its destroy was asked for";
       }
     }
@@ -94,7 +98,8 @@ TEST_F(KillAdmin, EndsEveryOperationInTheOldStateOrTheNew) {
     // The same names can be used again, whatever was half done.
     if (step >= 1) {
       const std::string again = db + "x";
-      EXPECT_TRUE(ask("addon.create", {{"type", "sqlite"}, {"name", again}, {"app", app}, {"bind", "AGAIN"}}));
+      EXPECT_TRUE(
+          ask("addon.create", {{"type", "sqlite"}, {"name", again}, {"app", app}, {"bind", "AGAIN"}}));
       EXPECT_TRUE(ask("deploy.create", {{"app", app}}));
       if (const auto issued = ask("runtime.issue", {{"app", app}})) {
         Caller fresh(host.port(), text_of(std::filesystem::path(issued->value("material", "")) / "token"));

@@ -1,4 +1,5 @@
-// kill -9 under write load: what was acknowledged is there after the next start, whole, and the start needs no hand.
+// kill -9 under write load: what was acknowledged is there after the next start, whole, and the start needs
+// no hand.
 #include <sqlite3.h>
 
 #include <array>
@@ -27,8 +28,13 @@ class Kill : public World {
   void SetUp() override {
     World::SetUp();
     api = app_with_database("api");
-    ASSERT_EQ(caller(api).setup("CREATE TABLE t(w INTEGER, n INTEGER, part INTEGER, PRIMARY KEY(w, n, part)) WITHOUT ROWID;"
-                                "CREATE INDEX t_n ON t(n)").status, 200);
+    ASSERT_EQ(
+        caller(api)
+            .setup(
+                "CREATE TABLE t(w INTEGER, n INTEGER, part INTEGER, PRIMARY KEY(w, n, part)) WITHOUT ROWID;"
+                "CREATE INDEX t_n ON t(n)")
+            .status,
+        200);
   }
 
   // Writer w: one request after the other, each with its own number, in three kinds.
@@ -38,15 +44,20 @@ class Kill : public World {
       const std::int64_t n = ++ledger.asked;
       Response answer;
       switch (n % 3) {
-        case 0: answer = app.execute("INSERT INTO t VALUES(?, ?, 0)", {w, n}); break;
+        case 0:
+          answer = app.execute("INSERT INTO t VALUES(?, ?, 0)", {w, n});
+          break;
         case 1:
-          answer = app.setup("INSERT INTO t VALUES(" + std::to_string(w) + "," + std::to_string(n) + ",0); INSERT INTO t VALUES(" + std::to_string(w) +
-                             "," + std::to_string(n) + ",1)");
+          answer =
+              app.setup("INSERT INTO t VALUES(" + std::to_string(w) + "," + std::to_string(n) +
+                        ",0); INSERT INTO t VALUES(" + std::to_string(w) + "," + std::to_string(n) + ",1)");
           break;
         default: {
           json operations = json::array();
           for (int part = 0; part < kBatch; ++part)
-            operations.push_back({{"operation", "execute"}, {"sql", "INSERT INTO t VALUES(?, ?, ?)"}, {"params", {w, n, part}}});
+            operations.push_back({{"operation", "execute"},
+                                  {"sql", "INSERT INTO t VALUES(?, ?, ?)"},
+                                  {"params", {w, n, part}}});
           answer = app.op("batch", {{"operations", operations}});
         }
       }
@@ -64,7 +75,13 @@ class Kill : public World {
     sqlite3* db = nullptr;
     std::string verdict;
     if (sqlite3_open_v2(source.c_str(), &db, SQLITE_OPEN_READWRITE, nullptr) == SQLITE_OK)
-      sqlite3_exec(db, "PRAGMA integrity_check", [](void* out, int, char** v, char**) { static_cast<std::string*>(out)->append(v[0]); return 0; }, &verdict, nullptr);
+      sqlite3_exec(
+          db, "PRAGMA integrity_check",
+          [](void* out, int, char** v, char**) {
+            static_cast<std::string*>(out)->append(v[0]);
+            return 0;
+          },
+          &verdict, nullptr);
     sqlite3_close(db);
     EXPECT_TRUE(host.start()) << host.log();
     return verdict;
@@ -82,7 +99,8 @@ TEST_F(Kill, UnderWriteLoadLosesNoAcknowledgedWrite) {
     SCOPED_TRACE(round);
     std::atomic<std::int64_t> total{0};
     std::vector<std::thread> threads;
-    for (int w = 0; w < kWriters; ++w) threads.emplace_back([&, w] { write(w, ledgers[static_cast<std::size_t>(w)], total); });
+    for (int w = 0; w < kWriters; ++w)
+      threads.emplace_back([&, w] { write(w, ledgers[static_cast<std::size_t>(w)], total); });
     // At a random moment: after so many answers, and some microseconds more.
     const int answers = std::uniform_int_distribution(0, 120)(random);
     const int more_us = std::uniform_int_distribution(0, 5000)(random);
@@ -110,7 +128,8 @@ TEST_F(Kill, UnderWriteLoadLosesNoAcknowledgedWrite) {
         if (unanswered.contains({static_cast<std::int64_t>(w), n, 0})) continue;
         ASSERT_TRUE(seen[w].contains(n)) << "writer " << w << " lost its acknowledged write " << n;
       }
-      if (ledger.asked > ledger.acknowledged) unanswered.insert({static_cast<std::int64_t>(w), ledger.asked, 0});
+      if (ledger.asked > ledger.acknowledged)
+        unanswered.insert({static_cast<std::int64_t>(w), ledger.asked, 0});
     }
     const json status = admin("status");
     for (const json& check : status["checks"]) ASSERT_TRUE(check.value("ok", false)) << check;
@@ -145,7 +164,8 @@ TEST_F(Kill, DuringTheRecoveryFromAKillIsRecoveredFrom) {
       host.kill();
     }
     ASSERT_TRUE(host.start()) << host.log();
-    const json rows = rows_of(caller(api).query("SELECT count(DISTINCT n) FROM t WHERE w = 0 AND n <= ?", {acknowledged}));
+    const json rows =
+        rows_of(caller(api).query("SELECT count(DISTINCT n) FROM t WHERE w = 0 AND n <= ?", {acknowledged}));
     ASSERT_TRUE(rows.is_array());
     // Numbers that were not answered in earlier rounds may be missing, one each.
     ASSERT_GE(rows[0][0].get<std::int64_t>(), acknowledged - round);

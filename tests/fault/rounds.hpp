@@ -1,4 +1,5 @@
-// How many kills a fault test makes, and when: random, from a seed that is printed so that a failure can be repeated.
+// How many kills a fault test makes, and when: random, from a seed that is printed so that a failure can be
+// repeated.
 #pragma once
 
 #include <cstdlib>
@@ -15,7 +16,8 @@ inline int rounds(int everyday) {
 
 inline std::mt19937 random_source() {
   const char* set = std::getenv("VIA_FAULT_SEED");
-  const unsigned seed = set == nullptr ? std::random_device()() : static_cast<unsigned>(std::strtoul(set, nullptr, 10));
+  const unsigned seed =
+      set == nullptr ? std::random_device()() : static_cast<unsigned>(std::strtoul(set, nullptr, 10));
   std::cout << "VIA_FAULT_SEED=" << seed << std::endl;
   return std::mt19937(seed);
 }

@@ -102,18 +102,27 @@ TEST_F(Canaries, AppearNowhereAfterAMixOfGoodAndBadRequests) {
     seen("setup", app.setup("CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b UNIQUE)"));
     seen("execute", app.op("execute", write));
     seen("constraint", app.op("execute", write));
-    seen("batch", app.op("batch", {{"operations", {{{"operation", "execute"}, {"sql", write["sql"]}, {"params", write["params"]}}}}}));
+    seen("batch",
+         app.op("batch",
+                {{"operations",
+                  {{{"operation", "execute"}, {"sql", write["sql"]}, {"params", write["params"]}}}}}));
     seen("count", app.query("SELECT count(*) FROM t"));
-    // The text of a client's own statement may come back to it: SQLite names what it does not know. Not to the log.
+    // The text of a client's own statement may come back to it: SQLite names what it does not know. Not to
+    // the log.
     (void)app.query("SELECT * FROM canary_table_53");
-    seen("deadline", app.op("query", {{"sql", "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*), 'canary-row-value-52' FROM c"}, {"timeout_ms", 30}}));
-    for (const char* sql : {"ATTACH 'canary_table_53' AS x", "PRAGMA database_list", "SELECT * FROM pragma_database_list", "VACUUM INTO '/tmp/canary_table_53'",
-                            "SELECT load_extension('canary_table_53')"})
+    seen("deadline", app.op("query", {{"sql",
+                                       "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT "
+                                       "count(*), 'canary-row-value-52' FROM c"},
+                                      {"timeout_ms", 30}}));
+    for (const char* sql :
+         {"ATTACH 'canary_table_53' AS x", "PRAGMA database_list", "SELECT * FROM pragma_database_list",
+          "VACUUM INTO '/tmp/canary_table_53'", "SELECT load_extension('canary_table_53')"})
       seen(sql, app.query(sql).status == 200 ? app.query(sql) : app.execute("PRAGMA journal_mode=OFF"));
     seen("resolve one", app.resolve({{"keys", {"DATABASE"}}}));
     for (const Route& route : all_routes(*runtime)) {
       seen("malformed", app.post(route.path, "{\"canary"));
-      if (route.operation) seen("unknown generation", app.post(route.path, route.body, {{"Via-Generation", "77"}}));
+      if (route.operation)
+        seen("unknown generation", app.post(route.path, route.body, {{"Via-Generation", "77"}}));
       seen("unbound", app.post(operation_path("query", "canary-claim-54"), route.body));
       seen("wrong type", app.post(route.path, route.body, {{"Content-Type", "text/plain; canary-claim-54"}}));
     }
@@ -121,16 +130,22 @@ TEST_F(Canaries, AppearNowhereAfterAMixOfGoodAndBadRequests) {
   for (const char* member : {"iss", "aud", "sub", "jti", "via"}) {
     json payload = payload_of(api);
     payload[member] = "canary-claim-54";
-    const std::string token = sign(json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", kid()}}.dump(), payload.dump());
+    const std::string token =
+        sign(json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", kid()}}.dump(), payload.dump());
     seen(member, Caller(host.port(), token).resolve({{"keys", {"DATABASE"}}}));
   }
   for (const char* member : {"app", "deploy", "release", "instance", "env"}) {
     json payload = payload_of(api);
     payload["via"][member] = "canary-claim-54";
-    seen(member, Caller(host.port(), sign(json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", kid()}}.dump(), payload.dump())).resolve({{"keys", {"DATABASE"}}}));
+    seen(member,
+         Caller(host.port(),
+                sign(json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", kid()}}.dump(), payload.dump()))
+             .resolve({{"keys", {"DATABASE"}}}));
   }
   for (const char* text : {"canary-kid-55", "../canary-kid-55"})
-    seen("kid", Caller(host.port(), sign(json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", text}}.dump(), "{}")).resolve());
+    seen("kid", Caller(host.port(),
+                       sign(json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", text}}.dump(), "{}"))
+                    .resolve());
   seen("query string", Http(host.port()).call("GET", "/health?access_token=" + api.token));
   seen("path", Http(host.port()).call("GET", "/canary-claim-54/" + split(api.token, ".")[2]));
   seen("jwks", Http(host.port()).call("GET", "/.well-known/jwks.json"));

@@ -1,4 +1,5 @@
-// The command line as an operator uses it: the seed's flow through the real binary, with a server and without one.
+// The command line as an operator uses it: the seed's flow through the real binary, with a server and without
+// one.
 #include "functional/routes.hpp"
 
 namespace via::test {
@@ -86,14 +87,24 @@ TEST_F(Cli, ExitCodesSayWhatWentWrong) {
 }
 
 TEST_F(Cli, InProcessAndThroughTheSocketAnswerTheSame) {
-  ASSERT_EQ(via({"app", "create", "api"}).exit_code, 0) << "no server runs: the command takes the lock itself";
+  ASSERT_EQ(via({"app", "create", "api"}).exit_code, 0)
+      << "no server runs: the command takes the lock itself";
   ASSERT_EQ(via({"addon", "create", "sqlite", "db", "--app", "api", "--bind", "DATABASE"}).exit_code, 0);
   ASSERT_EQ(via({"config", "set", "api", "A=1"}).exit_code, 0);
   ASSERT_EQ(via({"deploy", "create", "api"}).exit_code, 0);
-  const std::vector<std::vector<std::string>> commands{
-      {"status"}, {"app", "list"}, {"app", "show", "api"}, {"addon", "list"}, {"addon", "list", "--app", "api"}, {"addon", "status", "db"},
-      {"deploy", "list", "--app", "api"}, {"release", "list"}, {"runtime", "list"}, {"config", "list", "api"}, {"identity", "keys", "list"},
-      {"plugin", "list"}, {"plugin", "show", "sqlite"}};
+  const std::vector<std::vector<std::string>> commands{{"status"},
+                                                       {"app", "list"},
+                                                       {"app", "show", "api"},
+                                                       {"addon", "list"},
+                                                       {"addon", "list", "--app", "api"},
+                                                       {"addon", "status", "db"},
+                                                       {"deploy", "list", "--app", "api"},
+                                                       {"release", "list"},
+                                                       {"runtime", "list"},
+                                                       {"config", "list", "api"},
+                                                       {"identity", "keys", "list"},
+                                                       {"plugin", "list"},
+                                                       {"plugin", "show", "sqlite"}};
   std::vector<json> before;
   for (const auto& command : commands) before.push_back(steady(via_json(command)));
   ASSERT_TRUE(host.start()) << host.log();
@@ -121,21 +132,25 @@ TEST_F(Cli, TokensOfEachKindAreIssuedOnceAndShownOnlyThere) {
     const Response answer = Caller(host.port(), issued.value("token", "")).resolve();
     if (kind == "runtime") {
       EXPECT_EQ(answer.status, 200);
-    }
-    else
+    } else
       expect_error(answer, 403, kind + "_token");
     EXPECT_EQ(host.log().find(issued.value("token", "")), std::string::npos);
   }
 }
 
 TEST_F(Cli, VersionHelpAndCompletionNeedNoHost) {
-  for (const std::vector<std::string>& words :
-       {std::vector<std::string>{"version"}, {"--help"}, {"addon", "create", "--help"}, {"completion", "bash"}, {"completion", "zsh"}, {"completion", "fish"}}) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"version"},
+                                                {"--help"},
+                                                {"addon", "create", "--help"},
+                                                {"completion", "bash"},
+                                                {"completion", "zsh"},
+                                                {"completion", "fish"}}) {
     const Finished done = via(words);
     EXPECT_EQ(done.exit_code, 0) << words[0] << done.err;
     EXPECT_FALSE(done.out.empty());
   }
-  EXPECT_FALSE(std::filesystem::exists(host.state_dir() / "control-plane.db")) << "asking for help makes no state";
+  EXPECT_FALSE(std::filesystem::exists(host.state_dir() / "control-plane.db"))
+      << "asking for help makes no state";
 }
 
 }  // namespace

@@ -54,7 +54,11 @@ TEST_F(ErrorTable, TokensThatProveNothingAre401OnEveryRoute) {
       {"malformed", "abc", "token_malformed"},
       {"two parts", head, "token_malformed"},
       {"signed by somebody else", forged, "token_signature"},
-      {"expired", signed_with([&](json& p) { p["iat"] = p["nbf"] = now - 600; p["exp"] = now - 1; }), "runtime_identity_expired"},
+      {"expired", signed_with([&](json& p) {
+         p["iat"] = p["nbf"] = now - 600;
+         p["exp"] = now - 1;
+       }),
+       "runtime_identity_expired"},
       {"other audience", signed_with([](json& p) { p["aud"] = "via-other"; }), "token_audience"},
       {"audience of builds", signed_with([](json& p) { p["aud"] = "via-build"; }), "token_audience"},
       {"subject that is not the app", signed_with([](json& p) { p["sub"] = "other"; }), "token_malformed"},
@@ -73,7 +77,8 @@ TEST_F(ErrorTable, TokensThatProveNothingAre401OnEveryRoute) {
     expect_error(Caller(host.port(), "").post(route.path, route.body), 401, "token_missing");
     for (const char* scheme : {"Basic YTpi", "Bearer", "Bearer ", "Token abc"}) {
       SCOPED_TRACE(scheme);
-      expect_error(Caller(host.port(), "").post(route.path, route.body, {{"Authorization", scheme}}), 401, "token_missing");
+      expect_error(Caller(host.port(), "").post(route.path, route.body, {{"Authorization", scheme}}), 401,
+                   "token_missing");
     }
   }
 }
@@ -83,9 +88,11 @@ TEST_F(ErrorTable, TokensOutsideOfTheAuthorizationFieldDoNotCount) {
     SCOPED_TRACE(route.name);
     Caller nobody(host.port(), "");
     expect_error(nobody.post(route.path + "?access_token=" + api.token, route.body), 401, "token_missing");
-    expect_error(nobody.post(route.path, route.body, {{"Cookie", "token=" + api.token}}), 401, "token_missing");
+    expect_error(nobody.post(route.path, route.body, {{"Cookie", "token=" + api.token}}), 401,
+                 "token_missing");
     expect_error(nobody.post(route.path, R"({"token":")" + api.token + "\"}"), 401, "token_missing");
-    expect_error(nobody.post(route.path, route.body, {{"Authorization", "Bearer " + api.token}, {"Authorization", "Bearer x"}}),
+    expect_error(nobody.post(route.path, route.body,
+                             {{"Authorization", "Bearer " + api.token}, {"Authorization", "Bearer x"}}),
                  400, "bad_request");
   }
 }
@@ -108,8 +115,10 @@ TEST_F(ErrorTable, RightsThatAreNotTheirsAre403OnEveryRoute) {
       {"instance of another app", claim("instance", other.instance), "instance_unknown"},
       {"another app", signed_with([](json& p) { p["sub"] = p["via"]["app"] = "other"; }), "instance_unknown"},
       {"another environment", claim("env", "staging"), "instance_unknown"},
-      {"build token", admin("identity.issue", {{"kind", "build"}, {"app", "api"}}).value("token", ""), "build_token"},
-      {"session token", admin("identity.issue", {{"kind", "session"}, {"subject", "operator"}}).value("token", ""),
+      {"build token", admin("identity.issue", {{"kind", "build"}, {"app", "api"}}).value("token", ""),
+       "build_token"},
+      {"session token",
+       admin("identity.issue", {{"kind", "session"}, {"subject", "operator"}}).value("token", ""),
        "session_token"},
   };
   for (const Route& route : all_routes(api))
@@ -131,7 +140,8 @@ TEST_F(ErrorTable, BindingThatTheReleaseDoesNotHaveIsUnbound) {
   admin("app.create", {{"name", "bare"}});
   admin("deploy.create", {{"app", "bare"}});
   Caller bare = caller(issue("bare"));
-  for (const Route& route : operation_routes()) expect_error(bare.post(route.path, route.body), 403, "unbound");
+  for (const Route& route : operation_routes())
+    expect_error(bare.post(route.path, route.body), 403, "unbound");
 }
 
 TEST_F(ErrorTable, RefreshForAnotherAppReleaseOrDeployIs403) {
@@ -175,7 +185,8 @@ TEST_F(ErrorTable, GenerationsThatWereNeverGivenOutAreRefused) {
   for (const Route& route : operation_routes()) {
     SCOPED_TRACE(route.name);
     for (const char* generation : {"0", "2", "4294967295"})
-      expect_error(app.post(route.path, route.body, {{"Via-Generation", generation}}), 403, "generation_unknown");
+      expect_error(app.post(route.path, route.body, {{"Via-Generation", generation}}), 403,
+                   "generation_unknown");
     for (const char* generation : {"x", "-1", "1.0", "99999999999", " 1 2"})
       expect_error(app.post(route.path, route.body, {{"Via-Generation", generation}}), 400, "bad_request");
     json body = json::parse(route.body);
@@ -201,7 +212,8 @@ TEST_F(ErrorTable, MalformedBodiesAre400OnEveryRoute) {
   Caller app = caller(api);
   for (const Route& route : all_routes(api)) {
     SCOPED_TRACE(route.name);
-    for (const char* body : {"{", "nonsense", "{\"sql\":\"SELECT 1\"", "{} {}", "\xff\xfe", "{\"a\":01}", "{'sql':1}"}) {
+    for (const char* body :
+         {"{", "nonsense", "{\"sql\":\"SELECT 1\"", "{} {}", "\xff\xfe", "{\"a\":01}", "{'sql':1}"}) {
       SCOPED_TRACE(body);
       const Response answer = app.post(route.path, body);
       EXPECT_EQ(answer.status, 400) << answer.body;
@@ -218,7 +230,8 @@ TEST_F(ErrorTable, MalformedBodiesAre400OnEveryRoute) {
 
 TEST_F(ErrorTable, WrongMembersOfResolveAndRefreshAre400) {
   Caller app = caller(api);
-  for (const json& body : {json{{"keys", "DATABASE"}}, json{{"keys", {1}}}, json{{"keys", {std::string(5000, 'k')}}}, json{{"keys", nullptr}}})
+  for (const json& body : {json{{"keys", "DATABASE"}}, json{{"keys", {1}}},
+                           json{{"keys", {std::string(5000, 'k')}}}, json{{"keys", nullptr}}})
     expect_error(app.resolve(body), 400, "bad_request");
   const json good = json::parse(all_routes(api)[1].body);
   for (const char* member : {"app", "release", "deploy", "profile_version", "keys"}) {
@@ -228,9 +241,11 @@ TEST_F(ErrorTable, WrongMembersOfResolveAndRefreshAre400) {
     body[member] = true;
     expect_error(app.refresh(body), 400, "bad_request");
   }
-  for (const json& key : {json{{"key", "A"}, {"scope", "bogus"}, {"generation", 1}}, json{{"key", "A"}, {"scope", "addon"}, {"generation", -1}},
-                          json{{"key", "A"}, {"scope", "addon"}, {"generation", 1.5}}, json{{"key", "A"}, {"scope", "addon"}},
-                          json{{"key", "A"}, {"scope", "addon"}, {"generation", 4294967296}}, json("A")}) {
+  for (const json& key :
+       {json{{"key", "A"}, {"scope", "bogus"}, {"generation", 1}},
+        json{{"key", "A"}, {"scope", "addon"}, {"generation", -1}},
+        json{{"key", "A"}, {"scope", "addon"}, {"generation", 1.5}}, json{{"key", "A"}, {"scope", "addon"}},
+        json{{"key", "A"}, {"scope", "addon"}, {"generation", 4294967296}}, json("A")}) {
     json body = good;
     body["keys"] = {key};
     expect_error(app.refresh(body), 400, "bad_request");
@@ -275,7 +290,9 @@ TEST_F(ErrorTable, WrongStatementsAre400) {
       {"batch", {{"operations", json::array()}}, nullptr},
       {"batch", {{"operations", 7}}, nullptr},
       {"batch", {{"operations", {{{"operation", "bogus"}, {"sql", "SELECT 1"}}}}}, nullptr},
-      {"batch", {{"operations", {{{"operation", "execute"}, {"sql", "INSERT INTO t(a) VALUES(1)"}}}}}, "constraint"},
+      {"batch",
+       {{"operations", {{{"operation", "execute"}, {"sql", "INSERT INTO t(a) VALUES(1)"}}}}},
+       "constraint"},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(std::string(row.operation) + " " + row.body.dump());
@@ -285,15 +302,19 @@ TEST_F(ErrorTable, WrongStatementsAre400) {
   }
   for (const std::string number : {"1e400", "9223372036854775808", "-9223372036854775809"}) {
     SCOPED_TRACE(number);
-    EXPECT_EQ(app.post(operation_path("query"), R"({"sql":"SELECT ?","params":[)" + number + "]}").status, 400);
+    EXPECT_EQ(app.post(operation_path("query"), R"({"sql":"SELECT ?","params":[)" + number + "]}").status,
+              400);
   }
-  EXPECT_EQ(rows_of(app.query("SELECT a, b FROM t")), json({{1, "one"}})) << "nothing of all that was written";
+  EXPECT_EQ(rows_of(app.query("SELECT a, b FROM t")), json({{1, "one"}}))
+      << "nothing of all that was written";
 }
 
 TEST_F(ErrorTable, FailingStatementOfABatchIsNamedAndNothingIsApplied) {
   Caller app = caller(api);
-  const Response answer = app.op("batch", {{"operations", {{{"operation", "execute"}, {"sql", "INSERT INTO t(b) VALUES('a')"}},
-                                                           {{"operation", "execute"}, {"sql", "INSERT INTO t(b) VALUES('a')"}}}}});
+  const Response answer =
+      app.op("batch", {{"operations",
+                        {{{"operation", "execute"}, {"sql", "INSERT INTO t(b) VALUES('a')"}},
+                         {{"operation", "execute"}, {"sql", "INSERT INTO t(b) VALUES('a')"}}}}});
   expect_error(answer, 400, "constraint");
   EXPECT_EQ(answer.json()["error"].value("statement_index", -1), 1);
   EXPECT_EQ(rows_of(app.query("SELECT count(*) FROM t")), json({{0}}));
@@ -303,7 +324,8 @@ TEST_F(ErrorTable, UnknownPathsAndOperationsAre404) {
   Caller app = caller(api);
   expect_error(app.op("drop", {{"sql", "SELECT 1"}}), 404, "not_found");
   for (const char* path : {"/", "/v1", "/v1/runtime", "/v1/runtime/config", "/v1/runtime/addons/DATABASE",
-                           "/v1/runtime/addons/DATABASE/", "/v1/runtime/addons/DATABASE/query/", "/v1/admin/status", "/metrics"}) {
+                           "/v1/runtime/addons/DATABASE/", "/v1/runtime/addons/DATABASE/query/",
+                           "/v1/admin/status", "/metrics"}) {
     SCOPED_TRACE(path);
     EXPECT_EQ(app.post(path, "{}").status, 404);
   }

@@ -1,5 +1,5 @@
-// The error table's end: limits and real failures. SQLite is made to fail by a damaged file, a full disk and a file
-// size limit, and nothing of it reaches the client.
+// The error table's end: limits and real failures. SQLite is made to fail by a damaged file, a full disk and
+// a file size limit, and nothing of it reaches the client.
 #include "functional/routes.hpp"
 
 #include <sched.h>
@@ -13,7 +13,8 @@
 namespace via::test {
 namespace {
 
-constexpr const char* kSlowRead = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c";
+constexpr const char* kSlowRead =
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c";
 constexpr const char* kSlowWrite =
     "INSERT INTO t(b) WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c";
 
@@ -29,16 +30,23 @@ class Failures : public World {
     const json row{{"sql", "INSERT INTO t(b) VALUES(?)"}, {"params", {text}}};
     return {{"execute", row},
             {"setup", {{"sql", "CREATE TABLE IF NOT EXISTS u(a); INSERT INTO u VALUES('" + text + "')"}}},
-            {"batch", {{"operations", {{{"operation", "execute"}, {"sql", row["sql"]}, {"params", row["params"]}}}}}}};
+            {"batch",
+             {{"operations", {{{"operation", "execute"}, {"sql", row["sql"]}, {"params", row["params"]}}}}}}};
   }
   Runtime api;
 };
 
 TEST_F(Failures, DamagedFileIsAGeneric500ForEveryOperation) {
   Caller app = caller(api);
-  ASSERT_EQ(app.setup("CREATE TABLE wide(a INTEGER PRIMARY KEY, b TEXT); CREATE INDEX wide_b ON wide(b)").status, 200);
-  ASSERT_EQ(app.execute("INSERT INTO wide(b) WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 3000) "
-                        "SELECT printf('value-%06d-%.*c', x, 100, 'x') FROM c").status, 200);
+  ASSERT_EQ(
+      app.setup("CREATE TABLE wide(a INTEGER PRIMARY KEY, b TEXT); CREATE INDEX wide_b ON wide(b)").status,
+      200);
+  ASSERT_EQ(
+      app.execute(
+             "INSERT INTO wide(b) WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 3000) "
+             "SELECT printf('value-%06d-%.*c', x, 100, 'x') FROM c")
+          .status,
+      200);
   const auto file = data_file("api-db", "api");
   ASSERT_EQ(host.stop(), 0);
   {
@@ -56,7 +64,9 @@ TEST_F(Failures, DamagedFileIsAGeneric500ForEveryOperation) {
   expect_generic_500(read);
   expect_generic_500(app.execute("INSERT INTO wide(b) VALUES('secret-value')"));
   expect_generic_500(app.setup("CREATE TABLE more(a); INSERT INTO wide(b) VALUES('secret-value')"));
-  expect_generic_500(app.op("batch", {{"operations", {{{"operation", "execute"}, {"sql", "INSERT INTO wide(b) VALUES('secret-value')"}}}}}));
+  expect_generic_500(app.op(
+      "batch",
+      {{"operations", {{{"operation", "execute"}, {"sql", "INSERT INTO wide(b) VALUES('secret-value')"}}}}}));
   EXPECT_EQ(app.resolve().status, 200) << "the rest of the host serves";
   const std::string log = host.log();
   EXPECT_NE(log.find(read.header("Via-Request-Id")), std::string::npos) << "the log names the request";
@@ -103,8 +113,7 @@ class FullDisk : public Failures {
     std::filesystem::permissions(addons_, std::filesystem::perms::owner_all);
     host.before_exec = [this] {
       if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-          ::mount("disk", addons_.c_str(), "tmpfs", 0, "size=6m,mode=0700") != 0)
-      {
+          ::mount("disk", addons_.c_str(), "tmpfs", 0, "size=6m,mode=0700") != 0) {
         // Not allowed here: a limit that lets the files grow to 1 MB fails the same writes.
         const rlimit limit{1'000'000, 1'000'000};
         ::setrlimit(RLIMIT_FSIZE, &limit);
@@ -156,8 +165,9 @@ TEST_F(Failures, DeadlineIs504ForEveryOperation) {
   expect_error(app.op("query", {{"sql", kSlowRead}, {"timeout_ms", 50}}), 504, "deadline_exceeded");
   expect_error(app.op("execute", {{"sql", kSlowWrite}, {"timeout_ms", 50}}), 504, "deadline_exceeded");
   expect_error(app.op("setup", {{"sql", kSlowWrite}, {"timeout_ms", 50}}), 504, "deadline_exceeded");
-  expect_error(app.op("batch", {{"operations", {{{"operation", "execute"}, {"sql", kSlowWrite}}}}, {"timeout_ms", 50}}), 504,
-               "deadline_exceeded");
+  expect_error(app.op("batch", {{"operations", {{{"operation", "execute"}, {"sql", kSlowWrite}}}},
+                                {"timeout_ms", 50}}),
+               504, "deadline_exceeded");
   EXPECT_EQ(rows_of(app.query("SELECT count(*) FROM t")), json({{0}}));
 }
 
@@ -202,8 +212,9 @@ TEST_F(Failures, TooManyUnknownTokensAtOnceAre503) {
   std::optional<Response> refused;
   for (int i = 0; i < 400 && !refused; ++i) {
     waiting.push_back(std::make_unique<Http>(host.port()));
-    ASSERT_TRUE(waiting.back()->send(Http::format("POST", "/v1/runtime/config/resolve", "{}",
-                                                  {{"Authorization", "Bearer unknown" + std::to_string(i)}})));
+    ASSERT_TRUE(
+        waiting.back()->send(Http::format("POST", "/v1/runtime/config/resolve", "{}",
+                                          {{"Authorization", "Bearer unknown" + std::to_string(i)}})));
     if (i > 256) refused = waiting.back()->read(100);
   }
   ASSERT_TRUE(refused);
@@ -240,13 +251,18 @@ TEST_F(Failures, FormsAndCompressedBodiesAre415) {
   Caller app = caller(api);
   for (const Route& route : all_routes(api)) {
     SCOPED_TRACE(route.name);
-    for (const char* type : {"text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"})
-      expect_error(app.post(route.path, route.body, {{"Content-Type", type}, {"Origin", "https://evil"}}), 415, "unsupported_media_type");
+    for (const char* type : {"text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded",
+                             "multipart/form-data; boundary=x"})
+      expect_error(app.post(route.path, route.body, {{"Content-Type", type}, {"Origin", "https://evil"}}),
+                   415, "unsupported_media_type");
     for (const char* encoding : {"gzip", "br", "deflate", "zstd", "gzip, gzip"})
-      expect_error(app.post(route.path, route.body, {{"Content-Encoding", encoding}}), 415, "unsupported_media_type");
-    const Response cross = app.post(route.path, route.body, {{"Content-Type", "application/json"}, {"Origin", "https://evil"}});
+      expect_error(app.post(route.path, route.body, {{"Content-Encoding", encoding}}), 415,
+                   "unsupported_media_type");
+    const Response cross =
+        app.post(route.path, route.body, {{"Content-Type", "application/json"}, {"Origin", "https://evil"}});
     EXPECT_EQ(cross.status, 200);
-    for (const auto& [name, value] : cross.headers) EXPECT_FALSE(name.starts_with("Access-Control")) << name << value;
+    for (const auto& [name, value] : cross.headers)
+      EXPECT_FALSE(name.starts_with("Access-Control")) << name << value;
   }
 }
 
@@ -254,7 +270,9 @@ TEST_F(Failures, BodiesOverTheLimitAre413WithAndWithoutALength) {
   ASSERT_EQ(host.stop(), 0);
   host.configure("[limits]\nbody_bytes = 4096\n");
   ASSERT_TRUE(host.start()) << host.log();
-  const auto padded = [](std::string body, std::size_t size) { return body + std::string(size - body.size(), ' '); };
+  const auto padded = [](std::string body, std::size_t size) {
+    return body + std::string(size - body.size(), ' ');
+  };
   for (const Route& route : all_routes(api)) {
     SCOPED_TRACE(route.name);
     EXPECT_EQ(caller(api).post(route.path, padded(route.body, 4096)).status, 200);
@@ -263,8 +281,8 @@ TEST_F(Failures, BodiesOverTheLimitAre413WithAndWithoutALength) {
     EXPECT_TRUE(over.closes());
     for (const std::size_t size : {4096U, 4097U}) {
       const std::string body = padded(route.body, size);
-      std::string chunked = "POST " + route.path + " HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + api.token +
-                            "\r\nTransfer-Encoding: chunked\r\n\r\n";
+      std::string chunked = "POST " + route.path + " HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " +
+                            api.token + "\r\nTransfer-Encoding: chunked\r\n\r\n";
       for (std::size_t at = 0; at < body.size(); at += 1000) {
         const std::string piece = body.substr(at, 1000);
         char line[16];

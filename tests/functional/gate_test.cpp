@@ -34,10 +34,19 @@ TEST_F(Gate, NoOperationIsAuthorisedAfterStopReturned) {
           const bool late = returned.load();
           Response answer;
           switch ((i + sent) % 4) {
-            case 0: answer = app.query("SELECT count(*) FROM t"); break;
-            case 1: answer = app.execute("INSERT INTO t(b) VALUES('r')"); break;
-            case 2: answer = app.resolve(); break;
-            default: answer = app.op("batch", {{"operations", {{{"operation", "execute"}, {"sql", "INSERT INTO t(b) VALUES('r')"}}}}});
+            case 0:
+              answer = app.query("SELECT count(*) FROM t");
+              break;
+            case 1:
+              answer = app.execute("INSERT INTO t(b) VALUES('r')");
+              break;
+            case 2:
+              answer = app.resolve();
+              break;
+            default:
+              answer = app.op(
+                  "batch",
+                  {{"operations", {{{"operation", "execute"}, {"sql", "INSERT INTO t(b) VALUES('r')"}}}}});
           }
           if (answer.status == 0) ++missing;
           if (answer.status == 200) {
@@ -58,15 +67,17 @@ TEST_F(Gate, NoOperationIsAuthorisedAfterStopReturned) {
     EXPECT_EQ(wrong, 0) << "an operation was authorised after the stop had returned";
     EXPECT_EQ(missing, 0) << "every request is answered";
     EXPECT_GE(refused, kThreads);
-    EXPECT_EQ(rows_of(caller(api).query("SELECT count(*) FROM t")), at_return) << "nothing was written afterwards";
+    EXPECT_EQ(rows_of(caller(api).query("SELECT count(*) FROM t")), at_return)
+        << "nothing was written afterwards";
   }
 }
 
 TEST_F(Gate, EveryPipelinedRequestBehindTheStopIsRefused) {
   const Runtime doomed = issue("api");
   Http http(host.port());
-  const std::string request = Http::format("POST", operation_path("execute"), R"j({"sql":"INSERT INTO t(b) VALUES('r')"})j",
-                                           {{"Authorization", "Bearer " + doomed.token}});
+  const std::string request =
+      Http::format("POST", operation_path("execute"), R"j({"sql":"INSERT INTO t(b) VALUES('r')"})j",
+                   {{"Authorization", "Bearer " + doomed.token}});
   ASSERT_TRUE(http.send(request));
   ASSERT_EQ(http.read().value_or(Response{}).status, 200);
   admin("runtime.stop", {{"instance", doomed.instance}});
@@ -82,11 +93,18 @@ TEST_F(Gate, EveryPipelinedRequestBehindTheStopIsRefused) {
 }
 
 TEST_F(Gate, StreamUnderWayEndsWithTheStop) {
+  // No limit of a slow reader may be what ends it.
+  ASSERT_EQ(host.stop(), 0);
+  host.configure("[limits]\nwrite_timeout_ms = 3600000\n");
+  ASSERT_TRUE(host.start());
   const Runtime doomed = issue("api");
   Http http(host.port());
-  const json body{{"sql", "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 90000) SELECT x, printf('%.*c', 150, 'r') FROM c"}};
-  ASSERT_TRUE(http.send(Http::format("POST", operation_path("query"), body.dump(),
-                                     {{"Authorization", "Bearer " + doomed.token}, {"Accept", "application/x-ndjson"}})));
+  const json body{{"sql",
+                   "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 90000) SELECT x, "
+                   "printf('%.*c', 150, 'r') FROM c"}};
+  ASSERT_TRUE(http.send(
+      Http::format("POST", operation_path("query"), body.dump(),
+                   {{"Authorization", "Bearer " + doomed.token}, {"Accept", "application/x-ndjson"}})));
   pollfd readable{http.fd(), POLLIN, 0};
   ASSERT_EQ(::poll(&readable, 1, 30'000), 1) << "the stream has begun";
   // The reader takes nothing: the stop must not wait for it.
@@ -102,11 +120,14 @@ TEST_F(Gate, StopEndsARunningStatement) {
   for (const char* operation : {"query", "execute"}) {
     SCOPED_TRACE(operation);
     const Runtime runtime = issue("api");
-    const std::string count = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c";
+    const std::string count =
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c";
     Http http(host.port());
-    const json body{{"sql", std::string(operation) == "query" ? count : "INSERT INTO t(b) " + count}, {"timeout_ms", 25'000}};
+    const json body{{"sql", std::string(operation) == "query" ? count : "INSERT INTO t(b) " + count},
+                    {"timeout_ms", 25'000}};
     const std::string before = metrics();
-    ASSERT_TRUE(http.send(Http::format("POST", operation_path(operation), body.dump(), {{"Authorization", "Bearer " + runtime.token}})));
+    ASSERT_TRUE(http.send(Http::format("POST", operation_path(operation), body.dump(),
+                                       {{"Authorization", "Bearer " + runtime.token}})));
     const auto working = [](const std::string& text) {
       const std::string name = "via_operations_total{where=\"worker\"} ";
       return std::stoll(text.substr(text.find(name) + name.size()));
@@ -148,7 +169,8 @@ TEST_F(Gate, DestroyOfABusyAddonEndsInRefusalsOnly) {
   EXPECT_EQ(wrong, 0);
   const Response answer = caller(api).query("SELECT 1");
   EXPECT_EQ(answer.status, 403) << answer.body;
-  EXPECT_EQ(admin("addon.status", {{"name", id}}).value("state", ""), "destroyed") << "it stays inspectable by its id";
+  EXPECT_EQ(admin("addon.status", {{"name", id}}).value("state", ""), "destroyed")
+      << "it stays inspectable by its id";
 }
 
 }  // namespace

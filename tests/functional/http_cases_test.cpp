@@ -16,14 +16,21 @@ std::string unescaped(const std::string& escaped) {
       continue;
     }
     switch (text[++i]) {
-      case 'r': out += '\r'; break;
-      case 'n': out += '\n'; break;
-      case 't': out += '\t'; break;
+      case 'r':
+        out += '\r';
+        break;
+      case 'n':
+        out += '\n';
+        break;
+      case 't':
+        out += '\t';
+        break;
       case 'x':
         out += static_cast<char>(std::stoi(text.substr(i + 1, 2), nullptr, 16));
         i += 2;
         break;
-      default: out += text[i];
+      default:
+        out += text[i];
     }
   }
   return out;
@@ -79,7 +86,9 @@ TEST_F(HostileHttp, EveryLineOfTheListIsAnsweredAsListed) {
 
 TEST_F(HostileHttp, RefusalsAreTheSameWhenTheBytesComeOneByOne) {
   for (const auto& columns : table(VIA_FIXTURES "/hostile/http.txt")) {
-    if (columns[3] != "close" || columns[2].find(',') != std::string::npos || columns[1].find("{{") != std::string::npos) continue;
+    if (columns[3] != "close" || columns[2].find(',') != std::string::npos ||
+        columns[1].find("{{") != std::string::npos)
+      continue;
     SCOPED_TRACE(columns[0]);
     Http http(host.port());
     for (const char c : unescaped(columns[1]))

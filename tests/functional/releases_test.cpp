@@ -64,15 +64,21 @@ TEST_F(Releases, ConfigValuesAreSnapshotsThatRefreshTells) {
   const Runtime runtime = issue("api");
   Caller app = caller(runtime);
   json answer = app.resolve({{"keys", {"GREETING", "EMPTY", "NOPE"}}}).json();
-  EXPECT_EQ(answer["values"], json::parse(R"([{"key":"GREETING","scope":"config","generation":1,"value":"hello"},
+  EXPECT_EQ(answer["values"],
+            json::parse(R"([{"key":"GREETING","scope":"config","generation":1,"value":"hello"},
                                              {"key":"EMPTY","scope":"config","generation":1,"value":""}])"));
   EXPECT_EQ(answer["missing"], json({"NOPE"}));
   const std::int64_t version = answer["profile_version"];
   admin("config.set", {{"app", "api"}, {"values", {{"GREETING", "good day"}}}});
   admin("config.unset", {{"app", "api"}, {"key", "EMPTY"}});
-  const json keys = app.refresh({{"app", answer["app"]}, {"release", answer["release"]}, {"deploy", answer["deploy"]}, {"profile_version", version},
-                                 {"keys", {{{"key", "GREETING"}, {"scope", "config"}, {"generation", 1}},
-                                           {{"key", "EMPTY"}, {"scope", "config"}, {"generation", 1}}}}}).json()["keys"];
+  const json keys = app.refresh({{"app", answer["app"]},
+                                 {"release", answer["release"]},
+                                 {"deploy", answer["deploy"]},
+                                 {"profile_version", version},
+                                 {"keys",
+                                  {{{"key", "GREETING"}, {"scope", "config"}, {"generation", 1}},
+                                   {{"key", "EMPTY"}, {"scope", "config"}, {"generation", 1}}}}})
+                        .json()["keys"];
   ASSERT_EQ(keys.size(), 2U);
   EXPECT_EQ(keys[0].value("status", ""), "updated");
   EXPECT_EQ(keys[0].value("value", ""), "good day");
@@ -98,8 +104,11 @@ TEST_F(Releases, ResolveAnswersTheShapeOfTheContract) {
   EXPECT_EQ(descriptor["access"], "read_write");
   EXPECT_EQ(descriptor["endpoint"], "/v1/runtime/addons/DATABASE");
   EXPECT_EQ(descriptor["operations"], json({"query", "execute", "setup", "batch"}));
-  EXPECT_EQ(body["values"], json::array({json{{"key", "DATABASE_URL"}, {"scope", "addon"}, {"generation", 1},
-                                              {"value", host.url() + "/v1/runtime/addons/DATABASE"}, {"secret", true}}}));
+  EXPECT_EQ(body["values"], json::array({json{{"key", "DATABASE_URL"},
+                                              {"scope", "addon"},
+                                              {"generation", 1},
+                                              {"value", host.url() + "/v1/runtime/addons/DATABASE"},
+                                              {"secret", true}}}));
 }
 
 TEST_F(Releases, MaterialIsPrivateAndHoldsWhatWasPromised) {
@@ -114,11 +123,15 @@ TEST_F(Releases, MaterialIsPrivateAndHoldsWhatWasPromised) {
     EXPECT_EQ(st.st_mode & 07777, 0600U) << entry.path();
   }
   EXPECT_EQ(names, (std::set<std::string>{"token", "bootstrap.json", "bindings.json"}));
-  EXPECT_EQ(json::parse(text_of(runtime.material / "bootstrap.json")),
-            (json{{"config_url", host.url()}, {"app", "api"}, {"deploy", runtime.deploy}, {"release", runtime.release},
-                  {"instance", runtime.instance}, {"env", "production"}}));
+  EXPECT_EQ(json::parse(text_of(runtime.material / "bootstrap.json")), (json{{"config_url", host.url()},
+                                                                             {"app", "api"},
+                                                                             {"deploy", runtime.deploy},
+                                                                             {"release", runtime.release},
+                                                                             {"instance", runtime.instance},
+                                                                             {"env", "production"}}));
   EXPECT_EQ(json::parse(text_of(runtime.material / "bindings.json")),
-            json::array({json{{"binding", "DATABASE"}, {"type", "sqlite"}, {"scopes", {"read"}}, {"generation", 1}}}));
+            json::array({json{
+                {"binding", "DATABASE"}, {"type", "sqlite"}, {"scopes", {"read"}}, {"generation", 1}}}));
   admin("runtime.stop", {{"instance", runtime.instance}});
   EXPECT_FALSE(std::filesystem::exists(runtime.material));
 }
@@ -128,7 +141,9 @@ TEST_F(Releases, LaunchedProcessGetsExactlyThePromisedEnvironment) {
   host.environment = {{"SECRET_OF_THE_HOST", "s3cr3t"}, {"AWS_KEY", "k"}, {"LD_LIBRARY_PATH", "/nowhere"}};
   ASSERT_TRUE(host.start());
   app_with_database("api");
-  const json deploy = admin("deploy.create", {{"app", "api"}, {"command", {"/usr/bin/env", "-0"}}, {"cwd", "/tmp"}, {"env", {{"MODE", "test"}}}});
+  const json deploy = admin(
+      "deploy.create",
+      {{"app", "api"}, {"command", {"/usr/bin/env", "-0"}}, {"cwd", "/tmp"}, {"env", {{"MODE", "test"}}}});
   const std::string log = log_of(deploy);
   ASSERT_TRUE(eventually([&] { return text_of(log).find("VIA_BOOTSTRAP") != std::string::npos; }));
   const std::string instance = deploy["instances"][0].value("id", "");
@@ -140,21 +155,23 @@ TEST_F(Releases, LaunchedProcessGetsExactlyThePromisedEnvironment) {
     seen[entry.substr(0, entry.find('='))] = entry.substr(entry.find('=') + 1);
   }
   seen.erase("PATH");
-  EXPECT_EQ(seen, (std::map<std::string, std::string>{{"HOME", "/tmp"},
-                                                       {"LANG", "C.UTF-8"},
-                                                       {"TZ", "UTC"},
-                                                       {"MODE", "test"},
-                                                       {"VARY_CONFIG_URL", host.url()},
-                                                       {"VARY_CONFIG_TOKEN_PATH", (material / "token").string()},
-                                                       {"VARY_ENVIRONMENT", "production"},
-                                                       {"VIA_BOOTSTRAP", (material / "bootstrap.json").string()}}));
+  EXPECT_EQ(seen,
+            (std::map<std::string, std::string>{{"HOME", "/tmp"},
+                                                {"LANG", "C.UTF-8"},
+                                                {"TZ", "UTC"},
+                                                {"MODE", "test"},
+                                                {"VARY_CONFIG_URL", host.url()},
+                                                {"VARY_CONFIG_TOKEN_PATH", (material / "token").string()},
+                                                {"VARY_ENVIRONMENT", "production"},
+                                                {"VIA_BOOTSTRAP", (material / "bootstrap.json").string()}}));
   EXPECT_EQ(text.find("data.sqlite"), std::string::npos);
   EXPECT_EQ(text.find("addons"), std::string::npos);
 }
 
 TEST_F(Releases, LaunchedProcessInheritsNoDescriptorOfTheHost) {
   app_with_database("api");
-  const json deploy = admin("deploy.create", {{"app", "api"}, {"command", {"/bin/sh", "-c", "ls -l /proc/$$/fd; echo END"}}});
+  const json deploy =
+      admin("deploy.create", {{"app", "api"}, {"command", {"/bin/sh", "-c", "ls -l /proc/$$/fd; echo END"}}});
   const std::string log = log_of(deploy);
   ASSERT_TRUE(eventually([&] { return text_of(log).find("END") != std::string::npos; }));
   const std::string text = text_of(log);

@@ -15,11 +15,12 @@ class Streaming : public World {
     api = app_with_database("api", false, {{"max_rows", 1'000'000}, {"max_result_bytes", 200 << 20}});
   }
   std::string rows(int n, int width) const {
-    return "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT " + std::to_string(n) + ") SELECT x, printf('%.*c', " +
-           std::to_string(width) + ", 'r') FROM c";
+    return "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT " + std::to_string(n) +
+           ") SELECT x, printf('%.*c', " + std::to_string(width) + ", 'r') FROM c";
   }
   std::string request(const std::string& sql, const std::string& accept) const {
-    return Http::format("POST", operation_path("query"), json{{"sql", sql}}.dump(), {{"Authorization", "Bearer " + api.token}, {"Accept", accept}});
+    return Http::format("POST", operation_path("query"), json{{"sql", sql}}.dump(),
+                        {{"Authorization", "Bearer " + api.token}, {"Accept", accept}});
   }
   Runtime api;
 };
@@ -44,7 +45,9 @@ TEST_F(Streaming, NdjsonHasOneRowALineAndTheSameRowsAsJson) {
   EXPECT_GE(parsed.size(), 5000U);
   std::size_t same = 0;
   for (const json& line : parsed)
-    if (same < 5000 && (line == whole["rows"][same] || (line.is_object() && line.contains("row") && line["row"] == whole["rows"][same]))) ++same;
+    if (same < 5000 && (line == whole["rows"][same] ||
+                        (line.is_object() && line.contains("row") && line["row"] == whole["rows"][same])))
+      ++same;
   EXPECT_EQ(same, 5000U);
 }
 
@@ -81,7 +84,8 @@ TEST_F(Streaming, ReaderThatStopsReadingIsCutAtTheWriteLimit) {
   const std::string gauge = "via_http_connections ";
   EXPECT_TRUE(eventually([&] {
     const std::string text = metrics();
-    return std::stoi(text.substr(text.find(gauge, text.find("gauge")) + gauge.size())) <= 1;  // the scrape's own
+    return std::stoi(text.substr(text.find(gauge, text.find("gauge")) + gauge.size())) <=
+           1;  // the scrape's own
   })) << "the connection is ended";
   const auto answer = stuck.read();
   ASSERT_TRUE(answer);
@@ -94,7 +98,8 @@ TEST_F(Streaming, ReaderThatGoesAwayLeavesNothingBehind) {
   const auto leave = [&](int times) {
     for (int i = 0; i < times; ++i) {
       Http gone(host.port());
-      ASSERT_TRUE(gone.send(request(rows(100'000, 500), i % 2 == 0 ? "application/x-ndjson" : "application/json")));
+      ASSERT_TRUE(
+          gone.send(request(rows(100'000, 500), i % 2 == 0 ? "application/x-ndjson" : "application/json")));
       pollfd readable{gone.fd(), POLLIN, 0};
       ASSERT_EQ(::poll(&readable, 1, 30'000), 1);
       gone.reset();
@@ -106,9 +111,11 @@ TEST_F(Streaming, ReaderThatGoesAwayLeavesNothingBehind) {
   };
   leave(20);
   EXPECT_TRUE(eventually([&] { return sockets() <= 1; })) << sockets();
-  const std::size_t files = host.open_files();  // with the connections to the database that are kept for reuse
+  const std::size_t files =
+      host.open_files();  // with the connections to the database that are kept for reuse
   leave(20);
-  EXPECT_TRUE(eventually([&] { return sockets() <= 1 && host.open_files() <= files + 4; })) << host.open_files() << " of " << files;
+  EXPECT_TRUE(eventually([&] { return sockets() <= 1 && host.open_files() <= files + 4; }))
+      << host.open_files() << " of " << files;
   EXPECT_EQ(caller(api).query("SELECT 1").status, 200);
   EXPECT_EQ(host.stop(), 0);
 }
@@ -127,8 +134,10 @@ TEST_F(Streaming, ResultOverItsLimitSaysThatItIsTruncated) {
 
 TEST_F(Streaming, ErrorInsideOfAStreamIsItsLastLine) {
   // abs() of the smallest integer fails, after many rows have left.
-  const std::string sql = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 20000) "
-                          "SELECT x, printf('%.*c', 200, 'r'), abs(CASE x WHEN 15000 THEN -9223372036854775807 - 1 ELSE x END) FROM c";
+  const std::string sql =
+      "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 20000) "
+      "SELECT x, printf('%.*c', 200, 'r'), abs(CASE x WHEN 15000 THEN -9223372036854775807 - 1 ELSE x END) "
+      "FROM c";
   Http http(host.port());
   ASSERT_TRUE(http.send(request(sql, "application/x-ndjson")));
   const auto answer = http.read();

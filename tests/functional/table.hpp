@@ -30,14 +30,16 @@ inline std::string expanded(std::string text) {
   for (std::size_t open; (open = text.find("{{")) != std::string::npos;) {
     const std::size_t star = text.find('*', open), close = text.find("}}", star);
     std::string repeated;
-    for (int n = std::stoi(text.substr(open + 2)); n > 0; --n) repeated += text.substr(star + 1, close - star - 1);
+    for (int n = std::stoi(text.substr(open + 2)); n > 0; --n)
+      repeated += text.substr(star + 1, close - star - 1);
     text.replace(open, close + 2 - open, repeated);
   }
   return text;
 }
 
 inline std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
   return text;
 }
 

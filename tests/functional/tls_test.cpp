@@ -28,7 +28,8 @@ void make_certificate(const std::filesystem::path& certificate_file, const std::
   X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 3600);
   X509_set_pubkey(certificate.get(), key.get());
   X509_NAME* name = X509_get_subject_name(certificate.get());
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("via test"), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("via test"), -1,
+                             -1, 0);
   X509_set_issuer_name(certificate.get(), name);
   X509_EXTENSION* names = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "IP:127.0.0.1");
   X509_add_ext(certificate.get(), names, -1);
@@ -51,9 +52,13 @@ class Tls : public World {
     make_certificate(certificate, key);
     host.configure(config());
   }
-  std::string config() const { return "[tls]\ncertificate = \"" + certificate.string() + "\"\nkey = \"" + key.string() + "\"\nca = \"" + certificate.string() + "\"\n"; }
+  std::string config() const {
+    return "[tls]\ncertificate = \"" + certificate.string() + "\"\nkey = \"" + key.string() + "\"\nca = \"" +
+           certificate.string() + "\"\n";
+  }
   // The answer to `request`, over a connection that trusts the certificate; empty when the handshake failed.
-  std::string exchange(const std::string& request, int highest = TLS1_3_VERSION, int* renegotiated = nullptr) {
+  std::string exchange(const std::string& request, int highest = TLS1_3_VERSION,
+                       int* renegotiated = nullptr) {
     const Context context(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
     SSL_CTX_load_verify_locations(context.get(), certificate.c_str(), nullptr);
     SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
@@ -65,11 +70,13 @@ class Tls : public World {
     X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls.get()), "127.0.0.1");
     SSL_set_fd(tls.get(), socket.fd());
     if (SSL_connect(tls.get()) != 1) return {};
-    if (renegotiated != nullptr) *renegotiated = SSL_renegotiate(tls.get()) == 1 && SSL_do_handshake(tls.get()) == 1;
+    if (renegotiated != nullptr)
+      *renegotiated = SSL_renegotiate(tls.get()) == 1 && SSL_do_handshake(tls.get()) == 1;
     if (SSL_write(tls.get(), request.data(), static_cast<int>(request.size())) <= 0) return {};
     std::string out;
     char buffer[4096];
-    for (int n = 0; (n = SSL_read(tls.get(), buffer, sizeof buffer)) > 0;) out.append(buffer, static_cast<std::size_t>(n));
+    for (int n = 0; (n = SSL_read(tls.get(), buffer, sizeof buffer)) > 0;)
+      out.append(buffer, static_cast<std::size_t>(n));
     return out;
   }
   std::filesystem::path certificate, key;
@@ -80,12 +87,15 @@ TEST_F(Tls, OperationsRunOverTls) {
   EXPECT_TRUE(host.url().starts_with("https://127.0.0.1:"));
   const Runtime api = app_with_database("api");
   EXPECT_EQ(json::parse(text_of(api.material / "bootstrap.json"))["ca_file"], certificate.string());
-  const std::string answer = exchange(Http::format("POST", operation_path("query"), R"({"sql":"SELECT 'sealed'"})",
-                                                   {{"Authorization", "Bearer " + api.token}, {"Connection", "close"}}));
+  const std::string answer =
+      exchange(Http::format("POST", operation_path("query"), R"({"sql":"SELECT 'sealed'"})",
+                            {{"Authorization", "Bearer " + api.token}, {"Connection", "close"}}));
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 200")) << answer;
   EXPECT_NE(answer.find(R"([["sealed"]])"), std::string::npos) << answer;
-  const std::string big = exchange(Http::format("POST", operation_path("query"), R"j({"sql":"SELECT printf('%.*c', 90000, 'b') FROM (SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3)"})j",
-                                                {{"Authorization", "Bearer " + api.token}, {"Connection", "close"}}));
+  const std::string big = exchange(Http::format(
+      "POST", operation_path("query"),
+      R"j({"sql":"SELECT printf('%.*c', 90000, 'b') FROM (SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3)"})j",
+      {{"Authorization", "Bearer " + api.token}, {"Connection", "close"}}));
   EXPECT_GT(big.size(), 270'000U);
   EXPECT_EQ(host.stop(), 0);
 }

@@ -19,7 +19,9 @@
 namespace via::test {
 namespace {
 
-void pause_ms(int ms) { ::poll(nullptr, 0, ms); }
+void pause_ms(int ms) {
+  ::poll(nullptr, 0, ms);
+}
 
 std::vector<std::string> base_environment(const std::map<std::string, std::string>& more) {
   std::vector<std::string> out{"PATH=/usr/bin:/bin", "HOME=/", "LANG=C.UTF-8"};
@@ -36,7 +38,9 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return out;
 }
 
-int status_of(int wait_status) { return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status); }
+int status_of(int wait_status) {
+  return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
+}
 
 // fork and exec; the child ends with the thread that made it.
 pid_t launch(std::vector<std::string> command, std::vector<std::string> environment, int out, int err,
@@ -76,7 +80,8 @@ bool eventually(const std::function<bool()>& condition, int wait_ms) {
   }
 }
 
-Finished run_program(const std::vector<std::string>& command, const std::map<std::string, std::string>& environment) {
+Finished run_program(const std::vector<std::string>& command,
+                     const std::map<std::string, std::string>& environment) {
   TemporaryFolder folder;
   const auto out = folder.path() / "out", err = folder.path() / "err";
   const FileHandle out_file(::open(out.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
@@ -88,9 +93,13 @@ Finished run_program(const std::vector<std::string>& command, const std::map<std
   return {status_of(status), text_of(out), text_of(err)};
 }
 
-HostProcess::HostProcess() { ::mkdir(state_dir().c_str(), 0700); }
+HostProcess::HostProcess() {
+  ::mkdir(state_dir().c_str(), 0700);
+}
 
-HostProcess::~HostProcess() { kill(); }
+HostProcess::~HostProcess() {
+  kill();
+}
 
 void HostProcess::configure(const std::string& toml) {
   std::ofstream(state_dir() / "config.toml") << toml;
@@ -104,7 +113,8 @@ bool HostProcess::start() {
   if (::pipe2(ends, O_CLOEXEC) != 0) return false;
   const FileHandle out(ends[0]);
   FileHandle child_out(ends[1]);
-  const FileHandle err(::open((folder_.path() / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  const FileHandle err(
+      ::open((folder_.path() / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   std::vector<std::string> command{VIA_BINARY, "serve", "--state-dir", state_dir().string()};
   if (!listen.empty()) command.insert(command.end(), {"--listen", listen});
   pid_ = launch(command, base_environment(environment), child_out.get(), err.get(), before_exec);
@@ -148,7 +158,9 @@ bool HostProcess::reap(int wait_ms) {
       wait_ms);
 }
 
-bool HostProcess::running() { return pid_ > 0 && !reap(0); }
+bool HostProcess::running() {
+  return pid_ > 0 && !reap(0);
+}
 
 void HostProcess::kill() {
   if (pid_ <= 0) return;
@@ -167,7 +179,9 @@ void HostProcess::signal(int number) const {
   if (pid_ > 0) ::kill(pid_, number);
 }
 
-std::string HostProcess::log() const { return text_of(folder_.path() / "log"); }
+std::string HostProcess::log() const {
+  return text_of(folder_.path() / "log");
+}
 
 std::size_t HostProcess::resident_kib() const {
   const std::string status = text_of("/proc/" + std::to_string(pid_) + "/status");
@@ -178,7 +192,9 @@ std::size_t HostProcess::resident_kib() const {
 std::size_t HostProcess::open_files() const {
   std::error_code ec;
   std::size_t n = 0;
-  for (std::filesystem::directory_iterator at("/proc/" + std::to_string(pid_) + "/fd", ec), end; !ec && at != end; at.increment(ec)) ++n;
+  for (std::filesystem::directory_iterator at("/proc/" + std::to_string(pid_) + "/fd", ec), end;
+       !ec && at != end; at.increment(ec))
+    ++n;
   return n;
 }
 

@@ -20,8 +20,10 @@ struct Finished {
   std::string out, err;
 };
 
-// Runs a program to its end. `input` becomes its standard input; environment entries are added to a clean one.
-Finished run_program(const std::vector<std::string>& command, const std::map<std::string, std::string>& environment = {});
+// Runs a program to its end. `input` becomes its standard input; environment entries are added to a clean
+// one.
+Finished run_program(const std::vector<std::string>& command,
+                     const std::map<std::string, std::string>& environment = {});
 
 class HostProcess {
  public:
@@ -38,14 +40,14 @@ class HostProcess {
   void configure(const std::string& toml);  // config.toml of the state folder, for the next start
 
   std::string listen = "127.0.0.1:0";
-  std::function<void()> before_exec;                 // in the child, async-signal-safe things only
-  std::map<std::string, std::string> environment;    // of the host
+  std::function<void()> before_exec;               // in the child, async-signal-safe things only
+  std::map<std::string, std::string> environment;  // of the host
 
   // True when it says that it is ready. When it ends instead, exit_code() and log() tell why.
   bool start();
-  bool running();                // reaps
+  bool running();  // reaps
   int exit_code() const { return exit_code_; }
-  void kill();                   // SIGKILL, and waits
+  void kill();                     // SIGKILL, and waits
   int stop(int wait_ms = 60'000);  // SIGTERM, and waits; the exit code, 137 when it had to be killed
   void signal(int number) const;
   pid_t pid() const { return pid_; }

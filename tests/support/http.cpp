@@ -35,7 +35,9 @@ int Response::count(std::string_view name) const {
   return found;
 }
 
-nlohmann::json Response::json() const { return nlohmann::json::parse(body, nullptr, false); }
+nlohmann::json Response::json() const {
+  return nlohmann::json::parse(body, nullptr, false);
+}
 
 std::string Response::code() const {
   const auto parsed = json();
@@ -43,7 +45,9 @@ std::string Response::code() const {
   return parsed["error"].value("code", "");
 }
 
-bool Response::closes() const { return ::strcasecmp(header("Connection").c_str(), "close") == 0; }
+bool Response::closes() const {
+  return ::strcasecmp(header("Connection").c_str(), "close") == 0;
+}
 
 Http::Http(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in to{};
@@ -79,7 +83,9 @@ bool Http::send(std::string_view bytes) {
   return true;
 }
 
-void Http::end_of_request() { ::shutdown(fd_.get(), SHUT_WR); }
+void Http::end_of_request() {
+  ::shutdown(fd_.get(), SHUT_WR);
+}
 
 void Http::reset() {
   const linger now{1, 0};

@@ -1,5 +1,6 @@
 // A raw HTTP client: any bytes out, one parsed response at a time in. Blocking, every wait with a limit.
-// It shares no code with core/net, so that both would have to be wrong in the same way. Thread: one at a time.
+// It shares no code with core/net, so that both would have to be wrong in the same way. Thread: one at a
+// time.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ struct Response {
 
   std::string header(std::string_view name) const;  // empty when absent
   int count(std::string_view name) const;
-  nlohmann::json json() const;      // discarded value when it is none
-  std::string code() const;         // of the error envelope, empty when it is none
+  nlohmann::json json() const;  // discarded value when it is none
+  std::string code() const;     // of the error envelope, empty when it is none
   bool closes() const;
 };
 

@@ -10,7 +10,8 @@ Http& Caller::connection() {
   return *http_;
 }
 
-Response Caller::post(std::string_view path, std::string_view body, std::vector<std::pair<std::string, std::string>> more) {
+Response Caller::post(std::string_view path, std::string_view body,
+                      std::vector<std::pair<std::string, std::string>> more) {
   if (!token_.empty()) more.emplace_back("Authorization", "Bearer " + token_);
   Response answer = connection().call("POST", path, body, more);
   if (answer.status == 0 || answer.cut || answer.closes()) http_.reset();
@@ -35,11 +36,17 @@ std::string World::admin_error(std::string_view command, const json& arguments) 
   return answer ? std::string() : std::string(answer.error().wire_name());
 }
 
-std::string World::metrics() { return Http(host.admin_socket()).call("GET", "/metrics").body; }
+std::string World::metrics() {
+  return Http(host.admin_socket()).call("GET", "/metrics").body;
+}
 
 Runtime World::app_with_database(const std::string& name, bool read_only, const json& config) {
   admin("app.create", {{"name", name}});
-  json create{{"type", "sqlite"}, {"name", name + "-db"}, {"app", name}, {"bind", "DATABASE"}, {"read_only", read_only}};
+  json create{{"type", "sqlite"},
+              {"name", name + "-db"},
+              {"app", name},
+              {"bind", "DATABASE"},
+              {"read_only", read_only}};
   if (!config.empty()) create["config"] = config;
   admin("addon.create", create);
   admin("deploy.create", {{"app", name}});
@@ -48,8 +55,8 @@ Runtime World::app_with_database(const std::string& name, bool read_only, const 
 
 Runtime World::issue(const std::string& app) {
   const json instance = admin("runtime.issue", {{"app", app}});
-  Runtime out{app, instance.value("release", ""), instance.value("deploy", ""), instance.value("id", ""), {},
-              instance.value("material", "")};
+  Runtime out{app, instance.value("release", ""), instance.value("deploy", ""), instance.value("id", ""),
+              {},  instance.value("material", "")};
   out.token = text_of(out.material / "token");
   return out;
 }
@@ -120,7 +127,8 @@ void expect_generic_500(const Response& response) {
   EXPECT_EQ(parsed["error"].value("message", ""), kInternalMessage);
   for (const auto& [name, value] : parsed["error"].items())
     EXPECT_TRUE(name == "code" || name == "message" || name == "request_id" ||
-                ((name == "sqlite_code" || name == "statement_index" || name == "retry_after_ms") && value.is_number()))
+                ((name == "sqlite_code" || name == "statement_index" || name == "retry_after_ms") &&
+                 value.is_number()))
         << response.body;
 }
 

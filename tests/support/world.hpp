@@ -29,12 +29,19 @@ struct Runtime {
 class Caller {
  public:
   Caller(std::uint16_t port, std::string token) : port_(port), token_(std::move(token)) {}
-  Response post(std::string_view path, std::string_view body, std::vector<std::pair<std::string, std::string>> more = {});
-  Response resolve(const json& body = json::object()) { return post("/v1/runtime/config/resolve", body.dump()); }
+  Response post(std::string_view path, std::string_view body,
+                std::vector<std::pair<std::string, std::string>> more = {});
+  Response resolve(const json& body = json::object()) {
+    return post("/v1/runtime/config/resolve", body.dump());
+  }
   Response refresh(const json& body) { return post("/v1/runtime/config/refresh", body.dump()); }
   Response op(std::string_view operation, const json& body, std::string_view binding = "DATABASE");
-  Response query(std::string_view sql, const json& params = json::array()) { return op("query", {{"sql", sql}, {"params", params}}); }
-  Response execute(std::string_view sql, const json& params = json::array()) { return op("execute", {{"sql", sql}, {"params", params}}); }
+  Response query(std::string_view sql, const json& params = json::array()) {
+    return op("query", {{"sql", sql}, {"params", params}});
+  }
+  Response execute(std::string_view sql, const json& params = json::array()) {
+    return op("execute", {{"sql", sql}, {"params", params}});
+  }
   Response setup(std::string_view sql) { return op("setup", {{"sql", sql}}); }
   // The connection in use, for tests that look at it.
   Http& connection();
@@ -57,7 +64,8 @@ class World : public ::testing::Test {
   std::string metrics();
 
   // App with an add-on "NAME-db" bound as DATABASE, deployed, with one external instance.
-  Runtime app_with_database(const std::string& name, bool read_only = false, const json& config = json::object());
+  Runtime app_with_database(const std::string& name, bool read_only = false,
+                            const json& config = json::object());
   Runtime issue(const std::string& app);
   Caller caller(const Runtime& runtime) const { return {host.port(), runtime.token}; }
   std::filesystem::path data_file(const std::string& addon, const std::string& app);

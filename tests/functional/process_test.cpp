@@ -231,8 +231,7 @@ TEST_F(Process, GracefulShutdownAnswersEveryRequestInFlight) {
     const auto answer = client->read(60'000);
     ASSERT_TRUE(answer) << "a request that was accepted is answered";
     EXPECT_EQ(answer->status, 200) << answer->body;
-    EXPECT_TRUE(answer->closes());
-    EXPECT_TRUE(client->ends());
+    EXPECT_TRUE(client->ends());  // its head was made before the end was known
   }
   EXPECT_TRUE(eventually([&] { return !host.running(); }));
   EXPECT_EQ(host.exit_code(), 0) << host.log();

@@ -60,8 +60,7 @@ struct AbiCaller {
     caller = {};
     caller.struct_size = sizeof caller;
     caller.generation = generation;
-    const Ulid id = ulid_of(binding.binding_id);
-    std::copy(id.begin(), id.end(), caller.binding_id.b);
+    std::copy(binding.binding_ulid.begin(), binding.binding_ulid.end(), caller.binding_id.b);
     caller.scopes = scopes.data();
     caller.scopes_len = n;
     caller.live_generations = binding.live_generations.data();

@@ -23,6 +23,7 @@ namespace via::authorization {
 struct BindingGrant {
   std::string binding;     // "DATABASE"
   std::string binding_id;  // "bind_…"
+  Ulid binding_ulid{};     // the same as 16 bytes, so that a request does not parse it
   std::string addon_id;    // "addon_…"
   std::string type;        // the add-on type's id
   bool read_only = false;

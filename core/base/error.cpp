@@ -57,7 +57,7 @@ std::string error_body(const Error& error, std::string_view request_id) {
   append_json_string(out, hidden ? kInternalMessage : std::string_view(error.message));
   out += R"(,"request_id":)";
   append_json_string(out, request_id);
-  if (!error.details.empty()) {
+  if (!error.details.empty() && !hidden) {
     out += ',';
     out += error.details;
   }

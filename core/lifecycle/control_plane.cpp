@@ -4,6 +4,10 @@
 
 namespace via::lifecycle {
 
+namespace {
+constexpr std::string_view kProcessStates[] = {"starting", "running", "exited", "failed"};  // releases::ProcessState
+}
+
 using releases::InstanceState;
 
 ControlPlane::ControlPlane(Dependencies dependencies, Settings settings)
@@ -82,7 +86,7 @@ void ControlPlane::store_process_states() {
     if (!stored)
       d_.log.error("instance.state_not_stored", {{"instance", report.instance}, {"reason", stored.error().message}});
     d_.log.info("instance.state", {{"instance", report.instance},
-                                   {"state", static_cast<int>(report.state)},
+                                   {"state", kProcessStates[static_cast<std::size_t>(report.state)]},
                                    {"pid", report.pid},
                                    {"exit_status", report.exit_status}});
   }

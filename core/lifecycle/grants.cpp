@@ -74,6 +74,7 @@ Result<ControlPlane::Grants> ControlPlane::build_grants(std::string_view app_id,
     const std::string release = row.text(0);
     grant->binding = row.text(1);
     grant->binding_id = row.text(2);
+    grant->binding_ulid = ulid_of(grant->binding_id);
     grant->addon_id = row.text(3);
     grant->type = row.text(4);
     grant->read_only = row.integer(5) != 0;

@@ -4,31 +4,12 @@
 #include <charconv>
 #include <cstring>
 
-#include <boost/beast/http/basic_parser.hpp>
-#include <boost/beast/http/error.hpp>
-#include <boost/beast/http/field.hpp>
-
 #include "core/base/json_text.hpp"
 
 namespace via::net {
 namespace {
 
-namespace http = boost::beast::http;
-
 constexpr std::size_t kChunkWaste = 256 * 1024;
-
-bool equal(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
-           const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-           return low(x) == low(y);
-         });
-}
-
-std::string_view trim(std::string_view s) {
-  while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
-  while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
-  return s;
-}
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -38,114 +19,6 @@ int hex_digit(char c) {
 }
 
 }  // namespace
-
-// Collects what Beast reads; the first thing that is not allowed decides.
-struct RequestParser::Header final : http::basic_parser<true> {
-  Header() {
-    eager(false);
-    skip(true);  // the body is ours
-    body_limit(boost::none);
-  }
-  Request* request = nullptr;
-  std::size_t max_fields = 100;
-  Code refused = Code::bad_request;
-  const char* why = nullptr;
-  int hosts = 0, lengths = 0, encodings = 0, authorizations = 0;
-  std::string_view host, length, encoding;
-
-  void refuse(Code code, const char* message) {
-    if (why == nullptr) {
-      refused = code;
-      why = message;
-    }
-  }
-
- private:
-  using string_view = boost::beast::string_view;
-  using error_code = boost::beast::error_code;
-
-  void on_request_impl(http::verb verb, string_view method, string_view target, int version, error_code&) override {
-    switch (verb) {
-      case http::verb::get: request->method = Method::get; break;
-      case http::verb::head: request->method = Method::head; break;
-      case http::verb::post: request->method = Method::post; break;
-      case http::verb::put: request->method = Method::put; break;
-      case http::verb::delete_: request->method = Method::del; break;
-      case http::verb::options: request->method = Method::options; break;
-      default: refuse(method == "CONNECT" || method == "TRACE" || method == "PATCH" ? Code::method_not_allowed
-                      : method.size() > 32                                          ? Code::bad_request
-                                                                                    : Code::unsupported,
-                      "The request method is not one this server knows.");
-    }
-    request->target = {target.data(), target.size()};
-    request->http_1_1 = version == 11;
-    request->keep_alive = version == 11;
-  }
-  void on_response_impl(int, string_view, int, error_code&) override {}
-
-  void on_field_impl(http::field field, string_view raw_name, string_view raw_value, error_code&) override {
-    const std::string_view name(raw_name.data(), raw_name.size());
-    const std::string_view value = trim({raw_value.data(), raw_value.size()});
-    if (request->fields.size() >= max_fields) return refuse(Code::header_too_large, "Too many header fields.");
-    request->fields.emplace_back(name, value);
-    switch (field) {
-      case http::field::host:
-        ++hosts;
-        host = value;
-        return;
-      case http::field::content_length:
-        ++lengths;
-        length = value;
-        return;
-      case http::field::transfer_encoding:
-        ++encodings;
-        encoding = value;
-        return;
-      case http::field::authorization:
-        ++authorizations;
-        request->authorization = value;
-        return;
-      case http::field::accept: request->accept = value; return;
-      case http::field::content_type: request->content_type = value; return;
-      case http::field::content_encoding: request->content_encoding = value; return;
-      case http::field::expect:
-        if (equal(value, "100-continue"))
-          request->expects_continue = true;
-        else
-          refuse(Code::expectation_failed, "Only the expectation 100-continue is known.");
-        return;
-      case http::field::connection: {
-        for (std::size_t at = 0; at <= value.size();) {
-          const std::size_t end = std::min(value.find(',', at), value.size());
-          const std::string_view option = trim(value.substr(at, end - at));
-          if (equal(option, "close")) request->keep_alive = false;
-          if (equal(option, "keep-alive") && !request->http_1_1) request->keep_alive = true;
-          at = end + 1;
-        }
-        return;
-      }
-      case http::field::unknown: break;
-      default: return;
-    }
-    if (equal(name, "Via-Generation")) {
-      if (!request->generation.empty()) refuse(Code::bad_request, "Via-Generation stands twice.");
-      request->generation = value;
-    } else if (equal(name, "Idempotency-Key")) {
-      request->idempotency_key = value;
-    } else if (name.find('_') != std::string_view::npos) {
-      std::string twin(name);
-      std::replace(twin.begin(), twin.end(), '_', '-');
-      if (http::string_to_field(twin) != http::field::unknown || equal(twin, "Via-Generation"))
-        refuse(Code::bad_request, "A header field name has '_' where '-' belongs.");
-    }
-  }
-  void on_header_impl(error_code&) override {}
-  void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
-  std::size_t on_body_impl(string_view body, error_code&) override { return body.size(); }
-  void on_chunk_header_impl(std::uint64_t, string_view, error_code&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, string_view body, error_code&) override { return body.size(); }
-  void on_finish_impl(error_code&) override {}
-};
 
 RequestParser::RequestParser(const Limits& limits) : limits_(limits) {}
 RequestParser::~RequestParser() = default;
@@ -173,7 +46,7 @@ RequestParser::State RequestParser::parse(Buffer& in) {
 }
 
 RequestParser::State RequestParser::parse_header(Buffer& in) {
-  // Find the end first, so that Beast sees the header once and whole.
+  // Find the end first, so that the header is read once and whole.
   const std::string_view bytes = in.view().substr(0, limits_.max_header_bytes);
   std::size_t at = scanned_;  // the start of a line
   std::size_t end = 0;
@@ -193,32 +66,8 @@ RequestParser::State RequestParser::parse_header(Buffer& in) {
     return State::need_header;
   }
 
-  // A Beast parser reads one message; it is made anew in place, without an allocation.
-  if (header_)
-    std::destroy_at(header_.get()), std::construct_at(header_.get());
-  else
-    header_ = std::make_unique<Header>();
-  Header& header = *header_;
-  header.request = &request_;
-  header.max_fields = limits_.max_fields;
-  header.header_limit(static_cast<std::uint32_t>(limits_.max_header_bytes + 1));
-  boost::beast::error_code ec;
-  header.put(boost::asio::const_buffer(bytes.data(), end), ec);
-  if (ec) {
-    if (ec == http::error::bad_version) {
-      const std::string_view line = bytes.substr(0, bytes.find('\r'));
-      const auto space = line.rfind(' ');
-      const std::string_view version = space == std::string_view::npos ? std::string_view() : line.substr(space + 1);
-      if (version.size() == 8 && version.starts_with("HTTP/") && version[6] == '.' &&
-          std::count(line.begin(), line.end(), ' ') == 2)
-        return bad(Code::version_not_supported, "Only HTTP/1.0 and HTTP/1.1 are spoken here.");
-    }
-    if (ec == http::error::bad_transfer_encoding && header.encodings == 0 && header.lengths == 0)
-      return bad(Code::bad_request, "Transfer-Encoding is not one this server knows.");
-    return bad(Code::bad_request, "The request is not well-formed HTTP.");
-  }
-  if (!header.is_header_done()) return bad(Code::bad_request, "The request is not well-formed HTTP.");
-  if (header.why != nullptr) return bad(header.refused, header.why);
+  HeaderReader& header = header_;
+  if (!header.read(bytes.substr(0, end), limits_.max_fields, request_)) return bad(header.code(), header.why());
   if (header.hosts > 1 || (header.hosts == 0 && request_.http_1_1))
     return bad(Code::bad_request, "There must be exactly one Host field.");
   if (header.hosts == 1 && (header.host.empty() || header.host.find_first_of(" \t/@,?#\\") != std::string_view::npos))
@@ -228,7 +77,7 @@ RequestParser::State RequestParser::parse_header(Buffer& in) {
   if (header.encodings > 0) {
     if (header.encodings > 1 || header.lengths > 0 || !request_.http_1_1)
       return bad(Code::bad_request, "Transfer-Encoding cannot be used this way.");
-    if (!equal(header.encoding, "chunked")) return bad(Code::unsupported, "Only the transfer encoding chunked is known.");
+    if (!equal_ignoring_case(header.encoding, "chunked")) return bad(Code::unsupported, "Only the transfer encoding chunked is known.");
     chunked_ = true;
   }
   if (header.lengths == 1) {
@@ -242,7 +91,7 @@ RequestParser::State RequestParser::parse_header(Buffer& in) {
     length_ = static_cast<std::size_t>(n);
   }
   if (!check_target()) return State::bad;
-  if (!request_.content_encoding.empty() && !equal(request_.content_encoding, "identity"))
+  if (!request_.content_encoding.empty() && !equal_ignoring_case(request_.content_encoding, "identity"))
     return bad(Code::unsupported_media_type, "Request bodies must not be compressed.");
   header_size_ = end;
   base_ = in.data();
@@ -259,17 +108,20 @@ bool RequestParser::check_target() {
     return false;
   };
   if (target.empty() || target[0] != '/') return refuse("The request target must start with '/'.");
-  for (const char c : target)
+  bool plain = true, dotted = false;
+  std::size_t question = std::string_view::npos;
+  for (std::size_t i = 0; i < target.size(); ++i) {
+    const char c = target[i];
     if (c <= 0x20 || c >= 0x7f || c == '#' || c == '\\' || c == '"' || c == '<' || c == '>')
       return refuse("The request target has a character that is not allowed.");
-  const auto question = target.find('?');
+    plain = plain && c != '%';
+    if (c == '?' && question == std::string_view::npos) question = i;
+    dotted = dotted || (c == '/' && i + 1 < target.size() && (target[i + 1] == '/' || target[i + 1] == '.'));
+  }
   request_.path = target.substr(0, question);
   request_.query = question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
   const std::string_view path = request_.path;
-  bool plain = true;
-  for (const char c : target)
-    if (c == '%') plain = false;
-  if (path.find("//") != std::string_view::npos || path.find("/.") != std::string_view::npos) {
+  if (dotted) {
     for (std::size_t at = 0; (at = path.find('/', at)) != std::string_view::npos; ++at) {
       const std::string_view segment = path.substr(at + 1, std::min(path.find('/', at + 1), path.size()) - at - 1);
       if (segment == "." || segment == ".." || (segment.empty() && at + 1 < path.size()))

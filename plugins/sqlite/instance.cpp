@@ -51,15 +51,14 @@ size_t hash_of(std::string_view sql) { return std::hash<std::string_view>{}(sql)
 Failure read_body(const via_op_args* args, via_call* call, std::string& out) {
   out.assign(reinterpret_cast<const char*>(args->params.ptr), args->params.len);
   if (!call->read) return {};
+  uint8_t piece[4096];  // there is seldom a rest, so no big buffer is made ready for it
   for (;;) {
-    const size_t used = out.size();
-    if (used > kBodyLimit) return {VIA_E_INVALID, "body_too_large", "the body is too large"};
-    out.resize(used + 65536);
+    if (out.size() > kBodyLimit) return {VIA_E_INVALID, "body_too_large", "the body is too large"};
     size_t got = 0;
-    const via_status st = call->read(call, reinterpret_cast<uint8_t*>(out.data()) + used, 65536, VIA_WAIT, &got);
-    out.resize(used + (st == VIA_OK ? got : 0));
+    const via_status st = call->read(call, piece, sizeof piece, VIA_WAIT, &got);
     if (st != VIA_OK) return {st, "", "the body could not be read"};
     if (got == 0) return {};
+    out.append(reinterpret_cast<const char*>(piece), got);
   }
 }
 

@@ -63,7 +63,7 @@ enum {
   VIA_E_UNSUPPORTED = 7,  /*                                                                  501 */
   VIA_E_UNAVAILABLE = 8,  /* transient: the host may retry under the same request_id          503 */
   VIA_E_DEADLINE = 9,     /*                                                                  504 */
-  VIA_E_CANCELLED = 10,   /*                                                                  499 */
+  VIA_E_CANCELLED = 10,   /*                                                                  503 */
   VIA_E_CORRUPT = 11,     /* stored data failed a check: the host stops the instance          500 */
   VIA_E_INTERNAL = 12,    /* a bug on either side                                             500 */
   VIA_E_WOULD_BLOCK = 13  /* only from via_call.write/reserve and via_ops_api.try_invoke */
@@ -114,7 +114,7 @@ typedef struct via_call {
   via_status (*write)(struct via_call *c, via_bytes chunk, uint32_t flags);             /* [call] */
   /* Ends the call. After VIA_OK what was written is the answer; `details_json` is the result of a [control] call
    * (empty otherwise). After a failure everything written is dropped (or the stream is cut, if it had begun);
-   * `message` reaches the client for statuses below 500 and 503/504, and only the log for the others;
+   * `message` reaches the client unless the HTTP status is 500, then only the log (and of the details only "code");
    * `details_json` is empty or an object of typed details for the error body, of which "code" ([a-z_]{1,40})
    * replaces the status's own code: {"code":"sql_error","sqlite_code":1}. */
   void (*complete)(struct via_call *c, via_status st, via_str message, via_str details_json); /* [call] */
@@ -351,8 +351,12 @@ typedef const via_plugin_entry *(*via_plugin_entry_fn)(void);
 #ifdef __cplusplus
 }
 #  define VIA_STATIC_ASSERT static_assert
-#else
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
 #  define VIA_STATIC_ASSERT _Static_assert
+#else /* C99: an array of negative size says it too */
+#  define VIA_JOIN2(a, b) a##b
+#  define VIA_JOIN(a, b) VIA_JOIN2(a, b)
+#  define VIA_STATIC_ASSERT(truth, text) typedef char VIA_JOIN(via_static_assert_, __LINE__)[(truth) ? 1 : -1]
 #endif
 /* Frozen offsets (LP64). CI compares every slot with plugin-api/abi/v1.slots. */
 #if UINTPTR_MAX == 0xffffffffffffffffu

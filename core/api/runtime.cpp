@@ -32,7 +32,7 @@ constexpr std::string_view kAddons = "/v1/runtime/addons/";
 constexpr std::size_t kMaximumVerifications = 256;  // waiting on workers, for each I/O thread
 constexpr std::size_t kMaximumConfigBody = 256 * 1024;
 
-std::int64_t unix_seconds(Exchange& exchange) { return exchange.thread().clock().unix_ms() / 1000; }
+std::int64_t unix_seconds(Exchange& exchange) { return exchange.thread().turn_unix_ms() / 1000; }
 
 // Browsers send these without asking first; no client of this API does (../shared/cases/http.md, L27).
 bool form_content(std::string_view type) {
@@ -173,7 +173,7 @@ RuntimeApi::Begun RuntimeApi::begin(Exchange& exchange, const identity::Claims& 
   }
   const auto& limits = exchange.thread().limits();
   plugins::Call& call =
-      exchange.begin_call(exchange.thread().clock().mono_ns() + limits.operation_timeout_ms * 1'000'000);
+      exchange.begin_call(exchange.started_ns() + limits.operation_timeout_ms * 1'000'000);
   const AbiCaller caller(*allowed->binding, allowed->generation);
   const via_op_args args = op_args(request, *allowed->binding, allowed->operation, caller.caller);
   const via_status status = instance.try_invoke(args, call.abi());
@@ -279,7 +279,7 @@ asio::awaitable<void> RuntimeApi::serve_operation(Exchange& exchange, const iden
   }
   const auto& limits = exchange.thread().limits();
   plugins::Call& call =
-      exchange.begin_call(exchange.thread().clock().mono_ns() + limits.operation_timeout_ms * 1'000'000);
+      exchange.begin_call(exchange.started_ns() + limits.operation_timeout_ms * 1'000'000);
   auto work = std::make_shared<WorkerCall>(request, pending.grant, *allowed, call.abi());
   auto* raw = std::make_unique<std::shared_ptr<WorkerCall>>(work).release();  // owned by the task
   const via_task_fn task = [](void* data, via_status why) {

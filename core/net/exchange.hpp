@@ -33,6 +33,7 @@ class Exchange {
   virtual const Peer& peer() const noexcept = 0;
   virtual std::string_view request_id() = 0;       // 36 characters, "req_…"
   virtual const via_id& request_ulid() const noexcept = 0;
+  virtual std::uint64_t started_ns() const noexcept = 0;  // when the request was complete, on Clock::mono_ns
 
   // Answers. `more` are whole header lines with CR LF.
   virtual void respond(int status, std::string_view content_type, std::string_view body, std::string_view more = {}) = 0;

@@ -48,6 +48,7 @@ void IoThread::loop() {
     for (int i = 0; i < 256 && context_.poll_one() != 0; ++i) {
     }
     turn_.finish();
+    turn_unix_ms_ = 0;
   }
   turn_.finish();
   plugins::Turn::leave();

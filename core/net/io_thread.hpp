@@ -82,6 +82,11 @@ class IoThread {
   void remove(Connection& connection) { connections_.erase(connections_.iterator_to(connection)); }
   std::size_t connection_count() const noexcept { return connections_.size(); }
   std::uint64_t coarse_ms() const noexcept { return coarse_ms_; }
+  // The wall clock, read once a turn: a turn is a millisecond or two, a token's time limits are whole seconds.
+  std::int64_t turn_unix_ms() noexcept {
+    if (turn_unix_ms_ == 0) turn_unix_ms_ = clock_.unix_ms();
+    return turn_unix_ms_;
+  }
   void drain_connections();
   void expire_all();
   // How many connections work for these instances; with `cancel` their operations are told to end.
@@ -106,6 +111,7 @@ class IoThread {
   boost::intrusive::list<Connection> connections_;
   Counters counters_;
   std::uint64_t coarse_ms_ = 0;
+  std::int64_t turn_unix_ms_ = 0;  // 0 = not read in this turn
   std::array<std::uint8_t, 8> id_prefix_{};
   std::uint64_t id_counter_ = 0;
   bool draining_ = false;

@@ -178,6 +178,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   IoThread& thread() noexcept override { return thread_; }
   const Peer& peer() const noexcept override { return peer_; }
   const via_id& request_ulid() const noexcept override { return id_; }
+  std::uint64_t started_ns() const noexcept override { return started_ns_; }
   bool answered() const noexcept override { return answered_; }
 
   std::string_view request_id() override {

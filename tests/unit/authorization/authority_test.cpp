@@ -40,7 +40,7 @@ TEST(Authority, TheIndexIsWhatAMapWouldBeAfterAnySequenceOfChanges) {
         model[grant->instance] = grant;
         change.granted.push_back(grant);
       }
-      for (unsigned i = random() % 3; i > 0; --i) {
+      for (unsigned i = static_cast<unsigned>(random()) % 3; i > 0; --i) {
         const std::string gone = id();
         model.erase(gone);
         std::erase_if(change.granted, [&](const auto& g) { return g->instance == gone; });

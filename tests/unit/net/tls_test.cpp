@@ -51,7 +51,7 @@ class TlsTest : public ListenerTest {
     return bound ? Code::internal : bound.error().code;
   }
   // The answer to a request over TLS of at most this version, empty when there was none.
-  std::string ask(const std::string& request, int version) const {
+  std::string ask(const std::string& text, int version) const {
     const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
     SSL_CTX_set_security_level(context.get(), 0);
     SSL_CTX_set_min_proto_version(context.get(), TLS1_VERSION);
@@ -60,7 +60,7 @@ class TlsTest : public ListenerTest {
     const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context.get()), SSL_free);
     SSL_set_fd(ssl.get(), client.fd());
     if (SSL_connect(ssl.get()) != 1) return {};
-    SSL_write(ssl.get(), request.data(), static_cast<int>(request.size()));
+    SSL_write(ssl.get(), text.data(), static_cast<int>(text.size()));
     std::string out;
     char buffer[4096];
     int n = 0;

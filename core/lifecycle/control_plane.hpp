@@ -34,6 +34,7 @@
 #include "core/identity/keys.hpp"
 #include "core/identity/tokens.hpp"
 #include "core/lifecycle/actor.hpp"
+#include "core/lifecycle/control_lock.hpp"
 #include "core/lifecycle/launcher.hpp"
 #include "core/lifecycle/plugin_trust.hpp"
 #include "core/plugins/addon_host.hpp"
@@ -217,7 +218,7 @@ class ControlPlane {
   Result<plugins::PluginRecord> untrust_plugin(const std::string& id_or_type, const Actor& actor);
 
  private:
-  using Lock = std::unique_lock<std::timed_mutex>;
+  using Lock = std::unique_lock<ControlLock>;
   // Every public function starts here: the lock, then what the runner reported meanwhile.
   Result<Lock> control();
 
@@ -298,7 +299,7 @@ class ControlPlane {
   Launcher* launcher_ = nullptr;
   bool stopping_ = false;
   std::function<ServerInfo()> server_info_;
-  std::timed_mutex control_;
+  ControlLock control_;
 
   struct Report {
     std::string instance;

@@ -4,6 +4,8 @@
 #include "plugins/sqlite/storage.hpp"
 #include "plugins/sqlite/writer.hpp"
 
+#include <time.h>
+
 #include <algorithm>
 
 namespace via::sqlite {
@@ -13,7 +15,8 @@ constexpr size_t kInlineBody = 16 * 1024;
 constexpr size_t kInlineResult = 4096;
 constexpr uint64_t kInlineOperations = 20'000;
 constexpr int kCheapSteps = 4'000;
-constexpr uint64_t kCheapNs = 500'000;
+constexpr uint64_t kCheapNs = 500'000;          // of processor time: being descheduled says nothing of the statement
+constexpr uint64_t kCheapWaitNs = 50'000'000;   // in all: one that waits for a disk each time is not cheap either
 constexpr uint64_t kInlineNs = 2'000'000;
 constexpr size_t kBodyLimit = 32u << 20;
 
@@ -43,6 +46,12 @@ Failure check_caller(const via_op_args* args, Operation operation, const Request
 
 Format format_of(const via_op_args* args) {
   return VIA_HAS(via_op_args, args, accept) && text(args->accept).find("application/x-ndjson") != std::string_view::npos ? Format::lines : Format::json;
+}
+
+uint64_t thread_cpu_ns() {
+  timespec t{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
 }
 
 size_t hash_of(std::string_view sql) { return std::hash<std::string_view>{}(sql); }
@@ -255,11 +264,11 @@ Failure Instance::read_on_worker(const via_op_args* args, via_call* call, const 
         call->head(call, &head);
       }
       const int steps_before = sqlite3_stmt_status(s->stmt, SQLITE_STMTSTATUS_VM_STEP, 0);
-      const uint64_t started = host_.now_ns();
+      const uint64_t started = host_.now_ns(), started_cpu = thread_cpu_ns();
       failure = read_rows(*c, *s, request, format, database_.limits(), out);
       const bool cheap = !failure && out.written() + 64 <= kInlineResult &&
                          sqlite3_stmt_status(s->stmt, SQLITE_STMTSTATUS_VM_STEP, 0) - steps_before <= kCheapSteps &&
-                         host_.now_ns() - started <= kCheapNs;
+                         thread_cpu_ns() - started_cpu <= kCheapNs && host_.now_ns() - started <= kCheapWaitNs;
       pin->costs.learn(hash_of(sql), cheap);
     }
   }

@@ -2,6 +2,7 @@
 // It dies with the test. Thread: one at a time.
 #pragma once
 
+#include <atomic>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -62,7 +63,7 @@ class HostProcess {
  private:
   bool reap(int wait_ms);
   TemporaryFolder folder_;
-  pid_t pid_ = -1;
+  std::atomic<pid_t> pid_{-1};  // a test may signal from a thread of its own while it starts the host
   int exit_code_ = -1;
   std::string url_;
   std::uint16_t port_ = 0;

@@ -94,7 +94,7 @@ TokenCache::~TokenCache() = default;
 
 const std::shared_ptr<const Claims>* TokenCache::peek(std::string_view token, const KeySet* keys,
                                                       std::int64_t unix_seconds) {
-  if (keys != impl_->keys.get()) return nullptr;
+  if (token.empty() || keys != impl_->keys.get()) return nullptr;
   const auto found = impl_->map.find(token);
   if (found == impl_->map.end()) return nullptr;
   const std::uint32_t index = found->second;

@@ -26,6 +26,8 @@ class AdminTransport {
   virtual ~AdminTransport() = default;
   // The result object of the command, or the error of its envelope.
   virtual Result<nlohmann::json> call(std::string_view command, const nlohmann::json& arguments) = 0;
+  // The host ends with this process, and with it what it has begun.
+  virtual bool in_process() const { return false; }
 };
 
 // HTTP/1.1 over <state-dir>/admin.sock. Every call is a connection of its own. Answers over 64 MiB are

@@ -2,7 +2,14 @@
 #include "cli/command.hpp"
 
 #include <charconv>
+#include <fstream>
+#include <istream>
 #include <ostream>
+
+#include <sys/stat.h>
+
+#include "cli/confirm.hpp"
+#include "cli/follow.hpp"
 
 namespace via::cli {
 namespace {
@@ -49,7 +56,38 @@ Result<Json> parse_pairs(const std::string& name, const std::vector<std::string>
   return succeed(std::move(object));
 }
 
-Result<Json> convert(const std::string& name, Kind kind, const std::vector<std::string>& values) {
+Result<std::string> read_secret_file(const std::string& name, const std::string& path, std::istream* in) {
+  if (path == "-" && in != nullptr) {
+    std::string line;
+    std::getline(*in, line);
+    if (line.empty()) return fail(Code::bad_request, name + ": standard input has no first line.");
+    return line;
+  }
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0) return fail(Code::not_found, name + ": the file does not exist or cannot be read.");
+  if (!S_ISREG(st.st_mode)) return fail(Code::bad_request, name + ": it must be a regular file.");
+  if ((st.st_mode & 077) != 0)
+    return fail(Code::not_allowed, name + ": the file is open to other users. Close it first: chmod 600 FILE");
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  if (line.empty()) return fail(Code::bad_request, name + ": the file's first line is empty.");
+  return line;
+}
+
+Result<std::string> read_text_file(const std::string& name, const std::string& path) {
+  constexpr std::size_t kMost = 1U << 20;
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kMost + 1, '\0');
+  if (!file || !std::filesystem::is_regular_file(path))
+    return fail(Code::not_found, name + ": there is no such file, or it cannot be read.");
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > kMost) return fail(Code::bad_request, name + ": the file is larger than 1 MiB.");
+  return text;
+}
+
+Result<Json> convert(const std::string& name, Kind kind, const std::vector<std::string>& values, std::istream* in) {
   switch (kind) {
     case Kind::text:
       return succeed(values.front());
@@ -64,6 +102,22 @@ Result<Json> convert(const std::string& name, Kind kind, const std::vector<std::
       auto seconds = parse_duration(name, values.front());
       if (!seconds) return seconds.error();
       return succeed(*seconds);
+    }
+    case Kind::seconds_or_default: {
+      if (values.empty() || values.front().empty()) return succeed(30);
+      auto seconds = parse_duration(name, values.front());
+      if (!seconds) return seconds.error();
+      return succeed(*seconds);
+    }
+    case Kind::secret_file: {
+      auto secret = read_secret_file(name, values.front(), in);
+      if (!secret) return secret.error();
+      return succeed(*secret);
+    }
+    case Kind::file_text: {
+      auto content = read_text_file(name, values.front());
+      if (!content) return content.error();
+      return succeed(*content);
     }
     case Kind::words:
       return succeed(values);
@@ -88,8 +142,11 @@ Command& Command::bind(const std::string& name, const std::string& key, const st
   binding.kind = kind;
   const bool many = kind == Kind::words || kind == Kind::pairs;
   binding.option = app_.add_option(name, binding.values, help);
-  binding.option->required(required)->type_name(kind == Kind::file ? shown + ":FILE" : shown);
-  if (!many) {
+  binding.option->required(required)->type_name(
+      kind == Kind::file || kind == Kind::file_text || kind == Kind::secret_file ? shown + ":FILE" : shown);
+  if (kind == Kind::seconds_or_default) {
+    binding.option->expected(0, 1);
+  } else if (!many) {
     binding.option->expected(1)->allow_extra_args(false);
   } else if (binding.option->get_positional()) {
     binding.option->expected(required ? 1 : 0, -1);
@@ -155,6 +212,117 @@ Command& Command::next(std::function<std::string(const Json&)> text) {
   return *this;
 }
 
+Command& Command::long_running() {
+  long_ = true;
+  app_.add_flag("--no-wait", no_wait_, "return when the operation has begun (follow it: via op wait ID)");
+  return *this;
+}
+
+Command& Command::destructive(std::string name_key, std::string yes_key, std::function<bool(const Json&)> needs_yes) {
+  destructive_ = true;
+  name_key_ = std::move(name_key);
+  yes_key_ = std::move(yes_key);
+  needs_yes_ = std::move(needs_yes);
+  app_.add_flag("--plan", plan_, "show what would be touched, and change nothing");
+  app_.add_option("--apply", apply_, "act only while the plan still has this hash")->type_name("HASH");
+  app_.add_flag("--yes,-y", yes_, "do not ask");
+  app_.add_option("--confirm", confirm_, "do not ask: this is its name")->type_name("NAME");
+  return *this;
+}
+
+Command& Command::input(const std::string& key, const std::string& what) {
+  input_key_ = key;
+  input_what_ = what;
+  // Taken, and refused by read_input(): said as an unknown word, the value would be printed.
+  app_.add_option("value", stray_value_)->group("")->expected(0, -1);
+  return *this;
+}
+
+Result<std::string> Command::read_input(Session& session) const {
+  Environment& environment = session.environment;
+  if (!stray_value_.empty() || text("key").find('=') != std::string::npos) {
+    return fail(Code::bad_request,
+                input_what_ + " comes on standard input, so that neither the shell's history nor the list of processes holds "
+                              "it: printf %s \"$VALUE\" | " + app_.get_parent()->get_parent()->get_name() + " secret " +
+                    app_.get_name() + " APP KEY. What you typed is in your shell's history now.");
+  }
+  std::string value;
+  if (environment.input_terminal && environment.read_hidden) {
+    value = environment.read_hidden(input_what_ + ": ");
+  } else if (environment.in != nullptr) {
+    value.assign(std::istreambuf_iterator<char>(*environment.in), {});
+    if (value.ends_with('\n')) value.pop_back();
+    if (value.ends_with('\r')) value.pop_back();
+  }
+  if (value.empty())
+    return fail(Code::bad_request, input_what_ + " comes on standard input, and nothing came. Pipe it in: printf %s … | via …");
+  return value;
+}
+
+Result<void> Command::agree(Session& session, AdminTransport& admin, Json& request) {
+  const std::string name = text(name_key_);
+  if (!apply_.empty()) request["if_plan"] = apply_;
+  // The host wants the name again for what it does not do by itself.
+  const bool wants_name = needs_yes_ && needs_yes_(request);
+  if (yes_ && !yes_key_.empty()) request[yes_key_] = true;
+  if (!confirm_.empty() && confirm_ != name)
+    return fail(Code::refused, "'" + confirm_ + "' is not '" + name + "'. Nothing was done.");
+  if (yes_ || !confirm_.empty() || !apply_.empty()) {
+    if (wants_name) request["confirm"] = name;
+    return {};
+  }
+  const bool person = session.environment.input_terminal && session.environment.terminal;
+  if (!person && !wants_name) return {};
+  Json look = request;
+  look["plan"] = true;
+  auto shown = admin.call(admin_command_, look);
+  if (!shown) return shown.error();
+  if (!person)
+    return fail(Code::refused, "This needs a yes from an operator who has seen what it hits: look with --plan, then add --confirm " +
+                                   name + " or --yes. Nothing was done.");
+  if (!ask_to_retype(session, shown->value("plan", Json::object()), name))
+    return fail(Code::refused, "That is not '" + name + "'. Nothing was done.");
+  if (!yes_key_.empty()) request[yes_key_] = true;
+  if (wants_name) request["confirm"] = name;
+  request["if_plan"] = shown->value("hash", "");
+  return {};
+}
+
+Result<Json> Command::ask(Session& session, AdminTransport& admin, Json request) {
+  if (destructive_ && plan_) {
+    request["plan"] = true;
+    return admin.call(admin_command_, request);
+  }
+  if (destructive_) {
+    if (auto agreed = agree(session, admin, request); !agreed) return agreed.error();
+  }
+  if (long_) return follow(session, admin, admin_command_, std::move(request), no_wait_);
+  return admin.call(admin_command_, request);
+}
+
+Command& Command::targeted() {
+  targeted_ = true;
+  app_.add_option("--target", target_, "the host, by its name in the targets file (its default, or its only one)")
+      ->type_name("TARGET")
+      ->allow_extra_args(false);
+  return *this;
+}
+
+Command& Command::keep(std::vector<std::string> keys) {
+  kept_ = std::move(keys);
+  return *this;
+}
+
+Command& Command::amend(std::function<Result<void>(Session&, Json&)> amend) {
+  amend_ = std::move(amend);
+  return *this;
+}
+
+Command& Command::rescue(std::function<std::optional<Json>(const Error&)> rescue) {
+  rescue_ = std::move(rescue);
+  return *this;
+}
+
 Command& Command::local(std::function<int(Session&)> action) {
   local_ = std::move(action);
   return *this;
@@ -167,7 +335,7 @@ std::string Command::text(const std::string& key) const {
   return {};
 }
 
-Result<Json> Command::arguments() const {
+Result<Json> Command::arguments(std::istream* in) const {
   Json request = Json::object();
   for (const Binding& binding : bindings_) {
     if (binding.option->count() == 0) continue;
@@ -175,9 +343,9 @@ Result<Json> Command::arguments() const {
       request[binding.key] = binding.set;
       continue;
     }
-    if (binding.values.empty()) continue;
-    const std::string name = binding.option->get_name(true);
-    auto value = convert(name, binding.kind, binding.values);
+    if (binding.values.empty() && binding.kind != Kind::seconds_or_default) continue;
+    const std::string name = binding.option->get_name(binding.option->get_positional());
+    auto value = convert(name, binding.kind, binding.values, in);
     if (!value) return value.error();
     request[binding.key] = std::move(*value);
   }
@@ -202,13 +370,42 @@ int Command::verdict(const Session& session, const Json& answer) const {
 
 int Command::run(Session& session) {
   if (local_) return local_(session);
-  auto request = arguments();
+  auto request = arguments(session.environment.in);
   if (!request) return report(session.environment, session.globals, request.error());
+  if (!input_key_.empty() && !request->contains("generate")) {
+    auto value = read_input(session);
+    if (!value) return report(session.environment, session.globals, value.error());
+    (*request)[input_key_] = *value;
+  }
+  for (const std::string& key : kept_) request->erase(key);
   auto admin = session.environment.open_admin(session.state_dir);
   if (!admin) return report(session.environment, session.globals, admin.error());
-  auto answer = (*admin)->call(admin_command_, *request);
+  auto answer = ask(session, **admin, std::move(*request));
+  if (!answer && rescue_) {
+    if (auto rescued = rescue_(answer.error())) answer = succeed(std::move(*rescued));
+  }
   if (!answer) return report(session.environment, session.globals, answer.error());
+  const bool planned = destructive_ && plan_;
+  const bool begun = long_ && no_wait_ && answer->value("state", "") == "running" && answer->contains("operation");
+  if ((planned || begun) && !session.globals.json) {
+    if (planned) {
+      render_plan(session.output, *answer);
+      session.output.hint("Nothing was done. Apply exactly this: the same command with --apply " + answer->value("hash", ""));
+    } else {
+      session.output.line(answer->value("operation", ""));
+      session.output.hint("Follow it: via op wait " + answer->value("operation", ""));
+    }
+    return 0;
+  }
+  if (planned || begun) {
+    session.environment.out << answer->dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    return 0;
+  }
 
+  if (amend_) {
+    if (auto amended = amend_(session, *answer); !amended)
+      return report(session.environment, session.globals, amended.error());
+  }
   std::ostream& out = session.environment.out;
   if (session.globals.json) {
     out << answer->dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
@@ -231,16 +428,17 @@ int Command::run(Session& session) {
 }
 
 int report(Environment& environment, const Globals& globals, const Error& error) {
+  const int exit_code = error.name == kInterrupted ? 130 : error.exit_code();
   if (globals.json) {
     Json details = Json::parse("{" + error.details + "}", nullptr, false);
     if (!details.is_object()) details = Json::object();
     details["code"] = error.wire_name();
     details["message"] = error.message;
-    details["exit_code"] = error.exit_code();
+    details["exit_code"] = exit_code;
     environment.out << Json{{"error", details}}.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
   }
-  environment.err << "via: " << printable(error.message) << '\n';
-  return error.exit_code();
+  environment.err << globals.program << ": " << printable(error.message) << '\n';
+  return exit_code;
 }
 
 }  // namespace via::cli

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,6 +27,9 @@ enum class Kind {
   duration,  // "90s", "15m", "1h", "7d": sent in seconds
   words,     // a list of strings
   pairs,     // KEY=VALUE…: an object
+  seconds_or_default,  // a duration that may be left out: the flag alone means 30 s
+  secret_file,         // the first line of a private file, "-" = standard input
+  file_text,           // the content of a file
 };
 
 struct Session {
@@ -33,6 +37,7 @@ struct Session {
   Output& output;
   const Globals& globals;
   std::filesystem::path state_dir;
+  std::string target;  // the name of the target that state_dir is of; empty when none was asked for
 };
 
 class Command {
@@ -59,13 +64,33 @@ class Command {
   Command& render(Render render, std::string quiet_key = "");
   // The next command a person may want, to stderr.
   Command& next(std::function<std::string(const Json&)> text);
+  // The command may take long: it is followed as an operation, and --no-wait returns when it has begun.
+  Command& long_running();
+  // Adds --plan, --apply, --yes and --confirm. `name_key` is the argument that a person is asked to retype;
+  // `yes_key`, when given, is what --yes is in the request. Without a terminal the command goes ahead, unless
+  // `needs_yes` says that this request wants an explicit yes.
+  Command& destructive(std::string name_key, std::string yes_key = "", std::function<bool(const Json&)> needs_yes = {});
+  // The request member that is read from standard input: a secret, never an argument.
+  Command& input(const std::string& key, const std::string& what);
+  // The host is the one that --target names, instead of --state-dir's.
+  Command& targeted();
+  // Arguments of these names stay here: they are not of the request.
+  Command& keep(std::vector<std::string> keys);
+  // Works on the answer before it is shown, in every form.
+  Command& amend(std::function<Result<void>(Session&, Json&)> amend);
+  // An error that is an answer after all.
+  Command& rescue(std::function<std::optional<Json>(const Error&)> rescue);
   // For commands that do not call the host.
   Command& local(std::function<int(Session&)> action);
 
   // Reads the parsed arguments and does the work.
   int run(Session& session);
 
-  Result<Json> arguments() const;  // the admin request of what was parsed
+  // The admin request of what was parsed; "-" as a file of a secret reads `in`.
+  Result<Json> arguments(std::istream* in = nullptr) const;
+  bool wants_target() const { return targeted_; }
+  const std::string& target() const { return target_; }
+  bool is_long() const { return long_; }
   const std::string& admin_command() const { return admin_command_; }
   bool has_tail() const { return !tail_key_.empty(); }
   const std::string& tail_shown() const { return tail_shown_; }
@@ -84,6 +109,10 @@ class Command {
   };
   Command& bind(const std::string& name, const std::string& key, const std::string& shown,
                 const std::string& help, Kind kind, bool required);
+  Result<Json> ask(Session& session, AdminTransport& admin, Json request);
+  // Empty when the command may go ahead, else why not.
+  Result<void> agree(Session& session, AdminTransport& admin, Json& request);
+  Result<std::string> read_input(Session& session) const;
   // The exit code that render() gives, whichever way the answer is shown.
   int verdict(const Session& session, const Json& answer) const;
 
@@ -97,12 +126,30 @@ class Command {
   std::string quiet_key_;
   std::function<std::string(const Json&)> next_;
   std::function<int(Session&)> local_;
+  bool long_ = false, no_wait_ = false;
+  bool destructive_ = false, plan_ = false, yes_ = false;
+  std::string apply_, confirm_, name_key_, yes_key_, input_key_, input_what_;
+  std::function<bool(const Json&)> needs_yes_;
+  bool targeted_ = false;
+  std::string target_;
+  std::vector<std::string> kept_;
+  std::vector<std::string> stray_value_;  // of input(): a secret that was put where everybody can read it
+  std::function<Result<void>(Session&, Json&)> amend_;
+  std::function<std::optional<Json>(const Error&)> rescue_;
 };
 
 // The tree of commands. Other names of the binary (vary, hoody) get a tree of their own here.
 class CommandTree {
  public:
-  CommandTree();
+  explicit CommandTree(const std::string& program = "via");
+  const std::string& program() const { return globals_.program; }
+  // What the short help begins with, and its examples.
+  void describe(std::string summary, std::vector<std::string> examples) {
+    summary_ = std::move(summary);
+    examples_ = std::move(examples);
+  }
+  const std::string& summary() const { return summary_; }
+  const std::vector<std::string>& example_lines() const { return examples_; }
   CLI::App& root() { return root_; }
   const CLI::App& root() const { return root_; }
   Globals& globals() { return globals_; }
@@ -125,6 +172,8 @@ class CommandTree {
  private:
   CLI::App root_;
   Globals globals_;
+  std::string summary_;
+  std::vector<std::string> examples_;
   std::map<const CLI::App*, std::unique_ptr<Command>> commands_;
   std::vector<std::pair<std::string, std::vector<const CLI::App*>>> sections_;
 };
@@ -141,6 +190,11 @@ void add_runtime_commands(CommandTree& tree);
 void add_config_commands(CommandTree& tree);
 void add_identity_commands(CommandTree& tree);
 void add_plugin_commands(CommandTree& tree);
+void add_operation_commands(CommandTree& tree);
+void add_backup_commands(CommandTree& tree);
+void add_manifest_commands(CommandTree& tree, CLI::App& app);
+void add_program_commands(CommandTree& tree);  // version, completion, man: of every tree
+void add_vary_commands(CommandTree& tree);
 
 // Help text of a command or a group, generated from the tree.
 std::string help_text(const CommandTree& tree, const CLI::App& app);

@@ -2,7 +2,7 @@
 // apart.
 #include <algorithm>
 
-#include "cli/command.hpp"
+#include "cli/help.hpp"
 
 namespace via::cli {
 namespace {
@@ -47,6 +47,7 @@ void collect(const CLI::App& app, const std::string& path, std::vector<Node>& no
     node.children.emplace_back(child->get_name(), child->get_description());
   }
   for (const CLI::Option* option : app.get_options()) {
+    if (is_hidden(*option)) continue;
     const std::string type = option->get_type_name();
     const bool file = type.ends_with(":FILE");
     if (option->get_positional()) {
@@ -87,19 +88,6 @@ std::vector<std::string> child_names(const Node& node) {
   return names;
 }
 
-// "  case" lines that walk the words before the cursor: which command, and whether a flag waits for its
-// value.
-std::string walk_cases(const std::vector<Node>& nodes) {
-  std::string out;
-  for (const Node& node : nodes) {
-    for (const auto& [child, _] : node.children) {
-      const std::string to = node.path.empty() ? child : node.path + " " + child;
-      out += "      " + quoted(node.path + ":" + child) + ") at=" + quoted(to) + " ;;\n";
-    }
-  }
-  return out;
-}
-
 std::string value_flags(const std::vector<Node>& nodes) {
   std::vector<std::string> names;
   for (const Node& node : nodes) {
@@ -115,6 +103,21 @@ std::string value_flags(const std::vector<Node>& nodes) {
   return out;
 }
 
+// The lines of a shell of the sh family that walk the words from `first` to the cursor: $at becomes the command, and
+// the value of a flag is passed over.
+std::string walk(const std::vector<Node>& nodes, const std::string& first, const std::string& cursor, const std::string& array) {
+  std::string out = "  for ((i = " + first + "; i < " + cursor + "; i++)); do\n    word=${" + array +
+                    "[i]}\n    case $word in " + value_flags(nodes) +
+                    ") ((i++)); continue ;; esac\n    case $at:$word in\n";
+  for (const Node& node : nodes) {
+    for (const auto& [child, _] : node.children) {
+      const std::string to = node.path.empty() ? child : node.path + " " + child;
+      out += "      " + quoted(node.path + ":" + child) + ") at=" + quoted(to) + " ;;\n";
+    }
+  }
+  return out + "    esac\n  done\n";
+}
+
 std::string all_flags(const Node& node, const Node& root) {
   std::vector<std::string> names;
   for (const Node* from : {&node, &root}) {
@@ -128,21 +131,12 @@ std::string all_flags(const Node& node, const Node& root) {
   return join(names);
 }
 
-std::string bash_script(const std::vector<Node>& nodes) {
-  std::string out =
-      "# bash completion of via. Load it with: source <(via completion bash)\n"
-      "_via() {\n"
-      "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} at='' words='' i word\n"
-      "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
-      "    word=${COMP_WORDS[i]}\n"
-      "    case $word in " +
-      value_flags(nodes) +
-      ") ((i++)); continue ;; esac\n"
-      "    case $at:$word in\n" +
-      walk_cases(nodes) +
-      "    esac\n"
-      "  done\n"
-      "  case $at:$prev in\n";
+std::string bash_script(const std::string& program, const std::vector<Node>& nodes) {
+  std::string out = "# bash completion of " + program + ". Load it with: source <(" + program + " completion bash)\n_" +
+                    program +
+                    "() {\n"
+                    "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} at='' words='' i word\n" +
+                    walk(nodes, "1", "COMP_CWORD", "COMP_WORDS") + "  case $at:$prev in\n";
   for (const Node& node : nodes) {
     for (const Flag& flag : node.flags) {
       if (!flag.takes_value) continue;
@@ -168,28 +162,15 @@ std::string bash_script(const std::vector<Node>& nodes) {
       "  esac\n"
       "  if [[ $cur != -* ]]; then words=$(printf '%s\\n' $words | grep -v '^-'); fi\n"
       "  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
-      "}\n"
-      "complete -o default -F _via via\n";
-  return out;
+      "}\n";
+  return out + "complete -o default -F _" + program + " " + program + "\n";
 }
 
-std::string zsh_script(const std::vector<Node>& nodes) {
-  std::string out =
-      "#compdef via\n"
-      "# zsh completion of via. Put it as _via into a folder of $fpath, or: source <(via completion zsh)\n"
-      "_via() {\n"
-      "  local at='' word i\n"
-      "  local -a commands flags\n"
-      "  for ((i = 2; i < CURRENT; i++)); do\n"
-      "    word=${words[i]}\n"
-      "    case $word in " +
-      value_flags(nodes) +
-      ") ((i++)); continue ;; esac\n"
-      "    case $at:$word in\n" +
-      walk_cases(nodes) +
-      "    esac\n"
-      "  done\n"
-      "  case $at in\n";
+std::string zsh_script(const std::string& program, const std::vector<Node>& nodes) {
+  std::string out = "#compdef " + program + "\n# zsh completion of " + program + ". Put it as _" + program +
+                    " into a folder of $fpath, or: source <(" + program + " completion zsh)\n_" + program +
+                    "() {\n  local at='' word i\n  local -a commands flags\n" + walk(nodes, "2", "CURRENT", "words") +
+                    "  case $at in\n";
   for (const Node& node : nodes) {
     out += "    " + quoted(node.path) + ")\n      commands=(";
     for (const auto& [name, help] : node.children) out += quoted(name + ":" + help) + " ";
@@ -220,15 +201,17 @@ std::string zsh_script(const std::vector<Node>& nodes) {
       ")\n"
       "  (( ${#commands} )) && _describe 'command' commands\n"
       "  [[ ${words[CURRENT]} == -* ]] && _describe 'option' flags\n"
-      "}\n"
-      "if [[ ${funcstack[1]} == _via ]]; then _via \"$@\"; else compdef _via via; fi\n";
-  return out;
+      "}\n";
+  return out + "if [[ ${funcstack[1]} == _" + program + " ]]; then _" + program + " \"$@\"; else compdef _" + program + " " +
+         program + "; fi\n";
 }
 
-std::string fish_script(const std::vector<Node>& nodes) {
+std::string fish_script(const std::string& program, const std::vector<Node>& nodes) {
+  const std::string complete = "complete -c " + program;
+  const std::string at = "__" + program + "_at";
   std::string out =
-      "# fish completion of via. Load it with: via completion fish | source\n"
-      "function __via_at\n"
+      "# fish completion of " + program + ". Load it with: " + program + " completion fish | source\n" +
+      "function __" + program + "_at\n"
       "  set -l at ''\n"
       "  set -l skip 0\n"
       "  for word in (commandline -opc)[2..-1]\n"
@@ -244,18 +227,18 @@ std::string fish_script(const std::vector<Node>& nodes) {
       out += "      case " + quoted(node.path + ":" + child) + "\n        set at " + quoted(to) + "\n";
     }
   }
-  out += "    end\n  end\n  test \"$at\" = \"$argv[1]\"\nend\ncomplete -c via -f\n";
+  out += "    end\n  end\n  test \"$at\" = \"$argv[1]\"\nend\n" + complete + " -f\n";
   for (const Node& node : nodes) {
-    const std::string when = node.path.empty() ? "" : " -n " + quoted("__via_at \"" + node.path + "\"");
-    const std::string here = " -n " + quoted("__via_at \"" + node.path + "\"");
+    const std::string when = node.path.empty() ? "" : " -n " + quoted(at + " \"" + node.path + "\"");
+    const std::string here = " -n " + quoted(at + " \"" + node.path + "\"");
     for (const auto& [name, help] : node.children) {
-      out += "complete -c via" + here + " -a " + name + " -d " + quoted(help) + "\n";
+      out += complete + here + " -a " + name + " -d " + quoted(help) + "\n";
     }
-    if (!node.choices.empty()) out += "complete -c via" + here + " -a " + quoted(join(node.choices)) + "\n";
-    if (node.files) out += "complete -c via" + here + " -F\n";
+    if (!node.choices.empty()) out += complete + here + " -a " + quoted(join(node.choices)) + "\n";
+    if (node.files) out += complete + here + " -F\n";
     for (const Flag& flag : node.flags) {
       if (!node.path.empty() && flag.names.front() == "--help") continue;
-      out += "complete -c via" + when;
+      out += complete + when;
       for (const std::string& name : flag.names) {
         out += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
       }
@@ -272,9 +255,9 @@ std::string fish_script(const std::vector<Node>& nodes) {
 std::string completion_script(const CommandTree& tree, const std::string& shell) {
   std::vector<Node> nodes;
   collect(tree.root(), "", nodes);
-  if (shell == "zsh") return zsh_script(nodes);
-  if (shell == "fish") return fish_script(nodes);
-  return bash_script(nodes);
+  if (shell == "zsh") return zsh_script(tree.program(), nodes);
+  if (shell == "fish") return fish_script(tree.program(), nodes);
+  return bash_script(tree.program(), nodes);
 }
 
 }  // namespace via::cli

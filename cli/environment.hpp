@@ -9,6 +9,7 @@
 #include <iosfwd>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/admin_client.hpp"
 #include "core/base/error.hpp"
@@ -21,6 +22,15 @@ struct ServeRequest {
   std::string listen;                 // empty = from the configuration
 };
 
+// A backup archive into a state folder: local work, as no host runs there yet.
+struct RestoreBackupRequest {
+  std::filesystem::path file;
+  std::filesystem::path state_dir;
+  std::string passphrase;  // empty = none given
+  bool replace = false;    // the operator agreed to lose what the folder holds
+  std::function<void(std::uint64_t done, std::uint64_t total)> progress{};
+};
+
 struct Environment {
   std::ostream& out;      // data
   std::ostream& err;      // hints, progress, errors
@@ -30,11 +40,21 @@ struct Environment {
   std::function<std::string(const char*)> variable{};  // environment variable, empty when unset
   std::function<Result<std::unique_ptr<AdminTransport>>(const std::filesystem::path& state_dir)> open_admin{};
   std::function<int(const ServeRequest&)> serve{};
+  std::istream* in = nullptr;
+  bool input_terminal = false;  // somebody can be asked
+  bool error_terminal = false;  // `err` is a terminal: progress
+  int error_width = 0;
+  std::function<void(int milliseconds)> sleep{};
+  // One line typed at the terminal after `prompt`, not shown while it is typed.
+  std::function<std::string(const std::string& prompt)> read_hidden{};
+  std::function<Result<nlohmann::json>(const RestoreBackupRequest&)> restore_backup{};
+  // Whether Ctrl-C was pressed since the last look. The first look begins to catch it; a second press ends the program.
+  std::function<bool()> interrupted{};
 };
 
 // The whole command line: parses, calls the host, renders, and returns the exit code (docs of `via --help`):
-// 0 done, 1 failed, 2 usage, 3 not found, 4 conflict or refused, 5 not allowed, 6 timed out, 7 degraded.
-// arguments[0] is the program's name.
+// 0 done, 1 failed, 2 usage, 3 not found, 4 conflict or refused, 5 not allowed, 6 timed out, 7 degraded,
+// 130 interrupted while waiting. arguments[0] is the program's name: it selects the tree of commands.
 int run(const std::vector<std::string>& arguments, Environment& environment);
 
 // Where the host's state is when --state-dir is not given: $VIA_STATE_DIR; /var/lib/via for root and for

@@ -1,11 +1,15 @@
-// The one binary. Makes the real outside world and hands it to the command line; nothing is decided here but
-// what the program is called as: `vary` and `hoody` get command trees of their own when they come.
+// The one binary, under each of its names (run.cpp). Makes the real outside world and hands it to the command line;
+// nothing is decided here.
+#include <signal.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <thread>
 
 #include "cli/environment.hpp"
 #include "core/base/clock.hpp"
@@ -20,6 +24,7 @@ class InProcessTransport final : public via::cli::AdminTransport {
   via::Result<nlohmann::json> call(std::string_view command, const nlohmann::json& arguments) override {
     return host_->call(command, arguments);
   }
+  bool in_process() const override { return true; }
 
  private:
   std::unique_ptr<via::InProcessHost> host_;
@@ -31,9 +36,37 @@ via::Result<std::unique_ptr<via::cli::AdminTransport>> in_process(const std::fil
   return std::unique_ptr<via::cli::AdminTransport>(std::make_unique<InProcessTransport>(std::move(*host)));
 }
 
-int terminal_width() {
+int terminal_width(int fd) {
   winsize size{};
-  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+volatile sig_atomic_t interrupts = 0;
+
+bool interrupted() {
+  static const bool watching = [] {
+    struct sigaction action {};
+    action.sa_handler = [](int) { interrupts = 1; };
+    action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C ends the program
+    return ::sigaction(SIGINT, &action, nullptr) == 0;
+  }();
+  const bool pressed = watching && interrupts != 0;
+  interrupts = 0;
+  return pressed;
+}
+
+std::string read_hidden(const std::string& prompt) {
+  termios before{};
+  const bool known = ::tcgetattr(STDIN_FILENO, &before) == 0;
+  termios silent = before;
+  silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+  std::cerr << prompt << std::flush;
+  if (known) ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+  std::string line;
+  std::getline(std::cin, line);
+  if (known) ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+  std::cerr << '\n';
+  return line;
 }
 
 }  // namespace
@@ -42,7 +75,14 @@ int main(int argc, char** argv) {
   try {
     via::cli::Environment environment{std::cout, std::cerr};
     environment.terminal = ::isatty(STDOUT_FILENO) == 1;
-    environment.width = environment.terminal ? terminal_width() : 0;
+    environment.width = environment.terminal ? terminal_width(STDOUT_FILENO) : 0;
+    environment.in = &std::cin;
+    environment.input_terminal = ::isatty(STDIN_FILENO) == 1;
+    environment.error_terminal = ::isatty(STDERR_FILENO) == 1;
+    environment.error_width = environment.error_terminal ? terminal_width(STDERR_FILENO) : 0;
+    environment.sleep = [](int milliseconds) { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); };
+    environment.read_hidden = read_hidden;
+    environment.interrupted = interrupted;
     environment.now_ms = via::SystemClock().unix_ms();
     environment.variable = [](const char* name) {
       const char* value = std::getenv(name);
@@ -57,6 +97,15 @@ int main(int argc, char** argv) {
       options.config_file = request.config_file;
       options.listen = request.listen;
       return via::run_server(options);
+    };
+    environment.restore_backup = [](const via::cli::RestoreBackupRequest& request) {
+      via::RestoreOptions options;
+      options.file = request.file;
+      options.state_dir = request.state_dir;
+      options.passphrase = request.passphrase;
+      options.replace = request.replace;
+      options.progress = request.progress;
+      return via::restore_backup(options);
     };
     const int code = via::cli::run(std::vector<std::string>(argv, argv + argc), environment);
     std::cout.flush();

@@ -17,6 +17,7 @@ namespace via::cli {
 using Json = nlohmann::json;
 
 struct Globals {
+  std::string program = "via";  // the name this binary was called by
   bool json = false;
   bool quiet = false;
   bool no_color = false;

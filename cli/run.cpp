@@ -6,7 +6,8 @@
 #include <numeric>
 #include <ostream>
 
-#include "cli/command.hpp"
+#include "cli/help.hpp"
+#include "cli/targets.hpp"
 
 namespace via::cli {
 namespace {
@@ -29,17 +30,13 @@ std::size_t distance(const std::string& a, const std::string& b) {
   return d[a.size()][b.size()];
 }
 
-std::string path_of(const CLI::App& app) {
-  return app.get_parent() == nullptr ? app.get_name() : path_of(*app.get_parent()) + " " + app.get_name();
-}
-
 const CLI::App& deepest(const CLI::App& app) {
   const auto parsed = app.get_subcommands();
   return parsed.empty() ? app : deepest(*parsed.back());
 }
 
 int usage_error(Environment& environment, const CLI::App& at, const std::string& message) {
-  environment.err << "via: " << printable(message) << "\nRun '" << path_of(at) << " --help'.\n";
+  environment.err << path_of(at).substr(0, path_of(at).find(' ')) << ": " << printable(message) << "\nRun '" << path_of(at) << " --help'.\n";
   return kUsage;
 }
 
@@ -120,7 +117,9 @@ std::filesystem::path default_state_dir(const Environment& environment) {
 }
 
 int run(const std::vector<std::string>& arguments, Environment& environment) {
-  CommandTree tree;
+  // Another name of the binary is another program; anything but the names it has is `via`.
+  const std::string called = arguments.empty() ? "via" : std::filesystem::path(arguments.front()).filename().string();
+  CommandTree tree(called == "vary" ? called : "via");
   std::vector<std::string> words(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
   if (words.empty()) {
     environment.out << help_text(tree, tree.root());
@@ -168,7 +167,14 @@ int run(const std::vector<std::string>& arguments, Environment& environment) {
   Session session{environment, output, globals,
                   globals.state_dir.empty()
                       ? default_state_dir(environment)
-                      : std::filesystem::absolute(globals.state_dir).lexically_normal()};
+                      : std::filesystem::absolute(globals.state_dir).lexically_normal(),
+                  {}};
+  if (command->wants_target()) {
+    auto target = find_target(environment, command->target());
+    if (!target) return report(environment, globals, target.error());
+    session.state_dir = target->state_dir;
+    session.target = target->name;
+  }
   return command->run(session);
 }
 

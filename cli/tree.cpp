@@ -2,7 +2,7 @@
 // command.
 #include <algorithm>
 
-#include "cli/command.hpp"
+#include "cli/help.hpp"
 
 namespace via::cli {
 namespace {
@@ -11,7 +11,52 @@ std::string padded(const std::string& text, std::size_t width) {
   return text.size() < width ? text + std::string(width - text.size(), ' ') : text + "  ";
 }
 
-// "NAME" of the type "NAME:FILE" or "SHELL:{bash,zsh}".
+struct GlobalFlag {
+  const char* name;
+  const char* text;
+};
+constexpr GlobalFlag kGlobalFlags[] = {{"--state-dir", "the host's state folder ($VIA_STATE_DIR, /var/lib/via)"},
+                                       {"--json", "the answer as JSON"},
+                                       {"--quiet", "names and ids only, no hints"},
+                                       {"--no-color", "no colours (also: NO_COLOR)"},
+                                       {"--help", "this text"}};
+
+void append_global_options(std::string& out, const CommandTree& tree) {
+  out += "\nGLOBAL OPTIONS\n";
+  for (const GlobalFlag& flag : kGlobalFlags) {
+    const CLI::Option* option = tree.root().get_option_no_throw(flag.name);
+    if (option != nullptr) out += "  " + padded(flag_text(*option), 18) + flag.text + "\n";
+  }
+}
+
+std::string root_help(const CommandTree& tree) {
+  std::string out = tree.program() + ": " + tree.summary() + "\n";
+  for (const auto& [section, apps] : tree.sections()) {
+    out += "\n" + section + "\n";
+    for (const CLI::App* app : apps) {
+      std::string words;
+      for (const CLI::App* child : app->get_subcommands({})) {
+        words += (words.empty() ? "" : ", ") + child->get_name();
+      }
+      out += "  " + padded(app->get_name(), 12) + app->get_description() + (words.empty() ? "" : ": " + words) + "\n";
+    }
+  }
+  append_global_options(out, tree);
+  out += "\nEXAMPLES\n";
+  for (const std::string& line : tree.example_lines()) out += "  " + line + "\n";
+  out += "\nEXIT CODES  ";
+  for (const ExitStatus& status : exit_statuses()) {
+    out += (status.code == 0 ? "" : ", ") + std::to_string(status.code) + " " + status.meaning;
+  }
+  return out + "\nRun '" + tree.program() + " COMMAND --help' for a command.\n";
+}
+
+}  // namespace
+
+std::string path_of(const CLI::App& app) {
+  return app.get_parent() == nullptr ? app.get_name() : path_of(*app.get_parent()) + " " + app.get_name();
+}
+
 std::string shown_type(const CLI::Option& option) {
   const std::string type = option.get_type_name();
   return type.substr(0, type.find(':'));
@@ -26,78 +71,70 @@ std::string flag_text(const CLI::Option& option) {
   return text;
 }
 
-std::string path_of(const CLI::App& app) {
-  return app.get_parent() == nullptr ? app.get_name() : path_of(*app.get_parent()) + " " + app.get_name();
+bool is_hidden(const CLI::Option& option) {
+  return option.get_group().empty();
+}
+
+bool is_own_flag(const CLI::Option& option) {
+  return !option.get_positional() && !is_hidden(option) && !option.check_name("--help");
 }
 
 std::string usage_line(const CommandTree& tree, const CLI::App& app) {
   std::string text = path_of(app);
   const Command* command = tree.find(&app);
   if (command == nullptr) return text + " COMMAND";
-  std::string optional;
+  std::string flags;
   for (const CLI::Option* option : app.get_options()) {
-    const bool many = option->get_expected_max() > 1;
-    if (option->get_positional()) {
-      const std::string name = shown_type(*option) + (many ? "…" : "");
+    if (option->get_positional() && !is_hidden(*option)) {
+      const std::string name = shown_type(*option) + (option->get_expected_max() > 1 ? "…" : "");
       text += option->get_required() ? " " + name : " [" + name + "]";
-    } else if (option->get_required()) {
-      optional = " " + flag_text(*option) + optional;
-    } else if (!option->check_name("--help")) {
-      optional += " [" + flag_text(*option) + "]";
+    } else if (is_own_flag(*option)) {
+      flags = option->get_required() ? " " + flag_text(*option) + flags : flags + " [" + flag_text(*option) + "]";
     }
   }
-  text += optional;
+  text += flags;
   if (command->has_tail()) text += " [-- " + command->tail_shown() + "]";
   return text;
 }
 
-void append_global_options(std::string& out) {
-  out +=
-      "\nGLOBAL OPTIONS\n"
-      "  --state-dir DIR   the host's state folder ($VIA_STATE_DIR, /var/lib/via)\n"
-      "  --json            the answer as JSON\n"
-      "  --quiet, -q       names and ids only, no hints\n"
-      "  --no-color        no colours (also: NO_COLOR)\n"
-      "  --help, -h        this text\n";
-}
-
-std::string root_help(const CommandTree& tree) {
-  std::string out =
-      "via: the add-on host. Apps use add-ons by binding name; the host keeps files and credentials.\n";
-  for (const auto& [section, apps] : tree.sections()) {
-    out += "\n" + section + "\n";
-    for (const CLI::App* app : apps) {
-      std::string names = app->get_name();
-      std::string words;
-      for (const CLI::App* child : app->get_subcommands({})) {
-        words += (words.empty() ? "" : ", ") + child->get_name();
-      }
-      out += "  " + padded(names, 12) + app->get_description() + (words.empty() ? "" : ": " + words) + "\n";
-    }
+std::vector<std::string> examples_of(const CommandTree& tree, const CLI::App& app) {
+  if (app.get_parent() == nullptr) return tree.example_lines();
+  if (const Command* command = tree.find(&app)) return command->example_lines();
+  std::vector<std::string> lines;
+  for (const CLI::App* child : app.get_subcommands({})) {
+    if (const auto below = examples_of(tree, *child); !below.empty()) lines.push_back(below.front());
   }
-  append_global_options(out);
-  out +=
-      "\nEXAMPLES\n"
-      "  via serve                                            start the host\n"
-      "  via app create api\n"
-      "  via addon create sqlite app-db --app api --bind DATABASE\n"
-      "  via deploy create api -- /srv/api/bin/api            launch it with that binding\n"
-      "\nEXIT CODES  0 done, 1 failed, 2 usage, 3 not found, 4 conflict or refused, 5 not allowed, 6 timed "
-      "out, "
-      "7 degraded\n"
-      "Run 'via COMMAND --help' for a command.\n";
-  return out;
+  return lines;
 }
 
-}  // namespace
+const std::vector<ExitStatus>& exit_statuses() {
+  static const std::vector<ExitStatus> kStatuses = {{0, "done"},        {1, "failed"},
+                                                    {2, "usage"},       {3, "not found"},
+                                                    {4, "conflict or refused"}, {5, "not allowed"},
+                                                    {6, "timed out"},   {7, "degraded"}};
+  return kStatuses;
+}
 
-CommandTree::CommandTree() : root_("The add-on host", "via") {
+CommandTree::CommandTree(const std::string& program) : root_("The add-on host", program) {
+  globals_.program = program;
   root_.set_help_flag("--help,-h", "this text");
   root_.require_subcommand(0, 1);
   root_.fallthrough();
   root_.add_flag("--json", globals_.json, "the answer as JSON");
   root_.add_flag("--quiet,-q", globals_.quiet, "names and ids only, no hints");
   root_.add_flag("--no-color", globals_.no_color, "no colours");
+  if (program == "vary") {
+    describe("your app on a Via host: how it is, what it says, and what mends it.",
+             {"vary app status api --target prod", "vary app repair api --target prod",
+              "vary app deploy api --target prod -- /srv/api/bin/api"});
+    add_vary_commands(*this);
+    add_program_commands(*this);
+    return;
+  }
+  describe("the add-on host. Apps use add-ons by binding name; the host keeps files and credentials.",
+           {"via serve                                            start the host", "via app create api",
+            "via addon create sqlite app-db --app api --bind DATABASE",
+            "via deploy create api -- /srv/api/bin/api            launch it with that binding"});
   root_.add_option("--state-dir", globals_.state_dir, "the host's state folder")->type_name("DIR:FILE");
   add_host_commands(*this);
   add_app_commands(*this);
@@ -107,6 +144,9 @@ CommandTree::CommandTree() : root_("The add-on host", "via") {
   add_config_commands(*this);
   add_identity_commands(*this);
   add_plugin_commands(*this);
+  add_operation_commands(*this);
+  add_backup_commands(*this);
+  add_program_commands(*this);
 }
 
 CLI::App& CommandTree::group(const std::string& name, const std::string& help, const std::string& section) {
@@ -178,9 +218,10 @@ std::string help_text(const CommandTree& tree, const CLI::App& app) {
   }
   std::vector<std::pair<std::string, std::string>> positionals, flags;
   for (const CLI::Option* option : app.get_options()) {
+    if (is_hidden(*option)) continue;
     if (option->get_positional()) {
       positionals.emplace_back(shown_type(*option), option->get_description());
-    } else if (!option->check_name("--help")) {
+    } else if (is_own_flag(*option)) {
       flags.emplace_back(flag_text(*option),
                          option->get_description() + (option->get_required() ? " (required)" : ""));
     }
@@ -192,15 +233,9 @@ std::string help_text(const CommandTree& tree, const CLI::App& app) {
     out += std::string("\n") + title + "\n";
     for (const auto& [name, help] : list) out += "  " + padded(name, width) + help + "\n";
   }
-  append_global_options(out);
+  append_global_options(out, tree);
   out += "\nEXAMPLES\n";
-  if (const Command* command = tree.find(&app)) {
-    for (const std::string& line : command->example_lines()) out += "  " + line + "\n";
-  } else {
-    for (const CLI::App* child : children) {
-      if (const Command* leaf = tree.find(child)) out += "  " + leaf->example_lines().front() + "\n";
-    }
-  }
+  for (const std::string& line : examples_of(tree, app)) out += "  " + line + "\n";
   return out;
 }
 

@@ -9,7 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/base/base64.hpp"
+#include "core/identity/master_key.hpp"
 
 namespace via {
 
@@ -23,23 +23,6 @@ void harden_process() {
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
   ::prctl(PR_SET_DUMPABLE, 0);
-}
-
-Result<Secret> master_key(const fs::path& keys, Entropy& entropy) {
-  const fs::path file = keys / "master.key";
-  auto text = read_private_file(file, 256);
-  if (!text && text.error().code != Code::not_found) return text.error();
-  if (!text) {
-    std::array<std::uint8_t, 32> bytes{};
-    entropy.fill(bytes);
-    text = base64url_encode(bytes);
-    OPENSSL_cleanse(bytes.data(), bytes.size());
-    if (auto written = write_file_atomic(file, *text); !written) return written.error();
-  }
-  auto bytes = base64url_decode(*text);
-  OPENSSL_cleanse(text->data(), text->size());
-  if (!bytes || bytes->size() != 32) return fail(Code::internal, "the master key file is damaged");
-  return Secret(std::move(*bytes));
 }
 
 // The plugins that came with this program: <prefix>/lib/via/plugins/<name>/, pinned by pins.json beside them, which
@@ -97,7 +80,7 @@ Result<void> Host::prepare() {
   auto keys = identity::Keys::open(state_dir_ / "keys", true, clock_, entropy_);
   if (!keys) return keys.error();
   keys_ = std::move(*keys);
-  auto master = master_key(state_dir_ / "keys", entropy_);
+  auto master = identity::open_master_key(state_dir_ / "keys", entropy_);
   if (!master) return master.error();
   const std::string issuer = "via:" + store_->meta().installation + ":" + std::to_string(store_->meta().epoch);
   issuer_ = std::make_unique<identity::TokenIssuer>(*keys_, issuer, clock_, entropy_);
@@ -145,8 +128,11 @@ void Host::wire(const std::string& config_url) {
   settings.environment = config_.environment;
   settings.version = VIA_VERSION;
   settings.token_ttl_seconds = config_.token_ttl_seconds;
+  settings.retain_ms = config_.retain_days * 24 * 3600 * 1000;
+  settings.check_timeout_seconds = config_.check_timeout_seconds;
+  settings.restart_commands = config_.restart_commands;
   plane_ = std::make_unique<lifecycle::ControlPlane>(
-      lifecycle::Dependencies{*store_, *plugins_, authority_, *keys_, *issuer_, *this, clock_, entropy_, *log_},
+      lifecycle::Dependencies{*store_, *plugins_, authority_, *keys_, *issuer_, *this, *secrets_, clock_, entropy_, *log_},
       std::move(settings));
   admin_ = std::make_unique<api::AdminApi>(*plane_);
 }

@@ -35,6 +35,7 @@ class Host final : private lifecycle::PluginTrust {
   plugins::Executor& executor() { return *executor_; }
   plugins::Metrics& metrics() { return metrics_; }
   plugins::PluginHost& plugins() { return *plugins_; }
+  store::Store& store() { return *store_; }
   identity::Keys& keys() { return *keys_; }
   const identity::TokenVerifier& verifier() const { return *verifier_; }
   authorization::Authority& authority() { return authority_; }

@@ -11,6 +11,7 @@
 #include "core/api/admin_http.hpp"
 #include "core/api/runtime.hpp"
 #include "core/host.hpp"
+#include "core/net/http_probe.hpp"
 #include "core/net/listener.hpp"
 
 namespace via {
@@ -38,6 +39,21 @@ sigset_t block_signals() {
   ::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an error of a write, not the end of the host
   return set;
 }
+
+// Smoke tests reach the config server where apps do.
+class ConfigServerProber final : public lifecycle::Prober {
+ public:
+  explicit ConfigServerProber(net::HttpProbe probe) : probe_(std::move(probe)) {}
+  Result<lifecycle::ProbeReply> post(const std::string& path, const Secret& token, const std::string& body,
+                                     int timeout_ms) override {
+    auto answer = probe_.post(path, token, body, timeout_ms);
+    if (!answer) return answer.error();
+    return lifecycle::ProbeReply{answer->status, std::move(answer->body)};
+  }
+
+ private:
+  net::HttpProbe probe_;
+};
 
 Result<void> serve(const ServeOptions& options) {
   auto config = load_server_config(options.config_file, options.state_dir);
@@ -77,11 +93,17 @@ Result<void> serve(const ServeOptions& options) {
     plane.on_process_state(instance, state, pid, status);
   });
   lifecycle::RunnerLauncher launcher(runner);
+  auto probe = net::HttpProbe::to(url, config->tls_ca.string());
+  if (!probe) return probe.error();
+  ConfigServerProber prober(std::move(*probe));
+  plane.set_prober(&prober);
   if (auto ready = plane.start(&launcher); !ready) return ready.error();
 
   host.metrics().add_source([&](std::string& text) { net::append_metrics(listener.threads(), text); });
-  api::RuntimeApi runtime({host.keys(), host.verifier(), plane.values(), host.log(), [&] { return url; },
-                           [] { return std::string(); }});
+  lifecycle::AccessAudit audit([&](const auto& accesses) { return plane.record_access(accesses); },
+                               [&](auto work) { host.executor().run(std::move(work)); }, host.clock());
+  api::RuntimeApi runtime({host.keys(), host.verifier(), plane.values(), plane.sealer(), audit, host.log(),
+                           [&] { return url; }, [] { return std::string(); }});
   api::AdminHttp admin(host.admin(), [&] { return host.metrics().text(); }, !config->admin_group.empty(), host.log());
   if (auto up = listener.start(runtime); !up) return up.error();
   if (auto up = listener.start_admin(host.state_dir() / "admin.sock", admin, config->admin_group); !up)
@@ -90,7 +112,7 @@ Result<void> serve(const ServeOptions& options) {
   std::printf("via is ready on %s\n", url.c_str());
   std::fflush(stdout);
 
-  for (;;) {
+  for (std::uint64_t seconds = 0;;) {
     const timespec second{1, 0};
     const int signal = ::sigtimedwait(&signals, nullptr, &second);
     if (signal == SIGTERM || signal == SIGINT) {
@@ -98,6 +120,7 @@ Result<void> serve(const ServeOptions& options) {
       break;
     }
     plane.refresh_tokens();
+    if (++seconds % 60 == 0) plane.expire_retained();
   }
   // Apps first, while they can still be answered; then connections; then plugins (in ~Host).
   plane.stop();

@@ -4,7 +4,9 @@
 // lock for one command when no server does. Thread: the command's main thread.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,5 +34,16 @@ class InProcessHost {
 
 // conflict when a server (or another command) holds the state folder.
 Result<std::unique_ptr<InProcessHost>> open_in_process(const std::filesystem::path& state_dir);
+
+struct RestoreOptions {
+  std::filesystem::path file, state_dir;
+  std::string passphrase;  // empty = none
+  bool replace = false;    // the folder may hold a host; it is kept beside the new one
+  std::function<void(std::uint64_t done, std::uint64_t total)> progress;
+};
+
+// Makes a state folder from a backup archive, all or nothing: {state_dir, addons, epoch, keys, origin, replaced, todo}.
+// conflict when a host runs on the folder, refused for what is wrong with the archive.
+Result<nlohmann::json> restore_backup(const RestoreOptions& options);
 
 }  // namespace via

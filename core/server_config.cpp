@@ -69,6 +69,20 @@ Result<void> read(const toml::table& table, const std::string& prefix, const std
   return {};
 }
 
+// [restart]: the names of its members are those of apps.
+Result<void> read_commands(const toml::node& node, std::map<std::string, std::string>& out) {
+  const auto* table = node.as_table();
+  if (table == nullptr) return fail(Code::bad_request, "The configuration member 'restart' must be a table of app = \"command\".");
+  for (const auto& [app, command] : *table) {
+    const auto text = command.value_exact<std::string>();
+    if (!text || text->empty() || text->find('\0') != std::string::npos)
+      return fail(Code::bad_request, "The configuration member 'restart." + std::string(app.str()) +
+                                         "' must be a shell command, as a string.");
+    out.emplace(app.str(), *text);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<ServerConfig> parse_server_config(std::string_view source) {
@@ -92,6 +106,8 @@ Result<ServerConfig> parse_server_config(std::string_view source) {
       {"allow_plaintext", flag(c.allow_plaintext)},
       {"plugins", path(c.plugins)},
       {"token_ttl_seconds", number(c.token_ttl_seconds, 60, 86'400)},
+      {"retain_days", number(c.retain_days, 0, 3650)},
+      {"check_timeout_seconds", number(c.check_timeout_seconds, 1, 3600)},
       {"tls.certificate", path(c.tls_certificate)},
       {"tls.key", path(c.tls_key)},
       {"tls.ca", path(c.tls_ca)},
@@ -108,6 +124,10 @@ Result<ServerConfig> parse_server_config(std::string_view source) {
       {"limits.operation_timeout_ms", number(c.limits.operation_timeout_ms, 10, kHour)},
       {"limits.drain_timeout_ms", number(c.limits.drain_timeout_ms, 10, kHour)},
   };
+  if (const auto* restart = table.get("restart")) {
+    if (auto done = read_commands(*restart, c.restart_commands); !done) return done.error();
+    table.erase("restart");
+  }
   if (auto done = read(table, "", known); !done) return done.error();
   if (c.tls_certificate.empty() != c.tls_key.empty())
     return fail(Code::bad_request, "The configuration needs both tls.certificate and tls.key, or neither.");

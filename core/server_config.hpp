@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct ServerConfig {
   std::filesystem::path tls_certificate, tls_key, tls_ca;
   std::filesystem::path plugins;  // folder of bundled plugins; empty = beside the executable
   std::int64_t token_ttl_seconds = 3600;
+  std::int64_t retain_days = 7;             // the final snapshot of a destroyed add-on
+  std::int64_t check_timeout_seconds = 60;  // of a deploy's check
+  std::map<std::string, std::string> restart_commands;  // by app
   Level log_level = Level::info;
   net::Limits limits;
 };

@@ -20,6 +20,7 @@ struct Plan {
   int addons = 10'000;   // of the scale group
   int connections = 2'000;
   int stops = 200;
+  int copy_mib = 1024;  // of the copies group
 };
 
 // The hello server, on the server's core.
@@ -72,6 +73,9 @@ void measure_mixed(Context& context);
 void measure_threads(Context& context);
 void measure_authorization(Context& context);
 void measure_stop(Context& context);
+// lifecycle.cpp
+void measure_revoke(Context& context);
+void measure_copies(Context& context);
 // scale.cpp
 void measure_idle(Context& context);
 void measure_connections(Context& context);

@@ -26,6 +26,8 @@ constexpr Benchmark kBenchmarks[] = {
     {"mixed", "load", measure_mixed},
     {"stop", "load", measure_stop},
     {"threads", "load", measure_threads},
+    {"revoke", "lifecycle", measure_revoke},
+    {"copies", "lifecycle", measure_copies},
     {"authorization", "micro", measure_authorization},
     {"idle", "scale", measure_idle},
     {"connections", "scale", measure_connections},
@@ -41,7 +43,7 @@ struct Options {
 
 int usage() {
   std::fprintf(stderr,
-               "usage: bench/run [--quick] [--only NAME]... [--group load|micro|scale]... [--json FILE]\n"
+               "usage: bench/run [--quick] [--only NAME]... [--group load|micro|lifecycle|scale]... [--json FILE]\n"
                "                 [--rounds N] [--seconds N] [--addons N] [--temp FOLDER]\nbenchmarks:");
   for (const Benchmark& b : kBenchmarks) std::fprintf(stderr, " %s", b.name);
   std::fprintf(stderr, "\n");
@@ -52,7 +54,7 @@ bool parse(int argc, char** argv, Options& o) {
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
     if (name == "--quick") {
-      o.plan = {1, 1, 300, 500, 50};
+      o.plan = {1, 1, 300, 500, 50, 64};
       continue;
     }
     if (i + 1 == argc) return false;

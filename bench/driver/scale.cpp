@@ -105,6 +105,13 @@ void measure_addons(Context& c) {
   heat(true);
   const Memory grown = host.memory();
 
+  const double listing = now_seconds();
+  host.admin("addon.list", json::object());
+  c.report.add({"listing " + many, now_seconds() - listing, "s"});
+  const double backing_up = now_seconds();
+  host.admin("backup.create", {{"file", (memory.path() / "all.backup").string()}});
+  c.report.add({"backup of " + many, now_seconds() - backing_up, "s"});
+
   std::vector<double> starts;
   for (int i = 0; i < c.plan.rounds; ++i) {
     host.restart();

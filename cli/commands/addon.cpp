@@ -1,5 +1,5 @@
 // via addon: add-ons, their bindings, their end.
-#include "cli/command.hpp"
+#include "cli/commands/addon.hpp"
 
 namespace via::cli {
 namespace {
@@ -11,6 +11,8 @@ const std::vector<Column> kAddon = {{"name", "name"},
                                     {"app", "app"},
                                     {"type", "type"},
                                     {"state", "state", Show::state},
+                                    {"drained", "drained", Show::yes_no},
+                                    {"snapshots", "snapshots"},
                                     {"binding", "binding/binding"},
                                     {"access", "binding/access"},
                                     {"operation", "operation"},
@@ -32,6 +34,15 @@ int render_status(Output& out, const Json& addon) {
   if (addon.contains("bindings") && !addon["bindings"].empty()) {
     out.heading("Bindings");
     out.table(kBindingRow, addon["bindings"], "");
+  }
+  if (addon.contains("usage") && !addon["usage"].empty()) {
+    out.heading("Generations in use");
+    out.table({{"INSTANCE", "instance"},
+               {"APP", "app"},
+               {"BINDING", "binding"},
+               {"GENERATION", "generation"},
+               {"LAST", "last_used_at", Show::time}},
+              addon["usage"], "");
   }
   bool ok = true;
   if (addon.contains("layers") && !addon["layers"].empty()) {
@@ -81,6 +92,20 @@ void add_addon_commands(CommandTree& tree) {
                    : "Next: via addon bind " + app + " " + addon.value("name", "NAME") +
                          " --binding DATABASE";
       });
+
+  tree.add(group, "ensure", "create, bind and check an add-on; does nothing when all is there", "addon.ensure")
+      .argument("type", "TYPE", "add-on type, for example sqlite")
+      .argument("name", "NAME", "its name")
+      .option("--app", "app", "APP", "the app that owns it", Kind::text, true)
+      .option("--bind", "bind", "BINDING", "the name it is bound under", Kind::text, true)
+      .flag("--read-only", "read_only", "the binding may only read")
+      .examples({"via addon ensure sqlite app-db --app api --bind DATABASE"})
+      .render(
+          [](Output& out, const Json& addon) {
+            render_status(out, addon);
+            return addon.value("ready", true) ? 0 : kDegraded;
+          },
+          "id");
 
   tree.add(group, "list", "add-ons, of one app or of all", "addon.list")
       .option("--app", "app", "APP", "only those of this app")
@@ -135,8 +160,44 @@ void add_addon_commands(CommandTree& tree) {
       .argument("name", "NAME", "name or id of the add-on")
       .option("--app", "app", "APP", "its app, when the name alone is not unique")
       .flag("--force", "force", "also when bindings or releases still use it")
-      .examples({"via addon destroy app-db", "via addon destroy app-db --app api"})
+      .flag("--no-final-snapshot", "no_final_snapshot", "keep nothing: it cannot be brought back")
+      .long_running()
+      .destructive("name", "", [](const Json& request) {
+        return request.value("force", false) || request.value("no_final_snapshot", false);
+      })
+      .examples({"via addon destroy app-db", "via addon destroy app-db --plan",
+                 "via addon destroy app-db --force --confirm app-db"})
+      .render(
+          [](Output& out, const Json& addon) {
+            auto columns = kAddon;
+            columns.push_back({"final snapshot", "final_snapshot"});
+            out.fields(columns, addon);
+            return 0;
+          },
+          "id")
+      .next([](const Json& addon) {
+        return addon.value("final_snapshot", Json()).is_string()
+                   ? "It can be brought back for some days: via addon undelete " + addon.value("id", "ID")
+                   : std::string();
+      });
+
+  tree.add(group, "undelete", "bring a destroyed add-on back from its final snapshot, under new generations",
+           "addon.undelete")
+      .argument("id", "ID", "id of the destroyed add-on")
+      .option("--name", "name", "NAME", "another name for it")
+      .long_running()
+      .examples({"via addon undelete addon_01jd5qk7m8x9"})
+      .render(render_addon, "id")
+      .next([](const Json& addon) { return next_deploy(addon.value("app", "APP")); });
+
+  tree.add(group, "repair", "make a failed add-on serve again on the data it has", "addon.repair")
+      .argument("name", "NAME", "name or id of the add-on")
+      .long_running()
+      .examples({"via addon repair app-db"})
       .render(render_addon, "id");
+
+  add_credential_commands(tree, group);
+  add_snapshot_commands(tree, group);
 }
 
 }  // namespace via::cli

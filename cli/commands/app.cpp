@@ -72,6 +72,7 @@ void add_app_commands(CommandTree& tree) {
             return 0;
           },
           "deleted");
+  add_manifest_commands(tree, group);
 }
 
 }  // namespace via::cli

@@ -40,6 +40,40 @@ void add_config_commands(CommandTree& tree) {
             return 0;
           },
           "key");
+
+  CLI::App& secret = tree.group("secret", "sealed values of an app", "RELEASES AND RUNTIMES");
+  const auto render_set = [](Output& out, const Json& answer) {
+    out.fields({{"app", "app"}, {"key", "key"}, {"generation", "generation"}, {"config version", "profile_version"}}, answer);
+    return 0;
+  };
+  tree.add(secret, "set", "seal a value; it comes on standard input and is never shown again", "secret.set")
+      .argument("app", "APP", "the app")
+      .argument("key", "KEY", "the key")
+      .input("value", "The value")
+      .examples({"printf %s \"$TOKEN\" | via secret set api API_TOKEN", "via secret set api API_TOKEN          (type it, or: … < token.txt)"})
+      .render(render_set, "generation");
+  tree.add(secret, "rotate", "put a new value in the place of one that is there", "secret.rotate")
+      .argument("app", "APP", "the app")
+      .argument("key", "KEY", "the key")
+      .option("--generate", "generate", "BYTES", "let the host make a random one of this many bytes", Kind::number)
+      .input("value", "The new value")
+      .examples({"via secret rotate api SESSION_KEY --generate 32", "via secret rotate api API_TOKEN          (type it, or: … < token.txt)"})
+      .render(render_set, "generation");
+  tree.add(secret, "unset", "remove a sealed value", "secret.unset")
+      .argument("app", "APP", "the app")
+      .argument("key", "KEY", "the key")
+      .examples({"via secret unset api API_TOKEN"})
+      .render(render_set, "profile_version");
+  tree.add(secret, "list", "the names of an app's sealed values", "secret.list")
+      .argument("app", "APP", "the app")
+      .examples({"via secret list api"})
+      .render(
+          [](Output& out, const Json& answer) {
+            out.table({{"KEY", "key"}, {"GENERATION", "generation"}, {"UPDATED", "updated_at", Show::time}},
+                      answer.value("items", Json::array()), "secrets");
+            return 0;
+          },
+          "key");
 }
 
 }  // namespace via::cli

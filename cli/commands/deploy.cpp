@@ -1,32 +1,11 @@
 // via deploy and via release: what an app runs, with which bindings.
-#include "cli/command.hpp"
+#include "cli/commands/deploy.hpp"
 
 namespace via::cli {
 namespace {
 
 const std::vector<Column> kInstanceRow = {
     {"INSTANCE", "id"}, {"STATE", "state", Show::state}, {"DRIVER", "driver"}, {"PID", "pid"}};
-
-// `release` is an object in an answer that shows it whole, an id elsewhere.
-int render_deploy(Output& out, const Json& deploy) {
-  const bool whole = deploy.contains("release") && deploy["release"].is_object();
-  out.fields({{"deploy", "id"},
-              {"app", "app"},
-              {"status", "status", Show::state},
-              {"release", whole ? "release/id" : "release_id"},
-              {"number", "release/number"},
-              {"command", "command"},
-              {"created", "created_at", Show::time}},
-             deploy);
-  if (whole && deploy["release"].contains("bindings") && !deploy["release"]["bindings"].empty()) {
-    out.fields({{"bindings", "release/bindings", Show::list}}, deploy);
-  }
-  if (deploy.contains("instances") && !deploy["instances"].empty()) {
-    out.heading("Instances");
-    out.table(kInstanceRow, deploy["instances"], "");
-  }
-  return deploy.value("status", "") == "failed" ? 1 : 0;
-}
 
 int render_release(Output& out, const Json& release) {
   out.fields({{"release", "id"},
@@ -51,17 +30,46 @@ int render_release(Output& out, const Json& release) {
 
 }  // namespace
 
-void add_deploy_commands(CommandTree& tree) {
-  CLI::App& deploy = tree.group("deploy", "deploys", "RELEASES AND RUNTIMES");
-  tree.add(deploy, "create", "snapshot an app's bindings into a release, make it current, launch it",
-           "deploy.create")
-      .argument("app", "APP", "the app")
+// `release` is an object in an answer that shows it whole, an id elsewhere.
+int render_deploy(Output& out, const Json& deploy) {
+  const bool whole = deploy.contains("release") && deploy["release"].is_object();
+  out.fields({{"deploy", "id"},
+              {"app", "app"},
+              {"status", "status", Show::state},
+              {"release", whole ? "release/id" : "release_id"},
+              {"number", "release/number"},
+              {"command", "command"},
+              {"created", "created_at", Show::time}},
+             deploy);
+  if (whole && deploy["release"].contains("bindings") && !deploy["release"]["bindings"].empty()) {
+    out.fields({{"bindings", "release/bindings", Show::list}}, deploy);
+  }
+  if (deploy.contains("instances") && !deploy["instances"].empty()) {
+    out.heading("Instances");
+    out.table(kInstanceRow, deploy["instances"], "");
+  }
+  return deploy.value("status", "") == "failed" ? 1 : 0;
+}
+
+Command& deploy_options(Command& command) {
+  return command
       .option("--env", "env", "KEY=VALUE", "a variable of the process; may be given again", Kind::pairs)
       .option("--replicas", "replicas", "N", "how many processes to launch (1)", Kind::number)
       .option("--cwd", "cwd", "DIR", "the folder to run in", Kind::file)
+      .option("--check", "check", "CMD", "a shell command that must succeed before it becomes current")
+      .option("--check-timeout", "check_timeout_seconds", "DURATION", "how long the check may take (60s)", Kind::duration);
+}
+
+void add_deploy_commands(CommandTree& tree) {
+  CLI::App& deploy = tree.group("deploy", "deploys", "RELEASES AND RUNTIMES");
+  Command& create = tree.add(deploy, "create", "snapshot an app's bindings into a release, make it current, launch it",
+                             "deploy.create");
+  deploy_options(create.argument("app", "APP", "the app"))
+      .long_running()
       .tail("command", "COMMAND…")
       .examples({"via deploy create api -- /srv/api/bin/api --port 8080",
                  "via deploy create api --env LOG=debug --replicas 2 -- ./api",
+                 "via deploy create api --check './smoke.sh' -- ./api",
                  "via deploy create api                    (a release for processes that you run: via "
                  "runtime issue)"})
       .render(render_deploy, "id")
@@ -92,6 +100,16 @@ void add_deploy_commands(CommandTree& tree) {
           },
           "id");
 
+  tree.add(deploy, "rollback", "make an earlier release's bindings and command current again", "deploy.rollback")
+      .argument("app", "APP", "the app")
+      .option("--to", "to", "RELEASE", "id or number of the release", Kind::text, true)
+      .flag("--reissue", "reissue", "give it new generations where its own were revoked")
+      .long_running()
+      .destructive("app")
+      .examples({"via deploy rollback api --to 3", "via deploy rollback api --to 3 --plan",
+                 "via deploy rollback api --to rel_01jd5qk7m8x9 --reissue"})
+      .render(render_deploy, "id");
+
   CLI::App& release = tree.group("release", "releases", "RELEASES AND RUNTIMES");
   tree.add(release, "list", "releases, of one app or of all", "release.list")
       .option("--app", "app", "APP", "only those of this app")
@@ -111,6 +129,22 @@ void add_deploy_commands(CommandTree& tree) {
       .argument("release", "RELEASE", "id of the release")
       .examples({"via release show rel_01jd5qk7m8x9", "via release show rel_01jd5qk7m8x9 --json"})
       .render(render_release, "id");
+  tree.add(release, "diff", "what changed from one release to another", "release.diff")
+      .argument("from", "R1", "id of a release")
+      .argument("to", "R2", "id of another")
+      .examples({"via release diff rel_01jd5qk7m8x9 rel_01jd5qkabcd0"})
+      .render(
+          [](Output& out, const Json& diff) {
+            out.fields({{"from", "from/id"}, {"to", "to/id"}}, diff);
+            out.table({{"BINDING", "binding"},
+                       {"CHANGE", "change"},
+                       {"FROM", "from/addon"},
+                       {"GENERATION", "from/generation"},
+                       {"TO", "to/addon"},
+                       {"GENERATION", "to/generation"}},
+                      diff.value("bindings", Json::array()), "changes of bindings");
+            return 0;
+          });
 }
 
 }  // namespace via::cli

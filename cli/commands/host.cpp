@@ -1,10 +1,7 @@
-// via serve, status, version, completion: the host itself.
+// via serve, status, doctor: the host itself.
 #include <ostream>
 
-#include <sqlite3.h>
-
 #include "cli/command.hpp"
-#include "cli/version.hpp"
 
 namespace via::cli {
 namespace {
@@ -49,19 +46,6 @@ int render_status(Output& out, const Json& status) {
   return ok ? 0 : kDegraded;
 }
 
-int show_version(Session& session) {
-  const Json version = {
-      {"name", "via"}, {"version", kVersion}, {"sqlite", SQLITE_VERSION}, {"compiler", __VERSION__}};
-  if (session.globals.json) {
-    session.output.line(version.dump(2));
-  } else if (session.globals.quiet) {
-    session.output.line(kVersion);
-  } else {
-    session.output.line(std::string("via ") + kVersion + " (SQLite " SQLITE_VERSION ")");
-  }
-  return 0;
-}
-
 }  // namespace
 
 void add_host_commands(CommandTree& tree) {
@@ -91,21 +75,18 @@ void add_host_commands(CommandTree& tree) {
       });
   tree.place(*root.get_subcommand("status"), kSection);
 
-  tree.add(root, "version", "the version of this program", "")
-      .examples({"via version", "via version --json"})
-      .local(show_version);
-  tree.place(*root.get_subcommand("version"), kSection);
-
-  Command& completion = tree.add(root, "completion", "a completion script for your shell", "");
-  tree.place(*root.get_subcommand("completion"), kSection);
-  completion.argument("shell", "SHELL", "bash, zsh or fish")
-      .one_of({"bash", "zsh", "fish"})
-      .examples({"source <(via completion bash)", "via completion zsh > ~/.zfunc/_via",
-                 "via completion fish > ~/.config/fish/completions/via.fish"})
-      .local([&completion, &tree](Session& session) {
-        session.environment.out << completion_script(tree, completion.text("shell"));
-        return 0;
-      });
+  tree.add(root, "doctor", "look for what is wrong with the host and its state folder (exit 7 when something is)", "doctor")
+      .flag("--fix", "fix", "mend what can be mended without a decision")
+      .examples({"via doctor", "via doctor --fix", "via doctor --json"})
+      .render(
+          [](Output& out, const Json& answer) {
+            const bool ok = out.checks(answer.value("checks", Json::array()));
+            for (const Json& check : answer.value("checks", Json::array()))
+              if (!check.value("ok", true) && check.value("next", Json()).is_string()) out.hint(check.value("next", ""));
+            return ok ? 0 : kDegraded;
+          },
+          "ok");
+  tree.place(*root.get_subcommand("doctor"), kSection);
 }
 
 }  // namespace via::cli

@@ -21,6 +21,19 @@ void add_identity_commands(CommandTree& tree) {
             return 0;
           },
           "kid");
+  const auto render_key = [](Output& out, const Json& key) {
+    out.fields({{"key", "kid"}, {"state", "state", Show::state}, {"algorithm", "algorithm"}, {"active since", "activated_at", Show::time}},
+               key);
+    return 0;
+  };
+  tree.add(keys, "rotate", "sign with a new key; the one before verifies for a day more", "identity.keys.rotate")
+      .examples({"via identity keys rotate"})
+      .render(render_key, "kid");
+  tree.add(keys, "revoke", "end a key and every token it signed, at once", "identity.keys.revoke")
+      .argument("kid", "KID", "the key")
+      .destructive("kid")
+      .examples({"via identity keys revoke key_01jd5qk7m8x9 --yes"})
+      .render(render_key, "state");
   tree.add(group, "issue", "print a token: the only command that shows one", "identity.issue")
       .option("--kind", "kind", "KIND", "what the token is for", Kind::text, true)
       .one_of({"runtime", "build", "session"})

@@ -34,9 +34,9 @@ std::optional<std::string> Arguments::optional_text(const char* name) {
   return std::nullopt;
 }
 
-bool Arguments::flag(const char* name) {
+bool Arguments::flag(const char* name, bool absent) {
   const json* value = find(name);
-  if (value == nullptr) return false;
+  if (value == nullptr) return absent;
   if (!value->is_boolean()) {
     problem(name, "must be true or false");
     return false;

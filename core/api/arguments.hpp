@@ -23,7 +23,7 @@ class Arguments {
 
   std::string text(const char* name);                                  // required, not empty
   std::optional<std::string> optional_text(const char* name);          // null counts as absent
-  bool flag(const char* name);                                         // absent = false
+  bool flag(const char* name, bool absent = false);
   std::optional<std::int64_t> optional_integer(const char* name);
   std::vector<std::string> texts(const char* name);                    // array of strings, absent = empty
   std::map<std::string, std::string> text_map(const char* name, bool required);  // object of strings

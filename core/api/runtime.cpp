@@ -1,13 +1,16 @@
 #include "core/api/runtime.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <charconv>
 #include <optional>
 
+#include <boost/asio/async_result.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "core/base/json_text.hpp"
 #include "core/config/resolve.hpp"
 #include "core/plugins/instance.hpp"
 
@@ -100,6 +103,35 @@ struct WorkerCall {
   std::atomic<bool> returned{false};
 };
 
+// Names that a client made up are cut short and few: the record is for ever.
+std::string details_of(const authorization::InstanceGrant& grant, const config::Given& given) {
+  static constexpr std::size_t kMost = 64, kLongest = 128;
+  std::string out = R"({"release":)";
+  append_json_string(out, grant.release);
+  const auto list = [&out](const std::vector<config::Given::Key>& keys, bool rejected) {
+    for (std::size_t i = 0; i < std::min(keys.size(), kMost); ++i) {
+      out += i == 0 ? R"({"key":)" : R"(,{"key":)";
+      append_json_string(out, std::string_view(keys[i].key).substr(0, kLongest));
+      out += R"(,"generation":)" + std::to_string(keys[i].generation);
+      if (rejected) {
+        out += R"(,"code":)";
+        append_json_string(out, info(keys[i].rejected).name);
+      }
+      out += '}';
+    }
+  };
+  out += R"(,"keys":[)";
+  list(given.keys, false);
+  out += R"(],"rejected":[)";
+  list(given.rejected, true);
+  out += R"(],"missing":)" + std::to_string(given.missing);
+  if (given.keys.size() > kMost || given.rejected.size() > kMost)
+    out += R"(,"not_listed":)" + std::to_string(given.keys.size() + given.rejected.size() -
+                                                std::min(given.keys.size(), kMost) -
+                                                std::min(given.rejected.size(), kMost));
+  return out + '}';
+}
+
 Error draining() { return fail(Code::draining, "The add-on is being drained for maintenance. Try again."); }
 
 }  // namespace
@@ -166,6 +198,7 @@ RuntimeApi::Begun RuntimeApi::begin(Exchange& exchange, const identity::Claims& 
     exchange.fail(allowed.error());
     return Begun::done;
   }
+  if (*generation) index.find(claims.instance)->note_use(allowed->binding, **generation, unix_seconds(exchange));
   plugins::AddonInstance& instance = *allowed->binding->instance;
   if (!instance.gate().enter()) [[unlikely]] {
     exchange.fail(draining());
@@ -187,6 +220,7 @@ RuntimeApi::Begun RuntimeApi::begin(Exchange& exchange, const identity::Claims& 
     }
     pending.grant = exchange.thread().index().share(claims.instance);
     pending.binding = allowed->binding;
+    pending.call = &call;
     return Begun::pending;
   }
   exchange.drop_call();
@@ -197,7 +231,10 @@ RuntimeApi::Begun RuntimeApi::begin(Exchange& exchange, const identity::Claims& 
 asio::awaitable<void> RuntimeApi::finish(Exchange& exchange, const net::Pending& pending) {
   // Held here: the gate is left after everything else, and destroying an add-on waits for the gate.
   const std::shared_ptr<plugins::AddonInstance> instance = pending.binding->instance;
-  co_await exchange.finish_call(pending.grant->instance);
+  {
+    const plugins::AddonInstance::Running running(*instance, *pending.call);
+    co_await exchange.finish_call(pending.grant->instance);
+  }
   instance->gate().leave();
   if (exchange.call_failure() != nullptr) log_failure(exchange, *pending.binding);
 }
@@ -219,7 +256,7 @@ asio::awaitable<std::shared_ptr<const identity::Claims>> RuntimeApi::authenticat
     exchange.fail(fail(Code::token_missing, "Send the workload token: Authorization: Bearer TOKEN."));
     co_return nullptr;
   }
-  const auto keys = d_.keys.current();
+  auto keys = d_.keys.current();
   if (const auto* known = thread.tokens().peek(token, keys.get(), unix_seconds(exchange))) co_return *known;
   if (thread.verifications >= kMaximumVerifications) {
     exchange.fail(fail(Code::overloaded, "Too many new tokens at once. Try again."));
@@ -228,6 +265,11 @@ asio::awaitable<std::shared_ptr<const identity::Claims>> RuntimeApi::authenticat
   ++thread.verifications;
   std::optional<Result<identity::Claims>> verified;
   co_await exchange.on_worker([&] { verified.emplace(d_.verifier.verify(token, *keys)); });
+  // The keys changed meanwhile: what vouched for the token may be revoked.
+  while (*verified && d_.keys.peek() != keys.get()) {
+    keys = d_.keys.current();
+    co_await exchange.on_worker([&] { verified.emplace(d_.verifier.verify(token, *keys)); });
+  }
   --thread.verifications;
   if (!*verified) {
     exchange.fail(verified->error());
@@ -280,6 +322,7 @@ asio::awaitable<void> RuntimeApi::serve_operation(Exchange& exchange, const iden
   const auto& limits = exchange.thread().limits();
   plugins::Call& call =
       exchange.begin_call(exchange.started_ns() + limits.operation_timeout_ms * 1'000'000);
+  pending.call = &call;
   auto work = std::make_shared<WorkerCall>(request, pending.grant, *allowed, call.abi());
   auto* raw = std::make_unique<std::shared_ptr<WorkerCall>>(work).release();  // owned by the task
   const via_task_fn task = [](void* data, via_status why) {
@@ -298,6 +341,20 @@ asio::awaitable<void> RuntimeApi::serve_operation(Exchange& exchange, const iden
     co_await asio::post(exchange.thread().context(), asio::use_awaitable);
 }
 
+asio::awaitable<Result<void>> RuntimeApi::recorded(Exchange& exchange, lifecycle::Access& access) {
+  std::optional<Result<void>> out;
+  co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
+      [&](auto handler) {
+        auto held = std::make_shared<decltype(handler)>(std::move(handler));
+        d_.audit.record(std::move(access), [&out, &context = exchange.thread().context(), held](const Result<void>& written) {
+          out.emplace(written);
+          asio::post(context, [held] { std::move (*held)(); });
+        });
+      },
+      asio::use_awaitable);
+  co_return *out;
+}
+
 asio::awaitable<void> RuntimeApi::serve_config(Exchange& exchange, const identity::Claims& claims, bool refresh) {
   const Request& request = exchange.request();
   if (form_content(request.content_type)) {
@@ -308,29 +365,53 @@ asio::awaitable<void> RuntimeApi::serve_config(Exchange& exchange, const identit
     exchange.fail(fail(Code::body_too_large, "The request body is too large for this route."));
     co_return;
   }
+  const std::string action = refresh ? "config.refresh" : "config.resolve";
+  const auto refuse = [&](const Error& error) {
+    if (error.http_status() == 403 || error.http_status() == 409)
+      d_.audit.refused({action, claims.instance, claims.app, std::string(error.wire_name()), {}});
+    exchange.fail(error);
+  };
   const auto grant = exchange.thread().index().share(claims.instance);
   if (auto known = authorization::check_instance(claims, grant.get()); !known) {
-    exchange.fail(known.error());
+    refuse(known.error());
     co_return;
   }
+  const identity::KeySet* const keys = d_.keys.peek();
   const auto values = d_.values.find(grant->app);
   const std::string url = d_.config_url();
   std::optional<Result<std::string>> answer;
+  config::Given given;
   co_await exchange.on_worker([&] {
-    const config::Caller caller{*grant, values.get(), url};
-    answer.emplace(refresh ? config::refresh(caller, request.body) : config::resolve(caller, request.body));
+    const config::Caller caller{*grant, values.get(), url, &d_.sealer};
+    answer.emplace(refresh ? config::refresh(caller, request.body, &given)
+                           : config::resolve(caller, request.body, &given));
   });
-  // A right that ended while the answer was made is not given out.
-  if (auto known = authorization::check_instance(claims, exchange.thread().index().find(claims.instance)); !known) {
-    exchange.fail(known.error());
-    co_return;
-  }
   if (!*answer) {
     if (answer->error().http_status() >= 500)
       d_.log.error("config_failed", {{"request_id", exchange.request_id()}, {"reason", answer->error().message}});
-    exchange.fail(answer->error());
+    refuse(answer->error());
     co_return;
   }
+  // First the record, then the answer.
+  // (Named, because GCC 12 destroys the temporaries of a co_await expression twice.)
+  lifecycle::Access access{action, claims.instance, claims.app, "ok", details_of(*grant, given)};
+  const Result<void> written = co_await recorded(exchange, access);
+  if (!written) {
+    exchange.fail(written.error());
+    co_return;
+  }
+  // A right that ended while the answer was made is not given out, nor what was asked for with a key that was revoked.
+  if (d_.keys.peek() != keys) {
+    const auto again = co_await authenticate(exchange);
+    if (!again) co_return;
+  }
+  if (auto known = authorization::check_instance(claims, exchange.thread().index().find(claims.instance)); !known) {
+    refuse(known.error());
+    co_return;
+  }
+  for (const auto& binding : grant->bindings)
+    if (!binding->live_generations.empty())
+      grant->note_use(binding.get(), binding->live_generations.back(), unix_seconds(exchange));
   exchange.respond(200, "application/json", **answer, "Cache-Control: no-store\r\n");
 }
 

@@ -12,9 +12,11 @@
 
 #include "core/authorization/decision.hpp"
 #include "core/base/log.hpp"
+#include "core/config/sealer.hpp"
 #include "core/config/values.hpp"
 #include "core/identity/keys.hpp"
 #include "core/identity/tokens.hpp"
+#include "core/lifecycle/access_audit.hpp"
 #include "core/net/exchange.hpp"
 
 namespace via::api {
@@ -25,6 +27,8 @@ class RuntimeApi final : public net::Handler {
     const identity::Keys& keys;
     const identity::TokenVerifier& verifier;
     const config::Values& values;
+    const config::Sealer& sealer;
+    lifecycle::AccessAudit& audit;
     Logger& log;
     std::function<std::string()> config_url;          // known once the listener has its port
     std::function<std::string()> failing_checks;      // names of failing readiness checks, empty = ready
@@ -44,6 +48,8 @@ class RuntimeApi final : public net::Handler {
   boost::asio::awaitable<void> serve_operation(net::Exchange& exchange, const identity::Claims& claims,
                                                const Route& route);
   boost::asio::awaitable<void> serve_config(net::Exchange& exchange, const identity::Claims& claims, bool refresh);
+  // When the entry is durable, or with the error that it is not.
+  boost::asio::awaitable<Result<void>> recorded(net::Exchange& exchange, lifecycle::Access& access);
   void serve_public(net::Exchange& exchange, const Route& route);
   // Begins the operation on this thread. kDone: answered. kPending: taken over. kBlocked: nothing was done.
   enum class Begun { done, pending, blocked };

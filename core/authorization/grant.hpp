@@ -4,6 +4,7 @@
 // run under them. Thread: any (immutable once published).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -42,11 +43,32 @@ struct BindingGrant {
   }
 };
 
+// Which generation of a binding an instance was last given or presented, so that an operator sees who a revoke would
+// hit. One cell lives as long as the instance, through every grant that replaces another. Thread: any.
+class GenerationUse {
+ public:
+  void note(std::uint32_t generation, std::int64_t unix_seconds) noexcept {
+    const std::uint64_t now = (static_cast<std::uint64_t>(unix_seconds) << 24) | (generation & 0xffffffU);
+    if (last_.load(std::memory_order_relaxed) != now) last_.store(now, std::memory_order_relaxed);
+  }
+  std::uint32_t generation() const noexcept { return static_cast<std::uint32_t>(last_.load() & 0xffffffU); }  // 0 = none
+  std::int64_t unix_seconds() const noexcept { return static_cast<std::int64_t>(last_.load() >> 24); }
+
+ private:
+  std::atomic<std::uint64_t> last_{0};  // seconds << 24 | generation
+};
+
 struct InstanceGrant {
   std::string instance;  // "ins_…"
   std::string app, deploy, release, env;
   // A release has a handful of bindings: a scan beats a hash.
   std::vector<std::shared_ptr<const BindingGrant>> bindings;
+  std::vector<std::shared_ptr<GenerationUse>> uses;  // one for each binding, in their order; may be empty in tests
+
+  void note_use(const BindingGrant* binding, std::uint32_t generation, std::int64_t unix_seconds) const noexcept {
+    for (std::size_t i = 0; i < uses.size(); ++i)
+      if (bindings[i].get() == binding) uses[i]->note(generation, unix_seconds);
+  }
 
   const BindingGrant* find(std::string_view binding) const noexcept {
     for (const auto& b : bindings)

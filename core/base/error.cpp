@@ -31,6 +31,7 @@ const CodeInfo& info(Code code) noexcept {
       {"conflict", 409, 4},
       {"stale_claims", 409, 4},
       {"refused", 409, 4},
+      {"cancelled", 409, 1},
       {"precondition_failed", 412, 4},
       {"body_too_large", 413, 2},
       {"unsupported_media_type", 415, 2},
@@ -47,6 +48,12 @@ const CodeInfo& info(Code code) noexcept {
   };
   static_assert(std::size(kTable) == static_cast<std::size_t>(Code::version_not_supported) + 1);
   return kTable[static_cast<std::size_t>(code)];
+}
+
+Code code_of(std::string_view wire_name) noexcept {
+  for (int i = 0; i <= static_cast<int>(Code::version_not_supported); ++i)
+    if (info(static_cast<Code>(i)).name == wire_name) return static_cast<Code>(i);
+  return Code::internal;
 }
 
 std::string error_body(const Error& error, std::string_view request_id) {

@@ -22,7 +22,7 @@ enum class Code : std::uint8_t {
   not_found,                                                                               // 404
   method_not_allowed,                                                                      // 405
   request_timeout,                                                                         // 408
-  conflict, stale_claims, refused,                                                         // 409
+  conflict, stale_claims, refused, cancelled,                                              // 409
   precondition_failed,                                                                     // 412
   body_too_large,                                                                          // 413
   unsupported_media_type,                                                                  // 415
@@ -43,6 +43,8 @@ struct CodeInfo {
 };
 
 const CodeInfo& info(Code code) noexcept;
+// The code of a wire name; `internal` for a name this table does not have (a plugin's own).
+Code code_of(std::string_view wire_name) noexcept;
 
 struct Error {
   Code code = Code::internal;

@@ -103,6 +103,17 @@ Result<std::vector<Binding>> Bindings::of_addon(const std::string& addon_id) {
   return with_generations(std::move(rows));
 }
 
+Result<std::optional<Binding>> Bindings::find_living(const std::string& app_id, const std::string& name) {
+  VIA_TRY_LET(id, db_.one([](const store::Row& r) { return r.text(0); },
+                          "SELECT id FROM bindings WHERE app_id=?1 AND name=?2 AND removed_at=0", app_id, name));
+  if (!id) return std::optional<Binding>();
+  return find(*id);
+}
+
+Result<void> Bindings::revive(const std::string& binding_id) {
+  return db_.run("UPDATE bindings SET removed_at=0 WHERE id=?1", binding_id);
+}
+
 Result<std::vector<TakenName>> Bindings::taken_names(const std::string& app_id) {
   std::vector<TakenName> out;
   auto rows = db_.query(

@@ -50,6 +50,9 @@ class Bindings {
   Result<std::optional<Binding>> find(const std::string& id);
   Result<std::vector<Binding>> of_app(const std::string& app_id);      // living ones
   Result<std::vector<Binding>> of_addon(const std::string& addon_id);  // living ones
+  Result<std::optional<Binding>> find_living(const std::string& app_id, const std::string& name);
+  // A removed binding lives again; callers have checked that its name is free.
+  Result<void> revive(const std::string& binding_id);
   Result<std::vector<TakenName>> taken_names(const std::string& app_id);
   Result<std::int64_t> count();
 

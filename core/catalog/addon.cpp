@@ -10,7 +10,7 @@ constexpr std::array<std::string_view, 5> kStates = {"provisioning", "active", "
 // Every query below selects these columns in this order, from addons a joined with apps p.
 Addon addon(const store::Row& r) {
   return Addon{r.text(0), r.text(1), r.text(2), r.text(3), r.text(4), addon_state(r.text(5)), r.integer(6),
-               r.integer(7), r.text(8), r.text(9)};
+               r.integer(7), r.text(8), r.text(9), r.integer(10) != 0, r.integer(11), r.text(12)};
 }
 
 }  // namespace
@@ -42,14 +42,14 @@ Result<void> Addons::insert(const Addon& a) {
 Result<std::optional<Addon>> Addons::find_by_id(const std::string& id) {
   return db_.one(addon,
                  "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
-                 "a.problem FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.id=?1",
+                 "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.id=?1",
                  id);
 }
 
 Result<std::optional<Addon>> Addons::find_by_name(const std::string& name) {
   return db_.one(addon,
                  "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
-                 "a.problem FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.name=?1",
+                 "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.name=?1",
                  name);
 }
 
@@ -57,11 +57,11 @@ Result<std::vector<Addon>> Addons::list(std::string_view app_id) {
   if (app_id.empty())
     return db_.all(addon,
                    "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
-                   "a.problem FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.state <> 'destroyed' "
+                   "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.state <> 'destroyed' "
                    "ORDER BY a.name");
   return db_.all(addon,
                  "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
-                 "a.problem FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.app_id=?1 AND a.state <> 'destroyed' "
+                 "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.app_id=?1 AND a.state <> 'destroyed' "
                  "ORDER BY a.name",
                  app_id);
 }
@@ -69,7 +69,7 @@ Result<std::vector<Addon>> Addons::list(std::string_view app_id) {
 Result<std::vector<Addon>> Addons::in_state(AddonState state) {
   return db_.all(addon,
                  "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
-                 "a.problem FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.state=?1 ORDER BY a.id",
+                 "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.state=?1 ORDER BY a.id",
                  to_string(state));
 }
 
@@ -81,6 +81,15 @@ Result<void> Addons::set_state(const std::string& id, AddonState state, std::str
 
 Result<void> Addons::rename(const std::string& id, const std::string& name, std::int64_t now_ms) {
   return db_.run("UPDATE addons SET name=?2, updated_at=?3 WHERE id=?1", id, name, now_ms);
+}
+
+Result<void> Addons::set_drained(const std::string& id, bool drained, std::int64_t now_ms) {
+  return db_.run("UPDATE addons SET drained=?2, updated_at=?3 WHERE id=?1", id, drained, now_ms);
+}
+
+Result<void> Addons::set_destroyed(const std::string& id, std::int64_t at_ms, const std::string& final_snapshot) {
+  return db_.run("UPDATE addons SET destroyed_at=?2, final_snapshot=?3, drained=0 WHERE id=?1", id, at_ms,
+                 final_snapshot);
 }
 
 Result<std::int64_t> Addons::count() {

@@ -27,6 +27,9 @@ struct Addon {
   std::int64_t created_at = 0, updated_at = 0;
   std::string config = "{}";
   std::string problem;  // why it failed, for the operator; no paths
+  bool drained = false;  // by an operator: stays so over restarts until resumed
+  std::int64_t destroyed_at = 0;
+  std::string final_snapshot;  // of a destroyed one: "snap_…", empty = none was kept
 };
 
 std::string tombstone(std::string_view name, AddonState state, std::string_view id);
@@ -40,6 +43,9 @@ class Addons {
   Result<std::vector<Addon>> list(std::string_view app_id = {});  // without destroyed ones
   Result<void> set_state(const std::string& id, AddonState state, std::string_view problem, std::int64_t now_ms);
   Result<void> rename(const std::string& id, const std::string& name, std::int64_t now_ms);
+  Result<void> set_drained(const std::string& id, bool drained, std::int64_t now_ms);
+  // at_ms 0 = it lives again.
+  Result<void> set_destroyed(const std::string& id, std::int64_t at_ms, const std::string& final_snapshot);
   Result<std::vector<Addon>> in_state(AddonState state);
   Result<std::int64_t> count();  // without destroyed ones
   Result<std::int64_t> count_of(const std::string& app_id);

@@ -30,6 +30,8 @@ std::string fill_template(const Caller& caller, const authorization::BindingGran
 void append_descriptor(std::string& out, const authorization::BindingGrant& binding, std::uint32_t generation);
 // The JSON object of a request, or invalid_json / bad_request. An empty body is an empty object.
 Result<nlohmann::json> parse_body(std::string_view body);
+// unavailable when it cannot be opened.
+Result<Secret> open_secret(const Caller& caller, const Value& value);
 std::int64_t profile_version(const Caller& caller);
 
 }  // namespace via::config

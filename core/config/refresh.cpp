@@ -39,58 +39,93 @@ Result<Item> parse_item(const nlohmann::json& json) {
   return Item{std::move(key), scope == "addon", static_cast<std::uint32_t>(generation)};
 }
 
-void rejected(std::string& out, Code code) {
-  out += R"(,"status":"rejected","code":)";
-  append_json_string(out, info(code).name);
-}
+// Writes one item's answer and notes what it gave away.
+class Items {
+ public:
+  explicit Items(const Caller& caller) : caller_(caller) {}
 
-void answer_config(std::string& out, const Item& item, const Named& named) {
-  const Value* value = named.value;
-  const std::uint32_t newest = value == nullptr ? 0 : value->generation;
-  out += R"(,"scope":"config","generation":)" + std::to_string(item.generation <= newest ? newest : item.generation);
-  if (value == nullptr) return rejected(out, Code::not_found);
-  if (item.generation == newest) {
-    out += R"(,"status":"unchanged")";
-  } else if (item.generation == 0 || item.generation > newest) {
-    rejected(out, Code::generation_unknown);
-  } else {
-    out += R"(,"status":"updated","value":)";
-    append_json_string(out, value->value);
+  void add(const Item& item) {
+    list_ += list_.empty() ? R"({"key":)" : R"(,{"key":)";
+    append_json_string(list_, item.key);
+    const Named named = look_up(caller_, item.key);
+    if (item.addon)
+      addon(item, named);
+    else
+      config(item, named);
+    list_ += '}';
   }
-}
+  const std::string& list() const { return list_; }
+  Given& given() { return given_; }
 
-void answer_addon(std::string& out, const Item& item, const Named& named, const Caller& caller) {
-  out += R"(,"scope":"addon","generation":)";
-  const auto refuse = [&](Code code) {
-    out += std::to_string(item.generation);
-    rejected(out, code);
-  };
-  if (named.binding == nullptr) return refuse(Code::unbound);
-  const authorization::BindingGrant& binding = *named.binding;
-  // Generations before the release's own belong to other releases, whether they live or not.
-  if (item.generation < binding.snapshot_generation || item.generation > binding.newest_generation)
-    return refuse(Code::generation_unknown);
-  if (!binding.is_live(item.generation)) return refuse(Code::generation_revoked);
-  const std::uint32_t newest = newest_live(binding);
-  out += std::to_string(newest);
-  if (item.generation == newest) {
-    out += R"(,"status":"unchanged")";
-    return;
+ private:
+  void reject(const Item& item, Code code) {
+    list_ += R"(,"status":"rejected","code":)";
+    append_json_string(list_, info(code).name);
+    given_.rejected.push_back({item.key, item.generation, code});
   }
-  out += R"(,"status":"updated")";
-  if (named.derived != nullptr) {
-    out += R"(,"value":)";
-    append_json_string(out, fill_template(caller, binding, *named.derived));
-    out += R"(,"secret":true)";
-  } else {
-    out += R"(,"descriptor":)";
-    append_descriptor(out, binding, newest);
+  void give(const Item& item, std::uint32_t generation) { given_.keys.push_back({item.key, generation}); }
+
+  void config(const Item& item, const Named& named) {
+    const Value* value = named.value;
+    const std::uint32_t newest = value == nullptr ? 0 : value->generation;
+    list_ += R"(,"scope":"config","generation":)" + std::to_string(item.generation <= newest ? newest : item.generation);
+    if (value == nullptr) return reject(item, Code::not_found);
+    if (item.generation == newest) {
+      list_ += R"(,"status":"unchanged")";
+      return give(item, newest);
+    }
+    if (item.generation == 0 || item.generation > newest) return reject(item, Code::generation_unknown);
+    if (!value->secret()) {
+      list_ += R"(,"status":"updated","value":)";
+      append_json_string(list_, value->value);
+    } else {
+      const auto opened = open_secret(caller_, *value);
+      if (!opened) return reject(item, Code::unavailable);
+      list_ += R"(,"status":"updated","value":)";
+      append_json_string(list_, opened->reveal());
+      list_ += R"(,"secret":true)";
+    }
+    give(item, newest);
   }
-}
+
+  void addon(const Item& item, const Named& named) {
+    list_ += R"(,"scope":"addon","generation":)";
+    const auto refuse = [&](Code code) {
+      list_ += std::to_string(item.generation);
+      reject(item, code);
+    };
+    if (named.binding == nullptr) return refuse(Code::unbound);
+    const authorization::BindingGrant& binding = *named.binding;
+    // Generations before the release's own belong to other releases, whether they live or not.
+    if (item.generation < binding.snapshot_generation || item.generation > binding.newest_generation)
+      return refuse(Code::generation_unknown);
+    if (!binding.is_live(item.generation)) return refuse(Code::generation_revoked);
+    const std::uint32_t newest = newest_live(binding);
+    list_ += std::to_string(newest);
+    give(item, newest);
+    if (item.generation == newest) {
+      list_ += R"(,"status":"unchanged")";
+      return;
+    }
+    list_ += R"(,"status":"updated")";
+    if (named.derived != nullptr) {
+      list_ += R"(,"value":)";
+      append_json_string(list_, fill_template(caller_, binding, *named.derived));
+      list_ += R"(,"secret":true)";
+    } else {
+      list_ += R"(,"descriptor":)";
+      append_descriptor(list_, binding, newest);
+    }
+  }
+
+  const Caller& caller_;
+  std::string list_;
+  Given given_;
+};
 
 }  // namespace
 
-Result<std::string> refresh(const Caller& caller, std::string_view body) {
+Result<std::string> refresh(const Caller& caller, std::string_view body, Given* given) {
   VIA_TRY_LET(request, parse_body(body));
   VIA_TRY_LET(app, need_text(request, "app"));
   VIA_TRY_LET(release, need_text(request, "release"));
@@ -111,17 +146,8 @@ Result<std::string> refresh(const Caller& caller, std::string_view body) {
   if (static_cast<std::int64_t>(version) > profile_version(caller))
     return fail(Code::stale_claims, "This profile version was never given out. Call resolve again.");
 
-  std::string list;
-  for (const Item& item : items) {
-    list += list.empty() ? R"({"key":)" : R"(,{"key":)";
-    append_json_string(list, item.key);
-    const Named named = look_up(caller, item.key);
-    if (item.addon)
-      answer_addon(list, item, named, caller);
-    else
-      answer_config(list, item, named);
-    list += '}';
-  }
+  Items answers(caller);
+  for (const Item& item : items) answers.add(item);
   std::string out = R"({"app":)";
   append_json_string(out, app);
   out += R"(,"release":)";
@@ -129,7 +155,8 @@ Result<std::string> refresh(const Caller& caller, std::string_view body) {
   out += R"(,"deploy":)";
   append_json_string(out, deploy);
   out += R"(,"profile_version":)" + std::to_string(profile_version(caller));
-  out += R"(,"keys":[)" + list + "]}";
+  out += R"(,"keys":[)" + answers.list() + "]}";
+  if (given != nullptr) *given = std::move(answers.given());
   return out;
 }
 

@@ -69,27 +69,52 @@ std::int64_t profile_version(const Caller& caller) {
   return caller.config == nullptr ? 0 : caller.config->profile_version;
 }
 
+Result<Secret> open_secret(const Caller& caller, const Value& value) {
+  if (caller.sealer == nullptr || caller.config == nullptr)
+    return fail(Code::unavailable, "Secrets cannot be opened here.");
+  return caller.sealer->unseal(caller.config->app_id, value);
+}
+
 namespace {
 
 struct Answer {
   std::string values, descriptors, missing;
+  Given given;
   static std::string& next(std::string& list) {
     if (!list.empty()) list += ',';
     return list;
   }
 };
 
-void add_value(Answer& answer, const Value& value) {
+void add_missing(Answer& answer, std::string_view key) {
+  append_json_string(Answer::next(answer.missing), key);
+  ++answer.given.missing;
+}
+
+void add_value(Answer& answer, const Caller& caller, const Value& value) {
+  Secret opened;
+  if (value.secret()) {
+    auto plain = open_secret(caller, value);
+    if (!plain) return add_missing(answer, value.key);
+    opened = std::move(*plain);
+  }
+  answer.given.keys.push_back({value.key, value.generation});
   std::string& out = Answer::next(answer.values);
   out += R"({"key":)";
   append_json_string(out, value.key);
   out += R"(,"scope":"config","generation":)" + std::to_string(value.generation) + R"(,"value":)";
-  append_json_string(out, value.value);
-  out += '}';
+  append_json_string(out, value.secret() ? opened.reveal() : std::string_view(value.value));
+  out += value.secret() ? R"(,"secret":true})" : "}";
+}
+
+void add_descriptor(Answer& answer, const authorization::BindingGrant& binding) {
+  append_descriptor(Answer::next(answer.descriptors), binding, newest_live(binding));
+  answer.given.keys.push_back({binding.binding, newest_live(binding)});
 }
 
 void add_derived(Answer& answer, const Caller& caller, const authorization::BindingGrant& binding,
                  std::string_view key, std::string_view text) {
+  answer.given.keys.push_back({std::string(key), newest_live(binding)});
   std::string& out = Answer::next(answer.values);
   out += R"({"key":)";
   append_json_string(out, key);
@@ -101,33 +126,33 @@ void add_derived(Answer& answer, const Caller& caller, const authorization::Bind
 void add_everything(Answer& answer, const Caller& caller) {
   for (const auto& binding : caller.grant.bindings) {
     if (newest_live(*binding) == 0) continue;
-    append_descriptor(Answer::next(answer.descriptors), *binding, newest_live(*binding));
+    add_descriptor(answer, *binding);
     for (const auto& [key, text] : binding->derived) add_derived(answer, caller, *binding, key, text);
   }
   if (caller.config == nullptr) return;
   for (const auto& value : caller.config->values) {
     const Named named = look_up(caller, value.key);
-    if (named.value != nullptr) add_value(answer, value);  // a binding of that name would win
+    if (named.value != nullptr) add_value(answer, caller, value);  // a binding of that name would win
   }
 }
 
 void add_key(Answer& answer, const Caller& caller, const std::string& key) {
   const Named named = look_up(caller, key);
   if (named.value != nullptr) {
-    add_value(answer, *named.value);
+    add_value(answer, caller, *named.value);
   } else if (named.binding != nullptr && newest_live(*named.binding) != 0) {
     if (named.derived != nullptr)
       add_derived(answer, caller, *named.binding, key, *named.derived);
     else
-      append_descriptor(Answer::next(answer.descriptors), *named.binding, newest_live(*named.binding));
+      add_descriptor(answer, *named.binding);
   } else {
-    append_json_string(Answer::next(answer.missing), key);
+    add_missing(answer, key);
   }
 }
 
 }  // namespace
 
-Result<std::string> resolve(const Caller& caller, std::string_view body) {
+Result<std::string> resolve(const Caller& caller, std::string_view body, Given* given) {
   VIA_TRY_LET(request, parse_body(body));
   Answer answer;
   if (const auto keys = request.find("keys"); keys == request.end()) {
@@ -152,6 +177,7 @@ Result<std::string> resolve(const Caller& caller, std::string_view body) {
   out += R"(,"profile_version":)" + std::to_string(profile_version(caller));
   out += R"(,"values":[)" + answer.values + R"(],"descriptors":[)" + answer.descriptors + R"(],"missing":[)" +
          answer.missing + "]}";
+  if (given != nullptr) *given = std::move(answer.given);
   return out;
 }
 

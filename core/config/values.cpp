@@ -74,21 +74,41 @@ Result<SetResult> ValueTable::set(const std::string& app_id, const std::map<std:
   return out;
 }
 
-Result<std::int64_t> ValueTable::unset(const std::string& app_id, const std::string& key, std::int64_t now_ms) {
+Result<std::int64_t> ValueTable::unset(const std::string& app_id, const std::string& key, std::int64_t now_ms,
+                                       bool secret) {
   VIA_TRY(db_.run(
-      "UPDATE config_values SET value=NULL, generation=generation+1, updated_at=?3 WHERE app_id=?1 AND key=?2 AND "
-      "value IS NOT NULL",
-      app_id, key, now_ms));
-  if (db_.changes() == 0) return fail(Code::not_found, "The app has no configuration value '" + key + "'.");
+      "UPDATE config_values SET value=NULL, sealed='', generation=generation+1, updated_at=?3 WHERE app_id=?1 AND "
+      "key=?2 AND CASE ?4 WHEN 1 THEN sealed <> '' ELSE value IS NOT NULL END",
+      app_id, key, now_ms, secret));
+  if (db_.changes() == 0)
+    return fail(Code::not_found, std::string("The app has no ") + (secret ? "secret '" : "configuration value '") + key + "'.");
   return raise_profile_version(app_id);
+}
+
+Result<std::uint32_t> ValueTable::next_generation(const std::string& app_id, const std::string& key) {
+  VIA_TRY_LET(last, db_.one([](const store::Row& r) { return r.integer(0); },
+                            "SELECT generation FROM config_values WHERE app_id=?1 AND key=?2", app_id, key));
+  return static_cast<std::uint32_t>(last.value_or(0) + 1);
+}
+
+Result<SetResult> ValueTable::set_sealed(const std::string& app_id, const std::string& key, const std::string& sealed,
+                                         std::uint32_t generation, std::int64_t now_ms) {
+  VIA_TRY(db_.run(
+      "INSERT INTO config_values (app_id, key, value, generation, updated_at, sealed) VALUES (?1,?2,NULL,?3,?4,?5) "
+      "ON CONFLICT (app_id, key) DO UPDATE SET value=NULL, sealed=excluded.sealed, generation=excluded.generation, "
+      "updated_at=excluded.updated_at",
+      app_id, key, generation, now_ms, sealed));
+  VIA_TRY_LET(version, raise_profile_version(app_id));
+  return SetResult{version, {{key, generation}}, true};
 }
 
 Result<std::vector<Value>> ValueTable::list(const std::string& app_id) {
   return db_.all(
       [](const store::Row& r) {
-        return Value{r.text(0), r.text(1), static_cast<std::uint32_t>(r.integer(2)), r.integer(3)};
+        return Value{r.text(0), r.text(1), static_cast<std::uint32_t>(r.integer(2)), r.integer(3), r.text(4)};
       },
-      "SELECT key, value, generation, updated_at FROM config_values WHERE app_id=?1 AND value IS NOT NULL ORDER BY key",
+      "SELECT key, value, generation, updated_at, sealed FROM config_values WHERE app_id=?1 AND "
+      "(value IS NOT NULL OR sealed <> '') ORDER BY key",
       app_id);
 }
 
@@ -99,6 +119,7 @@ Result<std::shared_ptr<const AppConfig>> ValueTable::load(const std::string& app
   VIA_TRY_LET(values, list(app_id));
   auto config = std::make_shared<AppConfig>();
   config->app = head->first;
+  config->app_id = app_id;
   config->profile_version = head->second;
   config->values = std::move(values);
   return std::shared_ptr<const AppConfig>(std::move(config));
@@ -108,8 +129,8 @@ Result<std::vector<std::shared_ptr<const AppConfig>>> ValueTable::load_all() {
   std::vector<std::shared_ptr<const AppConfig>> out;
   std::shared_ptr<AppConfig> current;
   auto rows = db_.query(
-      "SELECT p.name, p.profile_version, v.key, v.value, v.generation, v.updated_at FROM apps p "
-      "LEFT JOIN config_values v ON v.app_id=p.id AND v.value IS NOT NULL "
+      "SELECT p.name, p.profile_version, v.key, v.value, v.generation, v.updated_at, v.sealed, p.id FROM apps p "
+      "LEFT JOIN config_values v ON v.app_id=p.id AND (v.value IS NOT NULL OR v.sealed <> '') "
       "WHERE p.deleted_at=0 AND p.profile_version > 0 ORDER BY p.name, v.key");
   while (rows.next()) {
     const store::Row row = rows.row();
@@ -117,12 +138,13 @@ Result<std::vector<std::shared_ptr<const AppConfig>>> ValueTable::load_all() {
     if (current == nullptr || current->app != app) {
       current = std::make_shared<AppConfig>();
       current->app = std::move(app);
+      current->app_id = row.text(7);
       current->profile_version = row.integer(1);
       out.push_back(current);
     }
     if (!row.is_null(2))
       current->values.push_back(
-          Value{row.text(2), row.text(3), static_cast<std::uint32_t>(row.integer(4)), row.integer(5)});
+          Value{row.text(2), row.text(3), static_cast<std::uint32_t>(row.integer(4)), row.integer(5), row.text(6)});
   }
   VIA_TRY(rows.end());
   return out;

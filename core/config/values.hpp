@@ -1,4 +1,5 @@
-// Plain configuration values of apps: the rows, and the immutable snapshot of each app that the request path reads.
+// Configuration values and secrets of apps: the rows, and the immutable snapshot of each app that the request path reads.
+// A secret is in the rows and in the snapshot only as its sealed box (sealer.hpp).
 //
 // Every change of an app's values raises its profile version by one; every change of one key raises that key's
 // generation by one, and generations go on counting after an unset. Setting a value that is there already changes
@@ -24,6 +25,8 @@ struct Value {
   std::string key, value;
   std::uint32_t generation = 1;
   std::int64_t updated_at = 0;
+  std::string sealed = {};  // of a secret: its box, base64url; `value` is then empty
+  bool secret() const noexcept { return !sealed.empty(); }
 };
 
 // Never changed once made. Keys ascending.
@@ -31,6 +34,7 @@ struct AppConfig {
   std::string app;
   std::int64_t profile_version = 0;
   std::vector<Value> values;
+  std::string app_id = {};
   const Value* find(std::string_view key) const noexcept;
 };
 
@@ -65,8 +69,14 @@ class ValueTable {
   explicit ValueTable(store::Database& db) : db_(db) {}
   Result<SetResult> set(const std::string& app_id, const std::map<std::string, std::string>& values,
                         std::int64_t now_ms);
-  // not_found when the key has no value.
-  Result<std::int64_t> unset(const std::string& app_id, const std::string& key, std::int64_t now_ms);
+  // not_found when the key has no value, or one of the other kind.
+  Result<std::int64_t> unset(const std::string& app_id, const std::string& key, std::int64_t now_ms, bool secret = false);
+  // The generation that the key's next value will have: a box is bound to it.
+  Result<std::uint32_t> next_generation(const std::string& app_id, const std::string& key);
+  // `generation` is next_generation() in the same transaction.
+  Result<SetResult> set_sealed(const std::string& app_id, const std::string& key, const std::string& sealed,
+                               std::uint32_t generation, std::int64_t now_ms);
+  // Plain values and secrets.
   Result<std::vector<Value>> list(const std::string& app_id);
   // Living apps only, one query.
   Result<std::vector<std::shared_ptr<const AppConfig>>> load_all();

@@ -27,6 +27,7 @@ class TokenIssuer {
   TokenIssuer(const Keys& keys, std::string issuer, const Clock& clock, Entropy& entropy);
   // Signs with the active key; fills jti, iat and exp = now + ttl. bad_request when ttl is not 1 s … 1 day.
   Result<Secret> issue(Claims& claims, std::int64_t ttl_seconds) const;
+  const std::string& issuer() const noexcept { return issuer_; }
 
  private:
   const Keys& keys_;

@@ -30,8 +30,8 @@ Result<void> ControlPlane::free_name(const std::string& name) {
                                     "'). Look at it: via addon status " + name);
   if (has_data(*holder))
     return fail(Code::conflict, "Add-on '" + name +
-                                    "' failed earlier and still has data on disk. Save what is needed, then give the "
-                                    "name back: via addon destroy " + name);
+                                    "' failed earlier and still has data on disk. Repair it (via addon repair " + name +
+                                    "), or save what is needed and give the name back: via addon destroy " + name);
   return addons_.rename(holder->id, catalog::tombstone(name, AddonState::failed, holder->id), now());
 }
 
@@ -158,6 +158,9 @@ Result<AddonStatus> ControlPlane::addon_status(const std::string& name_or_id, co
   out.layers.push_back({"release", !users.empty(),
                         users.empty() ? "in no current release. Make one: via deploy create " + addon.app : names});
   out.layers.push_back({"runtime", !instances.empty(), std::to_string(instances.size()) + " instance(s)"});
+  out.usage = uses_of(instances, addon.id);
+  VIA_TRY_LET(snapshots, snapshots_.of_addon(addon.id));
+  out.snapshots = snapshots.size();
   out.addon = std::move(addon);
   out.bindings = std::move(bound);
   return out;

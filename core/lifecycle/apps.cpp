@@ -47,6 +47,7 @@ Result<AppView> ControlPlane::show_app(const std::string& name) {
 Result<void> ControlPlane::delete_app(const std::string& name, const Actor& actor) {
   VIA_TRY_LET(lock, control());
   VIA_TRY_LET(app, need_app(name));
+  VIA_TRY(not_claimed("app:" + app.id));
   VIA_TRY_LET(owned, addons_.list(app.id));
   if (!owned.empty())
     return fail(Code::refused, "App '" + name + "' still owns " + std::to_string(owned.size()) + " add-on(s), such as '" +

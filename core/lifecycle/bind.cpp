@@ -27,8 +27,9 @@ Result<void> ControlPlane::check_binding_name(const std::string& app_id, const s
                                         other.binding);
     for (const auto& value : values)
       if (value.key == name)
-        return fail(Code::conflict, "App '" + app + "' has a configuration value " + name +
-                                        ". Choose another name, or remove it: via config unset " + app + " " + name);
+        return fail(Code::conflict, "App '" + app + "' has a " + (value.secret() ? "secret " : "configuration value ") + name +
+                                        ". Choose another name, or remove it: via " +
+                                        (value.secret() ? "secret" : "config") + " unset " + app + " " + name);
   }
   return {};
 }
@@ -71,6 +72,7 @@ Result<bindings::Binding> ControlPlane::bind_addon(const std::string& app_name, 
   VIA_TRY_LET(lock, control());
   VIA_TRY_LET(app, need_app(app_name));
   VIA_TRY_LET(addon, need_addon(name_or_id, std::nullopt));
+  VIA_TRY(not_claimed("addon:" + addon.id));
   if (addon.state != catalog::AddonState::active)
     return fail(Code::conflict, "Add-on '" + addon.name + "' is " + std::string(to_string(addon.state)) +
                                     " and cannot be bound. See why: via addon status " + addon.name);
@@ -116,6 +118,7 @@ Result<std::vector<bindings::Binding>> ControlPlane::unbind_addon(const std::str
   if (bound.empty())
     return fail(Code::not_found, "App '" + app_name + "' has no binding '" + target +
                                      "'. See what it has: via app show " + app_name);
+  for (const auto& binding : bound) VIA_TRY(not_claimed("addon:" + binding.addon_id));
   VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
   for (auto& binding : bound) {
     binding.removed_at = now();

@@ -13,14 +13,16 @@ using releases::InstanceState;
 ControlPlane::ControlPlane(Dependencies dependencies, Settings settings)
     : d_(dependencies),
       settings_(std::move(settings)),
+      sealer_(d_.secrets),
       addons_(d_.store.db()),
+      snapshots_(d_.store.db()),
       bindings_(d_.store.db()),
       apps_(d_.store.db()),
       releases_(d_.store.db()),
       instances_(d_.store.db()),
       value_table_(d_.store.db()) {}
 
-ControlPlane::~ControlPlane() = default;
+ControlPlane::~ControlPlane() { end_operations(); }
 
 Result<ControlPlane::Lock> ControlPlane::control() {
   Lock lock(control_, std::chrono::milliseconds(settings_.lock_wait_ms));
@@ -39,13 +41,24 @@ Result<void> ControlPlane::start(Launcher* launcher) {
   values_.replace_all(std::move(all));
   VIA_TRY_LET(grants, build_grants());
   d_.authority.replace_all(std::move(grants));
+  VIA_TRY_LET(living, addons_.list());
+  for (const auto& addon : living) {
+    if (!addon.drained) continue;
+    // Nothing is in flight yet: this only closes the gate.
+    if (auto instance = d_.addons.instance(addon.id, addon.type, addon.config))
+      (void)d_.addons.drain(**instance, 0, {});
+  }
   return launch_all();
 }
 
 void ControlPlane::stop() {
+  {
+    const std::lock_guard lock(control_);
+    stopping_ = true;
+  }
+  end_operations();
   const std::lock_guard lock(control_);
   launcher_ = nullptr;
-  stopping_ = true;
 }
 
 void ControlPlane::on_process_state(const std::string& instance, releases::ProcessState state, int pid,

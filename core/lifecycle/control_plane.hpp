@@ -4,10 +4,12 @@
 // waits for no longer than Settings::lock_wait_ms). A change is committed to the store first, then published to the
 // authorization index, then answered; where it takes rights away the answer waits until nothing runs under them.
 // Plugin calls and process launches happen between transactions, never inside one, and are journaled: what a crash
-// interrupts, start() finishes or undoes.
+// interrupts, start() finishes or undoes. What may take long is an Operation (operation.hpp): it claims what it works on
+// and holds the lock for its transactions only, so that status, `op wait` and `op cancel` answer meanwhile.
 // Thread: any; may block. on_process_state() never blocks.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
@@ -30,13 +32,18 @@
 #include "core/base/secret.hpp"
 #include "core/bindings/binding.hpp"
 #include "core/catalog/addon.hpp"
+#include "core/catalog/snapshot.hpp"
+#include "core/config/sealer.hpp"
 #include "core/config/values.hpp"
 #include "core/identity/keys.hpp"
 #include "core/identity/tokens.hpp"
+#include "core/lifecycle/access_audit.hpp"
 #include "core/lifecycle/actor.hpp"
 #include "core/lifecycle/control_lock.hpp"
 #include "core/lifecycle/launcher.hpp"
+#include "core/lifecycle/operation.hpp"
 #include "core/lifecycle/plugin_trust.hpp"
+#include "core/lifecycle/prober.hpp"
 #include "core/plugins/addon_host.hpp"
 #include "core/releases/records.hpp"
 #include "core/store/store.hpp"
@@ -52,6 +59,10 @@ struct Settings {
   std::int64_t token_ttl_seconds = 3600;  // of supervised instances and of runtime.issue without a ttl
   int stop_grace_ms = 5000;
   int lock_wait_ms = 60'000;
+  std::int64_t retain_ms = 7LL * 24 * 3600 * 1000;  // of the final snapshot of a destroyed add-on
+  // By app: a shell command that restarts processes the host does not supervise (systemd, docker).
+  std::map<std::string, std::string> restart_commands;
+  std::int64_t check_timeout_seconds = 60;  // of a deploy's check that names none
 };
 
 struct Dependencies {
@@ -61,6 +72,7 @@ struct Dependencies {
   identity::Keys& keys;
   const identity::TokenIssuer& tokens;
   PluginTrust& trust;
+  const plugins::SecretBox& secrets;
   const Clock& clock;
   Entropy& entropy;
   Logger& log;
@@ -102,10 +114,50 @@ struct CreatedAddon {
   bool app_created = false;
 };
 
+// The generation an instance was last given or presented.
+struct BindingUse {
+  std::string instance, app, binding;
+  std::uint32_t generation = 0;
+  std::int64_t last_used_at = 0;
+};
+
 struct AddonStatus {
   catalog::Addon addon;
   std::vector<bindings::Binding> bindings;
   std::vector<Check> layers;  // metadata, binding, storage, release, runtime
+  std::vector<BindingUse> usage;
+  std::size_t snapshots = 0;
+};
+
+// Of a destructive command: show what it would touch, or act only while that has this hash.
+struct PlanRequest {
+  bool only = false;
+  std::string if_hash;
+};
+
+struct RestoreAddon {
+  std::string name, snapshot;
+  std::optional<std::string> app;
+  bool drain = false, restart_bound_apps = false;
+  std::optional<std::int64_t> force_after_timeout;  // seconds
+  std::int64_t drain_timeout_seconds = 30;
+  PlanRequest plan;
+};
+
+struct DestroyAddon {
+  std::string name;
+  std::optional<std::string> app;
+  bool force = false, no_final_snapshot = false;
+  std::string confirm;  // empty, or the name or id: anything else is refused
+  PlanRequest plan;
+};
+
+struct RevokeCredentials {
+  std::string name, app, binding;
+  std::uint32_t generation = 0;
+  bool yes = false;
+  std::optional<std::int64_t> when_unused_seconds;
+  PlanRequest plan;
 };
 
 struct CreateDeploy {
@@ -114,6 +166,14 @@ struct CreateDeploy {
   std::string cwd;                   // empty = "/"
   int replicas = 1;
   std::map<std::string, std::string> env;
+  std::string check;  // a shell command that must succeed first; empty = none
+  std::optional<std::int64_t> check_timeout_seconds;
+};
+
+struct RollbackDeploy {
+  std::string app, to;   // a release id or number
+  bool reissue = false;  // give living generations in the place of revoked ones
+  PlanRequest plan;
 };
 
 struct DeployView {
@@ -152,6 +212,11 @@ struct IssuedToken {
   std::int64_t expires_at = 0;  // Unix ms
 };
 
+class Redactor;
+struct AppManifest;
+struct DoctorCheck;
+struct Finding;
+
 class ControlPlane {
  public:
   ControlPlane(Dependencies dependencies, Settings settings);
@@ -173,8 +238,11 @@ class ControlPlane {
 
   // What resolve and refresh read. Thread: any.
   const config::Values& values() const { return values_; }
+  const config::Sealer& sealer() const { return sealer_; }
   const Settings& settings() const { return settings_; }
   void set_server_info(std::function<ServerInfo()> info) { server_info_ = std::move(info); }
+  // What smoke tests go through; before start(), and for as long as this lives.
+  void set_prober(Prober* prober) { prober_ = prober; }
 
   Result<Status> status();
 
@@ -183,6 +251,20 @@ class ControlPlane {
   Result<AppView> show_app(const std::string& name);
   Result<void> delete_app(const std::string& name, const Actor& actor);
 
+  // The app's side, and the host's own: answers as docs/admin-api.md has them.
+  Result<nlohmann::json> app_status(const std::string& name);
+  Result<nlohmann::json> app_doctor(const std::string& name);
+  Result<nlohmann::json> inspect_app(const std::string& name);
+  Result<nlohmann::json> smoke_app(const std::string& name, const Actor& actor, bool wait);
+  Result<nlohmann::json> repair_app(const std::string& name, const Actor& actor, bool wait);
+  // `instance` empty = those that run, else the last one that did.
+  Result<nlohmann::json> app_logs(const std::string& name, const std::string& instance, int lines);
+  Result<nlohmann::json> debug_bundle(const std::string& name);
+  Result<nlohmann::json> validate_manifest(const std::string& text);
+  Result<nlohmann::json> apply_manifest(const std::string& text, const Actor& actor, bool wait);
+  Result<nlohmann::json> smoke_manifest(const std::string& text, const Actor& actor, bool wait);
+  Result<nlohmann::json> doctor(bool fix, const Actor& actor);
+
   Result<CreatedAddon> create_addon(const CreateAddon& request, const Actor& actor);
   Result<std::vector<catalog::Addon>> list_addons(const std::optional<std::string>& app);
   Result<AddonStatus> addon_status(const std::string& name_or_id, const std::optional<std::string>& app);
@@ -190,10 +272,47 @@ class ControlPlane {
                                        const std::string& binding, bool read_only, const Actor& actor);
   Result<std::vector<bindings::Binding>> unbind_addon(const std::string& app, const std::string& target,
                                                       const Actor& actor);
-  Result<catalog::Addon> destroy_addon(const std::string& name_or_id, const std::optional<std::string>& app,
-                                       bool force, const Actor& actor);
+  // The long ones below answer their result as docs/admin-api.md has it; with wait = false as soon as they are begun.
+  Result<nlohmann::json> destroy_addon(const DestroyAddon& request, const Actor& actor, bool wait = true);
+  Result<nlohmann::json> undelete_addon(const std::string& id, const std::string& name, const Actor& actor, bool wait);
+  Result<nlohmann::json> repair_addon(const std::string& name_or_id, const Actor& actor, bool wait);
+  Result<nlohmann::json> snapshot_addon(const std::string& name_or_id, const std::optional<std::string>& app,
+                                        const std::string& note, const Actor& actor, bool wait);
+  Result<std::vector<catalog::Snapshot>> list_snapshots(const std::string& name_or_id,
+                                                        const std::optional<std::string>& app);
+  Result<nlohmann::json> delete_snapshot(const std::string& name_or_id, const std::optional<std::string>& app,
+                                         const std::string& snapshot, const PlanRequest& plan, const Actor& actor);
+  Result<nlohmann::json> restore_addon(const RestoreAddon& request, const Actor& actor, bool wait);
+  Result<nlohmann::json> export_addon(const std::string& name_or_id, const std::optional<std::string>& app,
+                                      const std::string& file, const Actor& actor, bool wait);
+  // `request.snapshot` is empty; the file becomes a snapshot of kind import first.
+  Result<nlohmann::json> import_addon(const RestoreAddon& request, const std::string& file, const Actor& actor, bool wait);
+  Result<nlohmann::json> drain_addon(const std::string& name_or_id, const std::optional<std::string>& app,
+                                     std::int64_t timeout_seconds, const Actor& actor, bool wait);
+  Result<catalog::Addon> resume_addon(const std::string& name_or_id, const std::optional<std::string>& app,
+                                      const Actor& actor);
+  Result<nlohmann::json> rotate_credentials(const std::string& name_or_id, const std::string& app,
+                                            const std::string& binding, const std::string& idempotency_key,
+                                            const Actor& actor);
+  Result<nlohmann::json> revoke_credentials(const RevokeCredentials& request, const Actor& actor, bool wait);
 
-  Result<DeployView> create_deploy(const CreateDeploy& request, const Actor& actor);
+  // Archives of the whole host (core/backup/). An empty file = a new one in <state-dir>/backups/.
+  Result<nlohmann::json> create_backup(const std::string& file, Secret passphrase, const Actor& actor, bool wait);
+  Result<nlohmann::json> verify_backup(const std::string& file, Secret passphrase, const Actor& actor, bool wait);
+  Result<nlohmann::json> list_backups();
+  Result<std::vector<store::Operation>> list_operations(int limit, const std::string& state, const std::string& target);
+  Result<nlohmann::json> show_operation(const std::string& id);
+  Result<nlohmann::json> wait_operation(const std::string& id, std::int64_t timeout_seconds);
+  Result<nlohmann::json> cancel_operation(const std::string& id);
+  Result<std::vector<store::AuditEntry>> list_audit(std::int64_t seconds_back, int limit, const std::string& target);
+  Result<nlohmann::json> verify_audit();
+  // Called by the server now and then: retained data whose time is over goes.
+  void expire_retained();
+
+  Result<nlohmann::json> create_deploy(const CreateDeploy& request, const Actor& actor, bool wait = true);
+  Result<nlohmann::json> rollback_deploy(const RollbackDeploy& request, const Actor& actor, bool wait);
+  // What changed from one release of an app to another.
+  Result<nlohmann::json> diff_releases(const std::string& from, const std::string& to);
   Result<std::vector<releases::Deploy>> list_deploys(const std::string& app);
   Result<DeployView> show_deploy(const std::string& id);
   Result<std::vector<releases::Release>> list_releases(const std::optional<std::string>& app);
@@ -206,10 +325,22 @@ class ControlPlane {
   Result<config::SetResult> set_config(const std::string& app, const std::map<std::string, std::string>& values,
                                        const Actor& actor);
   Result<std::int64_t> unset_config(const std::string& app, const std::string& key, const Actor& actor);
+  // Plain values and secrets; what a secret is stays sealed.
   Result<std::shared_ptr<const config::AppConfig>> list_config(const std::string& app);
+  // `rotating`: not_found when the key has no secret yet.
+  Result<config::SetResult> set_secret(const std::string& app, const std::string& key, const Secret& value,
+                                       bool rotating, const Actor& actor);
+  // A random value of so many bytes, as URL-safe text.
+  Result<config::SetResult> generate_secret(const std::string& app, const std::string& key, std::int64_t bytes,
+                                            const Actor& actor);
+  Result<std::int64_t> unset_secret(const std::string& app, const std::string& key, const Actor& actor);
 
   std::vector<identity::KeyInfo> list_keys() const { return d_.keys.list(); }
+  Result<identity::KeyInfo> rotate_keys(const Actor& actor);
+  Result<nlohmann::json> revoke_key(const std::string& kid, const PlanRequest& plan, const Actor& actor);
   Result<IssuedToken> issue_token(const IssueToken& request, const Actor& actor);
+  // One transaction for all of them; for AccessAudit.
+  Result<void> record_access(const std::vector<Access>& accesses);
 
   std::vector<plugins::PluginRecord> list_plugins() const { return d_.addons.plugins(); }
   Result<plugins::PluginRecord> show_plugin(const std::string& id_or_type) const;
@@ -218,6 +349,7 @@ class ControlPlane {
   Result<plugins::PluginRecord> untrust_plugin(const std::string& id_or_type, const Actor& actor);
 
  private:
+  friend class Operation;
   using Lock = std::unique_lock<ControlLock>;
   // Every public function starts here: the lock, then what the runner reported meanwhile.
   Result<Lock> control();
@@ -237,7 +369,95 @@ class ControlPlane {
                                       const nlohmann::json& steps);
   Result<void> end_operation(const std::string& id, std::string_view kind, const std::string& target,
                              const Actor& actor, std::string_view state, const std::string& outcome,
-                             const nlohmann::json& details);
+                             const nlohmann::json& details, const std::string& result = {},
+                             const std::string& error = {});
+
+  // operation.cpp
+  Result<void> note_step(const std::string& operation, std::string_view name);
+  Result<void> note_plan(const std::string& operation, const std::string& steps);
+  Result<void> not_claimed(const std::string& claim) const;
+  // Journals, claims, lets go of the lock and runs: here, or on a thread of its own when `wait` is false.
+  Result<nlohmann::json> operate(Lock lock, Work work, const Actor& actor, bool wait);
+  Result<nlohmann::json> perform(const std::shared_ptr<RunningOperation>& running, const Work& work, const Actor& actor);
+  Result<void> close_operation(const Operation& operation, const Result<nlohmann::json>& out);
+  // In the caller's transaction: the operation is done with this result.
+  Result<void> end_done(const Operation& operation, const nlohmann::json& result, const nlohmann::json& details);
+  void end_operations();  // cancels what may be cancelled and waits for all
+  std::shared_ptr<RunningOperation> running(const std::string& id) const;
+
+  // plans.cpp
+  Result<nlohmann::json> plan_addon(std::string_view action, const catalog::Addon& addon);
+  // The answer to a request for the plan; null when the command is to go on.
+  Result<nlohmann::json> check_plan(nlohmann::json plan, const PlanRequest& request);
+
+  // snapshots.cpp, restore.cpp
+  std::filesystem::path storage_of(const catalog::Addon& addon) const;
+  std::filesystem::path retained_of(const std::string& addon_id) const;
+  std::filesystem::path folder_of(const catalog::Addon& addon, const catalog::Snapshot& snapshot) const;
+  Result<catalog::Snapshot> copy_storage(Operation& operation, const catalog::Addon& addon, const std::string& kind,
+                                         const std::string& note, const std::string& snapshot_id);
+  Result<catalog::Snapshot> need_snapshot(const std::string& id, const catalog::Addon& addon);
+  Result<nlohmann::json> run_restore(Operation& operation, const catalog::Addon& addon, const catalog::Snapshot& snapshot,
+                                     const RestoreAddon& request);
+  Result<void> check_flow(const catalog::Addon& addon, const RestoreAddon& request, std::string_view command) const;
+  struct Restarted {
+    std::vector<releases::Instance> restarted, left;  // left: no process of ours and no command for the app
+  };
+  Result<Restarted> restart_users(Operation& operation, const catalog::Addon& addon);
+  Result<void> undo_snapshot(const store::Operation& operation);
+  Result<std::string> recover_restore(const store::Operation& operation);
+
+  // backup.cpp
+  Result<nlohmann::json> run_backup(Operation& operation, const std::vector<catalog::Addon>& addons,
+                                    const std::filesystem::path& target, const Secret& passphrase);
+  Result<nlohmann::json> run_verify(Operation& operation, const std::filesystem::path& file, const Secret& passphrase);
+
+  // retention.cpp
+  Result<nlohmann::json> run_undelete(Operation& operation, const catalog::Addon& addon, const catalog::Snapshot& snapshot,
+                                      const std::string& name, const std::vector<std::string>& bindings);
+  // rotation.cpp
+  Result<std::pair<catalog::Addon, bindings::Binding>> need_binding(const std::string& name_or_id, const std::string& app,
+                                                                    const std::string& binding);
+  std::vector<BindingUse> uses_of(const std::vector<releases::Instance>& instances, const std::string& addon_id);
+  Result<std::string> recover_rotation(const store::Operation& operation);
+
+  // settings.cpp
+  Result<void> check_free_key(const releases::App& app, const std::string& key, bool secret);
+  Result<std::int64_t> unset_value(const std::string& app, const std::string& key, bool secret, const Actor& actor);
+
+  // app_health.cpp
+  struct InstanceIdentity {
+    releases::Instance instance;
+    std::string state;            // ok, missing, expired, invalid, not_supervised
+    std::int64_t expires_at = 0;  // of the token that is there; Unix ms
+  };
+  InstanceIdentity identity_of(const releases::Instance& instance) const;
+  Result<std::vector<InstanceIdentity>> identities_of(const std::string& app_id);
+  Result<std::vector<Finding>> findings_of(const releases::App& app, const std::vector<InstanceIdentity>& identities);
+  Result<nlohmann::json> app_status_of(const releases::App& app);
+  Result<nlohmann::json> app_doctor_of(const releases::App& app);
+  Result<nlohmann::json> repair_instance(const releases::App& app, const InstanceIdentity& one);
+  // app_inspect.cpp, app_smoke.cpp
+  Result<nlohmann::json> inspect_of(const releases::App& app);
+  Result<nlohmann::json> logs_of(const releases::App& app, const std::string& instance, int lines, const Redactor& redactor);
+  Result<Redactor> redactor_of(const releases::App& app);
+  Result<nlohmann::json> start_smoke(Lock lock, const releases::App& app, std::shared_ptr<const AppManifest> manifest,
+                                     const Actor& actor, bool wait);
+  Result<nlohmann::json> run_smoke(Operation& operation, const releases::App& app, const AppManifest* manifest);
+  // doctor.cpp
+  Result<void> examine_store(std::vector<DoctorCheck>& out);
+  Result<void> examine_storage(std::vector<DoctorCheck>& out);
+  void examine_keys(std::vector<DoctorCheck>& out);
+  Result<void> examine_leftovers(std::vector<DoctorCheck>& out, const std::vector<std::filesystem::path>& temporary, bool fix);
+  Check disk_check() const;
+  // apply.cpp
+  struct ManifestPlan;
+  Result<ManifestPlan> plan_manifest(const AppManifest& manifest);
+  Result<nlohmann::json> run_apply(Operation& operation, const AppManifest& manifest);
+
+  // signing_keys.cpp
+  Result<std::vector<releases::Instance>> signed_by(const identity::KeyInfo& key);
+  std::string recover_keys(const store::Operation& operation) const;
 
   // apps.cpp
   Result<releases::App> insert_app(const std::string& name, const Actor& actor);
@@ -258,7 +478,7 @@ class ControlPlane {
   // provision, bind, commit; on failure the record becomes `failed`. Safe to run again after a crash at any point.
   Result<CreatedAddon> finish_create(const catalog::Addon& addon, const std::string& operation,
                                      const std::optional<PlannedBinding>& plan, const Actor& actor);
-  Result<void> finish_destroy(const catalog::Addon& addon, const std::string& operation, const Actor& actor);
+  Result<nlohmann::json> finish_destroy(const catalog::Addon& addon, Operation& operation, bool keep);
   bool has_data(const catalog::Addon& addon) const;
   Check storage_layer(const catalog::Addon& addon);
 
@@ -283,9 +503,34 @@ class ControlPlane {
   Result<void> publish_new(const std::vector<releases::Instance>& instances);
 
   // deploys.cpp
+  // A generation that a rollback is to use in the place of a revoked one.
+  struct Reissue {
+    catalog::Addon addon;
+    bindings::Binding binding;
+    std::uint32_t generation = 0;
+    bool fresh = false;  // it is yet to be made
+  };
+  struct DeployPlan {
+    releases::App app;
+    releases::Deploy deploy;
+    std::int64_t check_timeout_seconds = 0;
+    std::string rollback_of;                         // empty = the app's bindings of the moment
+    std::vector<releases::ReleaseBinding> bindings;  // of a rollback
+    std::vector<Reissue> reissues;
+  };
+  DeployPlan plan_deploy(const releases::App& app) const;
+  Result<nlohmann::json> operate_deploy(Lock lock, DeployPlan plan, std::string_view kind, const Actor& actor, bool wait);
+  Result<nlohmann::json> run_deploy(Operation& operation, const DeployPlan& plan);
+  // Everything before the switch: nothing of it is seen by the current release.
+  Result<void> prepare_deploy(Operation& operation, const DeployPlan& plan, DeployView& view);
+  Result<void> reissue(const DeployPlan& plan);
+  void take_back(const Reissue& reissue);
   Result<void> launch(releases::Instance& instance, const releases::Deploy& deploy);
-  Result<void> undo_deploy(const DeployView& view, const std::string& previous_release, const Error& reason,
-                           const Actor& actor);
+  // A deploy that did not become current: failed, its instances ended.
+  Result<void> undo_deploy(const std::string& deploy_id);
+  Result<std::string> recover_deploy(const store::Operation& operation);
+  // checks.cpp: gives the check an instance of its own under the pending release; `refused` when it failed.
+  Result<void> run_check(Operation& operation, const DeployPlan& plan);
 
   // recovery.cpp
   Result<void> recover();
@@ -296,10 +541,20 @@ class ControlPlane {
   Dependencies d_;
   Settings settings_;
   config::Values values_;
+  config::Sealer sealer_;
   Launcher* launcher_ = nullptr;
   bool stopping_ = false;
   std::function<ServerInfo()> server_info_;
+  Prober* prober_ = nullptr;
   ControlLock control_;
+  std::map<std::string, std::string> claims_;  // what an operation works on -> its id; guarded by control_
+  // By instance, then binding id; guarded by control_. The cells are shared with the grants.
+  std::map<std::string, std::map<std::string, std::shared_ptr<authorization::GenerationUse>>> uses_;
+
+  mutable std::mutex operations_mutex_;  // leaf
+  std::condition_variable operations_idle_;
+  std::map<std::string, std::shared_ptr<RunningOperation>> running_;  // guarded by operations_mutex_
+  int active_operations_ = 0;                                         // guarded by operations_mutex_
 
   struct Report {
     std::string instance;
@@ -310,6 +565,7 @@ class ControlPlane {
   std::deque<Report> reports_;
 
   catalog::Addons addons_;
+  catalog::Snapshots snapshots_;
   bindings::Bindings bindings_;
   releases::Apps apps_;
   releases::Releases releases_;

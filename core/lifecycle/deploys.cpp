@@ -1,11 +1,19 @@
 // Deploys and releases: the binding snapshot and the instances that run under it.
+//
+// A deploy is an operation: `snapshot` makes a pending release, `check` runs the operator's command under it, `launch`
+// starts its processes, `switch` makes it current, `stop_old` ends the processes of the one before. Up to the switch the
+// current release notices nothing.
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/views.hpp"
 
 namespace via::lifecycle {
 
+using nlohmann::json;
 using releases::Driver;
 using releases::Instance;
 using releases::InstanceState;
@@ -17,9 +25,13 @@ Result<void> check_deploy(const CreateDeploy& request) {
   constexpr int kMaximumReplicas = 256;
   if (request.replicas < 1 || request.replicas > kMaximumReplicas)
     return fail(Code::bad_request, "'replicas' must be from 1 to 256.");
+  constexpr std::int64_t kMaximumCheckSeconds = 3600;
+  if (request.check_timeout_seconds && (*request.check_timeout_seconds < 1 || *request.check_timeout_seconds > kMaximumCheckSeconds))
+    return fail(Code::bad_request, "'check_timeout_seconds' must be from 1 to 3600.");
   const auto has_nul = [](const std::string& text) { return text.find('\0') != std::string::npos; };
   for (const auto& word : request.command)
     if (has_nul(word)) return fail(Code::bad_request, "'command' must not contain NUL.");
+  if (has_nul(request.check)) return fail(Code::bad_request, "'check' must not contain NUL.");
   if (!request.command.empty() && request.command.front().empty())
     return fail(Code::bad_request, "'command' must start with the name of a program.");
   if (!request.cwd.empty() && (request.cwd.front() != '/' || has_nul(request.cwd)))
@@ -37,68 +49,149 @@ Result<void> check_deploy(const CreateDeploy& request) {
 
 }  // namespace
 
-Result<DeployView> ControlPlane::create_deploy(const CreateDeploy& request, const Actor& actor) {
+ControlPlane::DeployPlan ControlPlane::plan_deploy(const releases::App& app) const {
+  DeployPlan plan;
+  plan.app = app;
+  plan.deploy.app_id = app.id;
+  plan.deploy.app = app.name;
+  plan.deploy.status = "running";
+  return plan;
+}
+
+Result<json> ControlPlane::create_deploy(const CreateDeploy& request, const Actor& actor, bool wait) {
   VIA_TRY_LET(lock, control());
   VIA_TRY(check_deploy(request));
   VIA_TRY_LET(app, need_app(request.app));
-  VIA_TRY_LET(previous, instances_.wanted(app.id));
-  std::erase_if(previous, [](const Instance& i) { return i.driver != Driver::process; });
+  if (!request.check.empty() && launcher_ == nullptr)
+    return fail(Code::precondition_failed,
+                "A check works against the config server, and the host is not running. Start it: via serve");
+  DeployPlan plan = plan_deploy(app);
+  plan.deploy.command = request.command;
+  plan.deploy.cwd = request.cwd.empty() ? "/" : request.cwd;
+  plan.deploy.replicas = request.command.empty() ? 0 : request.replicas;
+  plan.deploy.env = request.env;
+  plan.deploy.check_command = request.check;
+  plan.check_timeout_seconds = request.check_timeout_seconds.value_or(settings_.check_timeout_seconds);
+  return operate_deploy(std::move(lock), std::move(plan), "deploy.create", actor, wait);
+}
 
+Result<json> ControlPlane::operate_deploy(Lock lock, DeployPlan plan, std::string_view kind, const Actor& actor,
+                                          bool wait) {
+  plan.deploy.id = make_id("dep");
+  plan.deploy.release_id = make_id("rel");
+  plan.deploy.created_at = now();
+  Work work;
+  work.kind = kind;
+  work.target = plan.deploy.id;
+  work.claims = {"app:" + plan.app.id};
+  auto made = json::array();
+  for (const auto& reissue : plan.reissues) {
+    if (!reissue.fresh) continue;
+    const std::string claim = "addon:" + reissue.addon.id;
+    if (std::find(work.claims.begin(), work.claims.end(), claim) == work.claims.end()) work.claims.push_back(claim);
+    made.push_back({{"binding", reissue.binding.id}, {"generation", reissue.generation}});
+  }
+  work.steps = json{{"deploy", plan.deploy.id}, {"release", plan.deploy.release_id}, {"reissue", std::move(made)}}.dump();
+  work.run = [this, plan = std::move(plan)](Operation& operation) { return run_deploy(operation, plan); };
+  return operate(std::move(lock), std::move(work), actor, wait);
+}
+
+Result<json> ControlPlane::run_deploy(Operation& operation, const DeployPlan& plan) {
+  const releases::Deploy& deploy = plan.deploy;
   DeployView view;
-  releases::Deploy& deploy = view.deploy;
-  deploy.id = make_id("dep");
-  deploy.app_id = app.id;
-  deploy.app = app.name;
-  deploy.status = "succeeded";
-  deploy.created_at = now();
-  deploy.command = request.command;
-  deploy.cwd = request.cwd.empty() ? "/" : request.cwd;
-  deploy.replicas = request.command.empty() ? 0 : request.replicas;
-  deploy.env = request.env;
-  deploy.release_id = make_id("rel");
+  view.operation = operation.id();
+  std::vector<Instance> previous;
+  const auto switch_over = [&]() -> Result<void> {
+    VIA_TRY(prepare_deploy(operation, plan, view));
+    VIA_TRY(operation.step("switch"));
+    operation.only_forward();
+    VIA_TRY_LET(lock, operation.control());
+    VIA_TRY_LET(running, instances_.wanted(plan.app.id));
+    for (const auto& instance : running)
+      if (instance.driver == Driver::process && instance.deploy != deploy.id) previous.push_back(instance);
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(releases_.make_current(plan.app.id, deploy.release_id));
+    VIA_TRY(releases_.set_deploy_status(deploy.id, "succeeded"));
+    return change.commit();
+  };
+  if (const auto switched = switch_over(); !switched) {
+    VIA_TRY_LET(lock, operation.control());
+    VIA_TRY(undo_deploy(deploy.id));
+    d_.log.warn("deploy.failed", {{"app", deploy.app}, {"deploy", deploy.id}, {"reason", switched.error().message}});
+    return switched.error();
+  }
 
-  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-  VIA_TRY(releases_.insert_deploy(deploy));
-  VIA_TRY_LET(release, releases_.snapshot(app, deploy.release_id, deploy.id, now()));
+  // The old processes end with their rights still on, so that they can finish what they are doing.
+  VIA_TRY(operation.step("stop_old"));
+  stop_processes(previous);
+  VIA_TRY_LET(lock, operation.control());
+  VIA_TRY(end_instances(previous, InstanceState::stopped));
+  VIA_TRY_LET(made, releases_.find_deploy(deploy.id));
+  if (made) view.deploy = *made;
+  VIA_TRY_LET(release, releases_.find_release(deploy.release_id));
   view.release = release;
+  json out = to_json(view);
+  json details = {{"app", deploy.app}, {"release", deploy.release_id}, {"instances", view.instances.size()}};
+  if (!plan.rollback_of.empty()) {
+    out["reissued"] = json::array();
+    for (const auto& reissue : plan.reissues)
+      out["reissued"].push_back({{"binding", reissue.binding.name}, {"generation", reissue.generation}});
+    details["rollback_of"] = plan.rollback_of;
+    details["reissued"] = out["reissued"];
+  }
+  VIA_TRY_LET(end, Transaction::begin(d_.store.db()));
+  VIA_TRY(end_done(operation, out, details));
+  VIA_TRY(end.commit());
+  d_.log.info("deploy.created", {{"app", deploy.app}, {"deploy", deploy.id}, {"release", deploy.release_id}});
+  return {boost::system::in_place_value, std::move(out)};
+}
+
+Result<void> ControlPlane::prepare_deploy(Operation& operation, const DeployPlan& plan, DeployView& view) {
+  const releases::Deploy& deploy = plan.deploy;
+  VIA_TRY(operation.step("snapshot"));
+  {
+    VIA_TRY_LET(lock, operation.control());
+    VIA_TRY(reissue(plan));
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(releases_.insert_deploy(deploy));
+    if (plan.rollback_of.empty()) {
+      VIA_TRY(releases_.snapshot(plan.app, deploy.release_id, deploy.id, now()));
+    } else {
+      VIA_TRY(releases_.copy(plan.app, deploy.release_id, deploy.id, plan.rollback_of, plan.bindings, now()));
+    }
+    VIA_TRY(change.commit());
+  }
+  if (!deploy.check_command.empty()) {
+    VIA_TRY(operation.step("check"));
+    VIA_TRY(run_check(operation, plan));
+  }
+  VIA_TRY(operation.step("launch"));
+  VIA_TRY_LET(lock, operation.control());
+  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
   for (int i = 0; i < deploy.replicas; ++i) {
     Instance instance;
     instance.id = make_id("ins");
-    instance.app_id = app.id;
-    instance.app = app.name;
+    instance.app_id = plan.app.id;
+    instance.app = plan.app.name;
     instance.deploy = deploy.id;
-    instance.release = release.id;
+    instance.release = deploy.release_id;
     instance.driver = Driver::process;
     instance.created_at = now();
     instance.material = own_material(instance.id).string();
     VIA_TRY(instances_.insert(instance));
     view.instances.push_back(std::move(instance));
   }
-  VIA_TRY_LET(operation, begin_operation("deploy.create", deploy.id, actor,
-                                         {{"deploy", deploy.id}, {"previous_release", app.current_release}}));
   VIA_TRY(change.commit());
-  view.operation = operation;
-
   VIA_TRY(publish_new(view.instances));
-  if (launcher_ != nullptr)
-    for (auto& instance : view.instances)
-      if (auto launched = launch(instance, deploy); !launched) {
-        const Error reason = launched.error();
-        VIA_TRY(undo_deploy(view, app.current_release, reason, actor));
-        return fail(reason.code == Code::internal ? Code::refused : reason.code,
-                    "The new release did not start (" + reason.message + "); the previous one stays current. Deploy " +
-                        deploy.id + " failed.");
-      }
-
-  // The old processes end with their rights still on, so that they can finish what they are doing.
-  stop_processes(previous);
-  VIA_TRY(end_instances(previous, InstanceState::stopped));
-  VIA_TRY_LET(end, Transaction::begin(d_.store.db()));
-  VIA_TRY(end_operation(operation, "deploy.create", deploy.id, actor, "done", "ok",
-                        {{"app", app.name}, {"release", release.id}, {"instances", view.instances.size()}}));
-  VIA_TRY(end.commit());
-  d_.log.info("deploy.created", {{"app", app.name}, {"deploy", deploy.id}, {"release", release.id}});
-  return view;
+  if (launcher_ == nullptr) return {};  // the next start launches them
+  for (auto& instance : view.instances)
+    if (auto launched = launch(instance, deploy); !launched) {
+      const Error reason = launched.error();
+      return fail(reason.code == Code::internal ? Code::refused : reason.code,
+                  "The new release did not start (" + reason.message + "); the previous one stays current. Deploy " +
+                      deploy.id + " failed.");
+    }
+  return {};
 }
 
 Result<void> ControlPlane::launch(Instance& instance, const releases::Deploy& deploy) {
@@ -117,19 +210,38 @@ Result<void> ControlPlane::launch(Instance& instance, const releases::Deploy& de
   return launcher_->start(std::move(spec));
 }
 
-Result<void> ControlPlane::undo_deploy(const DeployView& view, const std::string& previous_release,
-                                       const Error& reason, const Actor& actor) {
-  stop_processes(view.instances);
+Result<void> ControlPlane::undo_deploy(const std::string& deploy_id) {
+  VIA_TRY_LET(deploy, releases_.find_deploy(deploy_id));
+  if (!deploy || deploy->status != "running") return {};
+  VIA_TRY_LET(instances, instances_.of_deploy(deploy_id));
+  std::erase_if(instances, [](const Instance& i) { return !i.wanted; });
   VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-  VIA_TRY(releases_.make_current(view.deploy.app_id, previous_release));
-  VIA_TRY(releases_.set_deploy_status(view.deploy.id, "failed"));
-  for (const auto& instance : view.instances) VIA_TRY(instances_.end(instance.id, InstanceState::failed, now()));
-  VIA_TRY(end_operation(view.operation, "deploy.create", view.deploy.id, actor, "failed",
-                        std::string(reason.wire_name()), {{"app", view.deploy.app}}));
+  VIA_TRY(releases_.fail_pending(deploy->release_id));
+  VIA_TRY(releases_.set_deploy_status(deploy_id, "failed"));
+  for (const auto& instance : instances) VIA_TRY(instances_.end(instance.id, InstanceState::failed, now()));
   VIA_TRY(change.commit());
-  withdraw(view.instances);
-  d_.log.warn("deploy.failed", {{"app", view.deploy.app}, {"deploy", view.deploy.id}, {"reason", reason.message}});
+  withdraw(instances);
   return {};
+}
+
+// What was not made current never will be; what was is launched, and the old processes end, when the host starts.
+Result<std::string> ControlPlane::recover_deploy(const store::Operation& row) {
+  const json steps = json::parse(row.steps, nullptr, false);
+  const json made = steps.is_object() ? steps.value("reissue", json::array()) : json::array();
+  for (const auto& item : made) {
+    VIA_TRY_LET(binding, bindings_.find(item.value("binding", "")));
+    if (!binding) continue;
+    const auto number = item.value("generation", 0U);
+    const auto known = std::any_of(binding->generations.begin(), binding->generations.end(),
+                                   [&](const auto& g) { return g.generation == number; });
+    VIA_TRY_LET(addon, addons_.find_by_id(binding->addon_id));
+    if (!known && addon) take_back({*addon, *binding, number, true});
+  }
+  VIA_TRY_LET(deploy, releases_.find_deploy(row.target));
+  if (!deploy) return std::string("undone");
+  if (deploy->status == "succeeded") return std::string("done");
+  VIA_TRY(undo_deploy(row.target));
+  return std::string("failed");
 }
 
 Result<std::vector<releases::Deploy>> ControlPlane::list_deploys(const std::string& app_name) {

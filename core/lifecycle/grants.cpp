@@ -122,6 +122,11 @@ Result<ControlPlane::Grants> ControlPlane::build_grants(std::string_view app_id,
     grant->release = row.text(3);
     grant->env = settings_.environment;
     if (const auto bound = by_release.find(grant->release); bound != by_release.end()) grant->bindings = bound->second;
+    for (const auto& binding : grant->bindings) {
+      auto& use = uses_[grant->instance][binding->binding_id];
+      if (!use) use = std::make_shared<authorization::GenerationUse>();
+      grant->uses.push_back(use);
+    }
     out.push_back(std::move(grant));
   }
   VIA_TRY(instances.end());

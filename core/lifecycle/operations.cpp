@@ -52,8 +52,9 @@ Result<std::string> ControlPlane::begin_operation(std::string_view kind, const s
 
 Result<void> ControlPlane::end_operation(const std::string& id, std::string_view kind, const std::string& target,
                                          const Actor& actor, std::string_view state, const std::string& outcome,
-                                         const nlohmann::json& details) {
-  VIA_TRY(d_.store.journal().finish(id, state, outcome, now()));
+                                         const nlohmann::json& details, const std::string& result,
+                                         const std::string& error) {
+  VIA_TRY(d_.store.journal().finish(id, {std::string(state), outcome, result, error}, now()));
   store::AuditEntry entry;
   entry.at = now();
   entry.actor = actor.name;

@@ -15,7 +15,6 @@ using nlohmann::json;
 using releases::Driver;
 using releases::Instance;
 using releases::InstanceState;
-using store::Operation;
 using store::Transaction;
 
 namespace {
@@ -30,7 +29,7 @@ std::string text_at(const json& object, const char* name) {
 
 Result<void> ControlPlane::recover() {
   VIA_TRY_LET(unfinished, d_.store.journal().unfinished());
-  for (const Operation& operation : unfinished) {
+  for (const store::Operation& operation : unfinished) {
     d_.log.warn("operation.recovering", {{"operation", operation.id}, {"kind", operation.kind}});
     VIA_TRY_LET(outcome, recover_one(operation));
     VIA_TRY_LET(now_is, d_.store.journal().find(operation.id));
@@ -44,15 +43,17 @@ Result<void> ControlPlane::recover() {
   VIA_TRY_LET(destroying, addons_.in_state(AddonState::destroying));
   for (const auto& addon : destroying) {
     const Actor actor{"host", 0};
-    VIA_TRY_LET(operation, begin_operation("addon.destroy", addon.id, actor, {{"addon", addon.id}}));
-    if (auto done = finish_destroy(addon, operation, actor); !done)
+    VIA_TRY_LET(id, begin_operation("addon.destroy", addon.id, actor,
+                                    {{"addon", addon.id}, {"keep", true}, {"final", make_id("snap")}}));
+    Operation operation(*this, std::make_shared<RunningOperation>(id), "addon.destroy", addon.id, actor, true);
+    if (auto done = finish_destroy(addon, operation, true); !done)
       d_.log.warn("addon.destroy_failed", {{"addon", addon.id}, {"reason", done.error().message}});
   }
   return {};
 }
 
 // Answers the state to give the operation when it did not get one on the way.
-Result<std::string> ControlPlane::recover_one(const Operation& operation) {
+Result<std::string> ControlPlane::recover_one(const store::Operation& operation) {
   const Actor actor{operation.actor, 0};
   const json steps = json::parse(operation.steps, nullptr, false);
   const json plan = steps.is_object() ? steps.value("binding", json::object()) : json::object();
@@ -70,7 +71,11 @@ Result<std::string> ControlPlane::recover_one(const Operation& operation) {
       return std::string("failed");
     }
     if (operation.kind == "addon.destroy") {
-      if (addon->state == AddonState::destroying) (void)finish_destroy(*addon, operation.id, actor);
+      VIA_TRY(undo_snapshot(operation));  // of the final one, what was not committed
+      if (addon->state != AddonState::destroying) return std::string("undone");
+      Operation going_on(*this, std::make_shared<RunningOperation>(operation.id), operation.kind, operation.target, actor, true);
+      const bool keep = !steps.is_object() || steps.value("keep", true);
+      (void)finish_destroy(*addon, going_on, keep);
       return std::string("failed");
     }
     // A bind that was not committed is taken back: nobody was told of it.
@@ -82,8 +87,22 @@ Result<std::string> ControlPlane::recover_one(const Operation& operation) {
       (void)d_.addons.revoke(**instance, {text_at(plan, "id"), 1, (*type)->scopes_for(read_only)});
     return std::string("undone");
   }
-  // The release of a deploy was committed together with this row; its instances are launched below.
-  if (operation.kind == "deploy.create") return std::string("done");
+  if (operation.kind == "addon.snapshot" || operation.kind == "addon.export") {
+    VIA_TRY(undo_snapshot(operation));
+    return std::string("undone");
+  }
+  if (operation.kind == "addon.restore" || operation.kind == "addon.import") return recover_restore(operation);
+  if (operation.kind == "addon.rotate-credentials" || operation.kind == "addon.revoke-credentials")
+    return recover_rotation(operation);
+  if (operation.kind == "addon.undelete") {
+    VIA_TRY_LET(addon, addons_.find_by_id(operation.target));
+    if (!addon || addon->state != AddonState::destroyed) return std::string("done");
+    if (const auto instance = d_.addons.instance(addon->id, addon->type, addon->config)) (void)d_.addons.deprovision(**instance);
+    d_.addons.forget(addon->id);
+    return std::string("undone");
+  }
+  if (operation.kind == "deploy.create" || operation.kind == "deploy.rollback") return recover_deploy(operation);
+  if (operation.kind == "identity.keys.rotate" || operation.kind == "identity.keys.revoke") return recover_keys(operation);
   return std::string("undone");
 }
 
@@ -96,10 +115,15 @@ Result<void> ControlPlane::sweep() {
   std::unordered_set<std::string> kept;
   for (const auto& instance : wanted) {
     const bool expired = instance.driver == Driver::external && instance.expires_at <= now();
-    if (expired || (instance.driver == Driver::process && old.contains(instance.id)))
+    // Killed while its material was written: nobody was told of it, and no token of it can be found.
+    std::error_code ignored;
+    const bool undelivered = instance.driver == Driver::external && !instance.material.empty() &&
+                             fs::path(instance.material) == own_material(instance.id) &&
+                             !fs::exists(own_material(instance.id) / "token", ignored);
+    if (expired || undelivered || (instance.driver == Driver::process && old.contains(instance.id)))
       ended.push_back(instance);
-    else
-      kept.insert(instance.id);
+    else  // by its folder: an instance may have taken over that of one before it
+      kept.insert(instance.material.empty() ? instance.id : fs::path(instance.material).filename().string());
   }
   VIA_TRY(end_instances(ended, InstanceState::stopped));
   VIA_TRY(instances_.reset_processes());
@@ -111,6 +135,28 @@ Result<void> ControlPlane::sweep() {
   for (const auto& folder : leftovers)
     if (auto removed = remove_tree(folder); !removed)
       d_.log.warn("runtimes.leftover_not_removed", {{"reason", removed.error().message}});
+
+  // A snapshot has its name on disk before its row is committed. Where that commit failed there is no row (rows of deleted
+  // ones stay) and nobody was told of it. Only what an operation in our own journal was about to make is removed: beside a
+  // control plane of another day, a file without a row is somebody's data.
+  VIA_TRY_LET(addons, addons_.list());
+  leftovers.clear();
+  for (const auto& addon : addons) {
+    ec.clear();
+    for (fs::directory_iterator at(storage_of(addon) / "snapshots", ec), end; !ec && at != end; at.increment(ec)) {
+      const std::string name = at->path().filename().string();
+      const std::size_t first = name.starts_with('.') ? 1 : 0;
+      const std::string id = name.substr(first, name.find('.', first) - first);
+      if (!id.starts_with("snap_")) continue;
+      VIA_TRY_LET(known, snapshots_.find(id));
+      if (known) continue;
+      VIA_TRY_LET(ours, d_.store.journal().mentions(addon.id, id));
+      if (ours) leftovers.push_back(at->path());
+    }
+  }
+  for (const auto& leftover : leftovers)
+    if (auto removed = remove_tree(leftover); !removed)
+      d_.log.warn("snapshots.leftover_not_removed", {{"reason", removed.error().message}});
   return {};
 }
 

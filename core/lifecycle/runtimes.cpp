@@ -69,6 +69,10 @@ void ControlPlane::stop_processes(const std::vector<Instance>& instances) {
     if (instance.driver != Driver::process || !launcher_->supervises(instance.id)) continue;
     if (auto stopped = launcher_->stop(instance.id, settings_.stop_grace_ms); !stopped)
       d_.log.warn("instance.stop_failed", {{"instance", instance.id}, {"reason", stopped.error().message}});
+    // What was reported of it until now is told by its stop; stored later, it would end the process that is started in its
+    // place.
+    const std::lock_guard lock(reports_mutex_);
+    std::erase_if(reports_, [&](const Report& report) { return report.instance == instance.id; });
   }
 }
 
@@ -76,7 +80,10 @@ void ControlPlane::withdraw(const std::vector<Instance>& instances) {
   if (instances.empty()) return;
   authorization::Change change;
   change.takes_away = true;
-  for (const auto& instance : instances) change.removed.push_back(instance.id);
+  for (const auto& instance : instances) {
+    change.removed.push_back(instance.id);
+    uses_.erase(instance.id);
+  }
   d_.authority.publish(std::move(change));
   stop_processes(instances);
   for (const auto& instance : instances) discard_material(instance);

@@ -1,7 +1,10 @@
 // What `via status` answers.
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/doctor.hpp"
 
 namespace via::lifecycle {
 
@@ -47,7 +50,27 @@ Result<Status> ControlPlane::status() {
   }
   out.checks.push_back({"addons", bad == 0, bad == 0 ? "all in order" : std::to_string(bad) + " need attention"});
   VIA_TRY_LET(unfinished, d_.store.journal().unfinished());
-  out.checks.push_back({"operations", unfinished.empty(), std::to_string(unfinished.size()) + " unfinished"});
+  std::vector<std::string> running_ids, dead;
+  for (const auto& operation : unfinished)
+    (running(operation.id) == nullptr ? dead : running_ids).push_back(operation.id + " (" + operation.kind + ")");
+  // One that runs is no trouble; one that nobody works on is.
+  std::string detail = std::to_string(running_ids.size()) + " running";
+  if (!running_ids.empty()) detail += ": " + some_of(running_ids);
+  if (!dead.empty()) detail += "; nobody works on " + some_of(dead) + ". The next start finishes or undoes it";
+  out.checks.push_back({"operations", dead.empty(), std::move(detail)});
+
+  VIA_TRY_LET(living, addons_.list());
+  std::vector<std::string> drained;
+  for (const auto& addon : living)
+    if (addon.drained) drained.push_back(addon.name);
+  out.checks.push_back({"drained", drained.empty(), drained.empty() ? "none" : some_of(drained) + ". Serve again: via addon resume NAME"});
+
+  VIA_TRY_LET(newest, d_.store.db().one([](const store::Row& r) { return r.integer(0); }, "SELECT max(created_at) FROM backups"));
+  const std::int64_t backed_up = newest.value_or(0);
+  out.checks.push_back({"backup", true, backed_up == 0 ? "never. Make one: via backup create"
+                                                  : "last one " + format_time(backed_up) + " (" +
+                                                        std::to_string(std::max<std::int64_t>(0, now() - backed_up) / 3'600'000) + " h ago)"});
+  out.checks.push_back(disk_check());
   return out;
 }
 

@@ -59,6 +59,7 @@ class Exchange {
 struct Pending {
   std::shared_ptr<const authorization::InstanceGrant> grant;
   const authorization::BindingGrant* binding = nullptr;  // null = no call was begun
+  plugins::Call* call = nullptr;  // the exchange's, once it was begun
 };
 
 class Handler {

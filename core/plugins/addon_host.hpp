@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -40,6 +41,18 @@ struct PluginRecord {
   std::string problem;  // why it is not loaded, empty when it is
 };
 
+// What a long control call tells while it runs. Thread: called on the thread of the control call; either may be empty.
+struct Watch {
+  std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes; total 0 = not known
+  std::function<bool()> cancelled;
+};
+
+// What a plugin says of a snapshot it took; kept with the snapshot's metadata and in backups.
+struct SnapshotFacts {
+  std::string format;        // "sqlite/1": chosen by the plugin, checked by its own restore
+  std::uint32_t schema = 0;  // storage schema
+};
+
 class AddonHost {
  public:
   virtual ~AddonHost() = default;
@@ -62,6 +75,33 @@ class AddonHost {
   virtual Result<void> revoke(AddonInstance& instance, const BindingSpec& spec) = 0;
   virtual Result<Description> describe(AddonInstance& instance, const BindingSpec& spec) = 0;
   virtual Result<std::string> health(AddonInstance& instance) = 0;  // {"state","checks":[…]}
+  // Makes generation `spec.generation` of a binding valid beside the ones before it. Again with equal arguments is fine.
+  virtual Result<void> rotate(AddonInstance& instance, const BindingSpec& spec) = 0;
+
+  // Snapshots; `unsupported` when the type has none. `folder` is empty and private, on the storage's filesystem.
+  // take: leaves a consistent copy of the storage in `folder` while operations go on; flushes nothing (the caller
+  // hashes, syncs and seals what is there). verify: reads every byte the plugin can check; the instance may be open,
+  // closed or not provisioned. restore: the instance is suspended; the plugin may take the files out of `folder`;
+  // all or nothing, and durable when it returns.
+  virtual Result<SnapshotFacts> take_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+                                              const std::filesystem::path& folder, const Watch& watch) = 0;
+  virtual Result<void> verify_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+                                       const std::filesystem::path& folder, const Watch& watch) = 0;
+  virtual Result<void> restore_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+                                        const std::filesystem::path& folder, const Watch& watch) = 0;
+  virtual bool can_snapshot(AddonInstance& instance) = 0;
+  // Bytes of storage in use, as the plugin counts them ("via.stats/1"), else the size of the folder's files.
+  virtual Result<std::uint64_t> bytes_used(AddonInstance& instance) = 0;
+
+  // Draining. drain: from now on operations are refused with `draining`; waits until those in flight have ended and
+  // the plugin is quiet, for at most `limit_ms`; false when some still run then (the gate stays closed). cancel_running:
+  // cancels what is in flight and waits until it has ended. suspend: closes a drained instance's storage; its gate
+  // stays closed. resume: opens the gate again (storage opens at the next use); resume of nothing is fine.
+  virtual Result<bool> drain(AddonInstance& instance, int limit_ms, const Watch& watch) = 0;
+  virtual Result<void> cancel_running(AddonInstance& instance) = 0;
+  virtual Result<void> suspend(AddonInstance& instance) = 0;
+  virtual Result<void> resume(AddonInstance& instance) = 0;
+  virtual std::int64_t in_flight(AddonInstance& instance) const = 0;
 };
 
 }  // namespace via::plugins

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <utility>
 
 #include <nlohmann/json.hpp>
+
+#include "core/plugins/addon_host.hpp"
 
 namespace via::plugins {
 namespace {
@@ -242,12 +245,24 @@ void Call::abi_complete(via_call* c, via_status st, via_str message, via_str det
 
 // ---- control calls ---------------------------------------------------------------------------------------------
 
-ControlCall::ControlCall(const Clock& clock, std::uint64_t timeout_ns) {
+ControlCall::ControlCall(const Clock& clock, std::uint64_t timeout_ns, const Watch* watch) : watch_(watch) {
   abi_.struct_size = sizeof abi_;
   abi_.host_data = this;
-  abi_.deadline_ns = clock.mono_ns() + timeout_ns;
-  abi_.cancelled = [](const via_call*) -> std::int32_t { return 0; };
-  abi_.on_cancel = [](via_call*, via_fn, void*) -> via_status { return VIA_OK; };
+  abi_.deadline_ns = timeout_ns == 0 ? 0 : clock.mono_ns() + timeout_ns;
+  abi_.cancelled = [](const via_call* c) -> std::int32_t { return self(c).asked_to_end() ? 1 : 0; };
+  abi_.on_cancel = [](via_call* c, via_fn fn, void* data) -> via_status {
+    ControlCall& call = self(c);
+    {
+      const std::lock_guard lock(call.mutex_);
+      if (!call.cancelled_.load(std::memory_order_relaxed)) {
+        call.cancel_fn_ = fn;
+        call.cancel_data_ = data;
+        return VIA_OK;
+      }
+    }
+    fn(data);
+    return VIA_OK;
+  };
   abi_.read = [](via_call*, std::uint8_t*, std::size_t, std::uint32_t, std::size_t* got) -> via_status {
     *got = 0;
     return VIA_OK;
@@ -258,9 +273,23 @@ ControlCall::ControlCall(const Clock& clock, std::uint64_t timeout_ns) {
     return VIA_E_UNSUPPORTED;
   };
   abi_.commit = [](via_call*, std::size_t) {};
+  abi_.progress = [](via_call* c, std::uint64_t done, std::uint64_t total) {
+    ControlCall& call = self(c);
+    if (call.watch_ == nullptr || !call.watch_->progress) return;
+    {
+      const std::lock_guard lock(call.mutex_);
+      call.progress_done_ = done;
+      call.progress_total_ = total;
+      call.told_ = false;
+    }
+    if (std::this_thread::get_id() == call.caller_) call.tell();
+  };
   abi_.complete = [](via_call* c, via_status st, via_str message, via_str details) {
-    auto& call = *static_cast<ControlCall*>(c->host_data);
-    const std::lock_guard lock(call.mutex_);
+    ControlCall& call = self(c);
+    std::unique_lock lock(call.mutex_);
+    call.cancel_fn_ = nullptr;
+    // A cancel function that runs now ends before the call does, unless it is the one that ends the call.
+    call.changed_.wait(lock, [&] { return !call.cancel_runs_ || std::this_thread::get_id() == call.caller_; });
     call.status_ = st;
     call.message_.assign(view(message));
     call.details_.assign(view(details));
@@ -271,8 +300,43 @@ ControlCall::ControlCall(const Clock& clock, std::uint64_t timeout_ns) {
 
 ControlCall::~ControlCall() = default;
 
+bool ControlCall::asked_to_end() {
+  if (cancelled_.load(std::memory_order_relaxed)) return true;
+  if (watch_ == nullptr || !watch_->cancelled || std::this_thread::get_id() != caller_ || !watch_->cancelled())
+    return false;
+  cancelled_.store(true, std::memory_order_relaxed);
+  return true;
+}
+
+void ControlCall::tell() {
+  std::uint64_t done = 0, total = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(told_, true)) return;
+    done = progress_done_;
+    total = progress_total_;
+  }
+  watch_->progress(done, total);
+}
+
 Result<std::string> ControlCall::wait() {
   std::unique_lock lock(mutex_);
+  while (watch_ != nullptr && !done_) {
+    changed_.wait_for(lock, std::chrono::milliseconds(20), [&] { return done_; });
+    lock.unlock();
+    tell();
+    const bool end = asked_to_end();
+    lock.lock();
+    if (!end || done_ || cancel_fn_ == nullptr) continue;
+    const via_fn fn = std::exchange(cancel_fn_, nullptr);
+    void* const data = cancel_data_;
+    cancel_runs_ = true;
+    lock.unlock();
+    fn(data);
+    lock.lock();
+    cancel_runs_ = false;
+    changed_.notify_all();
+  }
   changed_.wait(lock, [&] { return done_; });
   if (status_ != VIA_OK) return error_of(status_, message_, details_);
   return std::move(details_);

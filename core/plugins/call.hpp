@@ -24,6 +24,8 @@
 
 namespace via::plugins {
 
+struct Watch;  // addon_host.hpp
+
 class Call {
  public:
   // Woken at most once for each wait(), on the thread that completes or writes; posts to the connection's executor.
@@ -113,19 +115,36 @@ class Call {
 };
 
 // A [control] call: the caller waits until it is complete. Thread: a worker; blocks.
+//
+// `watch` (which may be null, and outlives the call) is used on the caller's thread only: directly when the plugin
+// works on it, else by wait(), which looks every few milliseconds. An on_cancel function is run by wait(), so a plugin
+// that works on the caller's thread asks cancelled().
 class ControlCall {
  public:
-  explicit ControlCall(const Clock& clock, std::uint64_t timeout_ns = 120'000'000'000U);
+  // A timeout of 0 is none.
+  explicit ControlCall(const Clock& clock, std::uint64_t timeout_ns = 120'000'000'000U, const Watch* watch = nullptr);
   ~ControlCall();
   via_call* abi() noexcept { return &abi_; }
   // details_json of a call that succeeded.
   Result<std::string> wait();
 
  private:
+  static ControlCall& self(const via_call* c) { return *static_cast<ControlCall*>(c->host_data); }
+  bool asked_to_end();
+  void tell();  // what progress() left for the caller's thread
+
   via_call abi_{};
+  const Watch* const watch_;
+  const std::thread::id caller_ = std::this_thread::get_id();
+  std::atomic<bool> cancelled_{false};
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool done_ = false;
+  bool done_ = false;               // this and the rest guarded by mutex_
+  via_fn cancel_fn_ = nullptr;
+  void* cancel_data_ = nullptr;
+  bool cancel_runs_ = false;        // on the caller's thread
+  bool told_ = true;
+  std::uint64_t progress_done_ = 0, progress_total_ = 0;
   via_status status_ = VIA_OK;
   std::string message_, details_;
 };

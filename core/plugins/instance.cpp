@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "core/base/ids.hpp"
+#include "core/plugins/addon_host.hpp"
 #include "core/plugins/call.hpp"
 
 namespace via::plugins {
@@ -103,10 +104,19 @@ Result<void> AddonInstance::open() {
 
 Result<void> AddonInstance::close() {
   const std::lock_guard closing(closing_);
-  gate_.close();
+  {
+    const std::lock_guard gate(gate_mutex_);
+    in_close_ = true;
+    gate_.close();
+  }
   // Not under control_: an operation that was admitted may be about to open the instance.
   while (gate_.in_flight() > 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
-  const std::lock_guard lock(control_);
+  std::unique_lock lock(control_);
+  while (uses_.load(std::memory_order_acquire) > 0) {
+    lock.unlock();
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+    lock.lock();
+  }
   ops_.store(nullptr, std::memory_order_release);
   Result<void> out;
   if (raw_ != nullptr) {
@@ -120,7 +130,9 @@ Result<void> AddonInstance::close() {
     context_.reset();
     opened_ = false;
   }
-  gate_.open();
+  const std::lock_guard gate(gate_mutex_);
+  in_close_ = false;
+  if (!drained_) gate_.open();
   return out;
 }
 
@@ -165,10 +177,142 @@ Result<std::string> AddonInstance::binding_call(
 
 Result<std::string> AddonInstance::health() {
   const std::lock_guard lock(control_);
+  // A suspended one stays closed: its storage may be about to be replaced.
+  if (!opened_ && drained()) return std::string(R"({"state":"draining","checks":[]})");
   // An add-on that nobody used yet is asked by opening it: "closed" would say nothing.
   if (auto opened = open_held(); !opened) return opened.error();
   ControlCall call(services_.clock, 5'000'000'000U);
   raw_->api->health(raw_, call.abi());
+  return call.wait();
+}
+
+AddonInstance::Running::Running(AddonInstance& instance, Call& call) : instance_(instance), call_(call) {
+  const std::lock_guard lock(instance_.running_mutex_);
+  instance_.running_.push_back(&call_);
+}
+
+AddonInstance::Running::~Running() {
+  const std::lock_guard lock(instance_.running_mutex_);
+  std::erase(instance_.running_, &call_);
+}
+
+void AddonInstance::cancel_running() {
+  // Again and again: one that was admitted before the gate closed may be listed only now.
+  while (gate_.in_flight() > 0) {
+    {
+      const std::lock_guard lock(running_mutex_);
+      for (Call* call : running_)
+        if (!call->cancelled()) call->cancel();
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+bool AddonInstance::drained() const {
+  const std::lock_guard gate(gate_mutex_);
+  return drained_;
+}
+
+class AddonInstance::Use {
+ public:
+  explicit Use(AddonInstance& instance) : instance_(instance) { instance_.uses_.fetch_add(1); }
+  ~Use() { instance_.uses_.fetch_sub(1, std::memory_order_release); }
+  Use(const Use&) = delete;
+
+ private:
+  AddonInstance& instance_;
+};
+
+const void* AddonInstance::extension(const char* id) { return raw_->api->get_extension(raw_, id); }
+
+Result<bool> AddonInstance::drain(int limit_ms, const Watch& watch) {
+  {
+    const std::lock_guard gate(gate_mutex_);
+    drained_ = true;
+    gate_.close();
+  }
+  const std::uint64_t until =
+      services_.clock.mono_ns() + static_cast<std::uint64_t>(std::max(0, limit_ms)) * 1'000'000U;
+  while (gate_.in_flight() > 0) {
+    if (services_.clock.mono_ns() >= until || (watch.cancelled && watch.cancelled())) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  const std::lock_guard lock(control_);
+  if (!opened_) return true;
+  const auto* api = static_cast<const via_drain_api*>(extension(VIA_EXT_DRAIN));
+  if (api == nullptr || !VIA_HAS(via_drain_api, api, drain) || api->drain == nullptr) return true;
+  const std::uint64_t now = services_.clock.mono_ns();
+  ControlCall call(services_.clock, now < until ? until - now : 1, &watch);
+  api->drain(raw_, call.abi());
+  if (auto done = call.wait(); !done) {
+    if (done.error().code == Code::deadline_exceeded) return false;
+    return done.error();
+  }
+  return true;
+}
+
+Result<void> AddonInstance::resume() {
+  Result<void> out;
+  if (!drained()) return out;
+  {
+    const std::lock_guard lock(control_);
+    const auto* api = opened_ ? static_cast<const via_drain_api*>(extension(VIA_EXT_DRAIN)) : nullptr;
+    if (api != nullptr && VIA_HAS(via_drain_api, api, resume) && api->resume != nullptr) {
+      ControlCall call(services_.clock);
+      api->resume(raw_, call.abi());
+      if (auto done = call.wait(); !done) return done.error();
+    }
+  }
+  const std::lock_guard gate(gate_mutex_);
+  drained_ = false;
+  if (!in_close_) gate_.open();
+  return out;
+}
+
+bool AddonInstance::can_snapshot() {
+  const std::lock_guard lock(control_);
+  if (!create()) return false;
+  const auto* api = static_cast<const via_snapshot_api*>(extension(VIA_EXT_SNAPSHOT));
+  return api != nullptr && VIA_HAS(via_snapshot_api, api, verify) && api->take != nullptr && api->restore != nullptr &&
+         api->verify != nullptr;
+}
+
+Result<std::string> AddonInstance::snapshot(SnapshotCall which, const std::string& snapshot_id,
+                                            const std::string& folder, const Watch& watch) {
+  if (!can_snapshot())
+    return fail(Code::unsupported, "The add-on type '" + type_.id + "' has no snapshots. See: via plugin list");
+  via_snapshot_args args{};
+  args.struct_size = sizeof args;
+  const Ulid id = ulid_of(snapshot_id);
+  std::copy(id.begin(), id.end(), args.snapshot_id.b);
+  args.dir = str(folder);
+  std::unique_lock lock(control_);
+  if (auto made = create(); !made) return made.error();
+  if (which == SnapshotCall::take)
+    if (auto opened = open_held(); !opened) return opened.error();
+  if (which == SnapshotCall::restore && opened_)
+    return fail(Code::conflict, "The add-on is open; drain and close it before a restore.");
+  const auto* api = static_cast<const via_snapshot_api*>(extension(VIA_EXT_SNAPSHOT));
+  ControlCall call(services_.clock, 0, &watch);
+  if (which == SnapshotCall::verify) {
+    const Use use(*this);
+    lock.unlock();  // a [data] call: operations that open the add-on need not wait for it
+    api->verify(raw_, &args, call.abi());
+    return call.wait();
+  }
+  (which == SnapshotCall::take ? api->take : api->restore)(raw_, &args, call.abi());
+  return call.wait();
+}
+
+Result<std::string> AddonInstance::stats() {
+  std::unique_lock lock(control_);
+  if (auto made = create(); !made) return made.error();
+  const auto* api = static_cast<const via_stats_api*>(extension(VIA_EXT_STATS));
+  if (api == nullptr || !VIA_HAS(via_stats_api, api, stats) || api->stats == nullptr) return std::string();
+  const Use use(*this);
+  lock.unlock();
+  ControlCall call(services_.clock, 5'000'000'000U);
+  api->stats(raw_, call.abi());
   return call.wait();
 }
 

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/base/error.hpp"
 #include "core/plugins/executor.hpp"
@@ -38,6 +39,9 @@ class Gate {
   std::atomic<std::int64_t> in_flight_{0};
   std::atomic<bool> closed_{false};
 };
+
+class Call;
+struct Watch;
 
 class AddonInstance {
  public:
@@ -76,7 +80,38 @@ class AddonInstance {
                                    const std::vector<std::string>& scopes);
   Result<std::string> health();
 
+  // Operations that did not finish inline, so that cancel_running() finds them. A Running is made on the connection's
+  // thread after the call was handed over and ends before the gate is left; the inline path makes none.
+  // Rule: a call is cancelled only while it is listed, under running_mutex_, so it cannot be reused meanwhile.
+  class Running {
+   public:
+    Running(AddonInstance& instance, Call& call);
+    ~Running();
+    Running(const Running&) = delete;
+
+   private:
+    AddonInstance& instance_;
+    Call& call_;
+  };
+  void cancel_running();  // Thread: worker; blocks until nothing is in flight. The gate is closed.
+
+  // See AddonHost. A drained gate stays closed until resume(), also across close().
+  Result<bool> drain(int limit_ms, const Watch& watch);
+  Result<void> resume();
+  bool drained() const;
+  std::int64_t in_flight() const noexcept { return gate_.in_flight(); }
+
+  enum class SnapshotCall { take, verify, restore };
+  Result<std::string> snapshot(SnapshotCall which, const std::string& snapshot_id, const std::string& folder,
+                               const Watch& watch);
+  bool can_snapshot();
+  // What "via.stats/1" answers; empty when the type has none.
+  Result<std::string> stats();
+
  private:
+  // Keeps the plugin instance alive for a [data] call that is made without control_.
+  class Use;
+  const void* extension(const char* id);  // control_ held, created
   Result<void> create();     // control_ held
   Result<void> open_held();  // control_ held
   via_provision_args provision_args() const noexcept;
@@ -86,6 +121,13 @@ class AddonInstance {
   const AddonType& type_;
   const std::string id_, config_, storage_;
   Gate gate_;
+
+  mutable std::mutex gate_mutex_;  // who closed the gate; taken last
+  bool drained_ = false;           // guarded by gate_mutex_
+  bool in_close_ = false;          // guarded by gate_mutex_
+  std::mutex running_mutex_;
+  std::vector<Call*> running_;     // guarded by running_mutex_
+  std::atomic<int> uses_{0};       // raised under control_; close() waits for it
 
   std::mutex closing_;  // one close() at a time; taken before control_
   std::mutex control_;

@@ -182,4 +182,75 @@ Result<Description> PluginHost::describe(AddonInstance& instance, const BindingS
 
 Result<std::string> PluginHost::health(AddonInstance& instance) { return instance.health(); }
 
+Result<void> PluginHost::rotate(AddonInstance& instance, const BindingSpec& spec) {
+  auto done = instance.binding_call(&via_instance_api::rotate, spec.binding_id, spec.generation, spec.scopes);
+  if (!done) return done.error();
+  return {};
+}
+
+Result<SnapshotFacts> PluginHost::take_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+                                                const fs::path& folder, const Watch& watch) {
+  auto text = instance.snapshot(AddonInstance::SnapshotCall::take, snapshot_id, folder.string(), watch);
+  if (!text) return text.error();
+  const auto facts = nlohmann::json::parse(*text, nullptr, false);
+  if (!facts.is_object() || !facts.contains("format") || !facts["format"].is_string() || !facts.contains("schema") ||
+      !facts["schema"].is_number_unsigned())
+    return fail(Code::internal, "the plugin described a snapshot in a form this host does not know");
+  return SnapshotFacts{facts["format"].get<std::string>(), facts["schema"].get<std::uint32_t>()};
+}
+
+Result<void> PluginHost::verify_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+                                         const fs::path& folder, const Watch& watch) {
+  auto done = instance.snapshot(AddonInstance::SnapshotCall::verify, snapshot_id, folder.string(), watch);
+  if (!done) return done.error();
+  return {};
+}
+
+Result<void> PluginHost::restore_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+                                          const fs::path& folder, const Watch& watch) {
+  auto done = instance.snapshot(AddonInstance::SnapshotCall::restore, snapshot_id, folder.string(), watch);
+  if (!done) return done.error();
+  return {};
+}
+
+bool PluginHost::can_snapshot(AddonInstance& instance) { return instance.can_snapshot(); }
+
+Result<std::uint64_t> PluginHost::bytes_used(AddonInstance& instance) {
+  auto text = instance.stats();
+  if (!text) return text.error();
+  const auto stats = nlohmann::json::parse(*text, nullptr, false);
+  if (stats.is_object() && stats.contains("bytes_used") && stats["bytes_used"].is_number_unsigned())
+    return stats["bytes_used"].get<std::uint64_t>();
+  std::uint64_t sum = 0;
+  std::error_code ec;
+  for (fs::recursive_directory_iterator it(instance.storage(), ec), end; !ec && it != end; it.increment(ec)) {
+    std::error_code gone;  // files come and go while the add-on works
+    if (it.depth() == 0 && it->path().filename() == "snapshots") {
+      it.disable_recursion_pending();  // the host's, not the add-on's
+    } else if (it->is_regular_file(gone) && !it->is_symlink(gone)) {
+      if (const auto size = it->file_size(gone); !gone) sum += size;
+    }
+  }
+  return sum;
+}
+
+Result<bool> PluginHost::drain(AddonInstance& instance, int limit_ms, const Watch& watch) {
+  return instance.drain(limit_ms, watch);
+}
+
+Result<void> PluginHost::cancel_running(AddonInstance& instance) {
+  if (!instance.drained()) return fail(Code::conflict, "The add-on takes operations; drain it before they are cancelled.");
+  instance.cancel_running();
+  return {};
+}
+
+Result<void> PluginHost::suspend(AddonInstance& instance) {
+  if (!instance.drained()) return fail(Code::conflict, "The add-on takes operations; drain it before it is closed.");
+  return instance.close();
+}
+
+Result<void> PluginHost::resume(AddonInstance& instance) { return instance.resume(); }
+
+std::int64_t PluginHost::in_flight(AddonInstance& instance) const { return instance.in_flight(); }
+
 }  // namespace via::plugins

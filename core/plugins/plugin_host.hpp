@@ -45,6 +45,20 @@ class PluginHost final : public AddonHost {
   Result<void> revoke(AddonInstance& instance, const BindingSpec& spec) override;
   Result<Description> describe(AddonInstance& instance, const BindingSpec& spec) override;
   Result<std::string> health(AddonInstance& instance) override;
+  Result<void> rotate(AddonInstance& instance, const BindingSpec& spec) override;
+  Result<SnapshotFacts> take_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+                                      const std::filesystem::path& folder, const Watch& watch) override;
+  Result<void> verify_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+                               const std::filesystem::path& folder, const Watch& watch) override;
+  Result<void> restore_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+                                const std::filesystem::path& folder, const Watch& watch) override;
+  bool can_snapshot(AddonInstance& instance) override;
+  Result<std::uint64_t> bytes_used(AddonInstance& instance) override;
+  Result<bool> drain(AddonInstance& instance, int limit_ms, const Watch& watch) override;
+  Result<void> cancel_running(AddonInstance& instance) override;
+  Result<void> suspend(AddonInstance& instance) override;
+  Result<void> resume(AddonInstance& instance) override;
+  std::int64_t in_flight(AddonInstance& instance) const override;
 
   // Closes every open instance (shutdown).
   void close_all();

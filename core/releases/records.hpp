@@ -1,7 +1,8 @@
 // Apps, deploys, releases with their binding snapshot, and runtime instances: the rows.
 //
 // A release is made by a deploy in one transaction from the bindings the app has at that moment, each with its newest
-// live generation, and never changes afterwards. Exactly one release of an app is current.
+// live generation (a rollback: from those of an earlier release), and its bindings never change afterwards. It is `pending`
+// until its deploy made it current or failed. At most one release of an app is current.
 // Thread: the control thread.
 #pragma once
 
@@ -25,18 +26,21 @@ struct App {
 };
 
 struct Deploy {
-  std::string id, app_id, app, status;  // "succeeded", "failed"
+  std::string id, app_id, app, status;  // "running", "succeeded", "failed"
   std::int64_t created_at = 0;
   std::vector<std::string> command;
   std::string cwd;
   int replicas = 0;
   std::map<std::string, std::string> env;
   std::string release_id;
+  std::string check_command = {};
+  std::string check_result = {};  // JSON {exit_code, seconds, output}, empty = none was run
 };
 
 struct Release {
-  std::string id, app_id, app, deploy_id, status;  // "current", "superseded"
+  std::string id, app_id, app, deploy_id, status;  // "pending", "current", "superseded", "failed"
   std::int64_t number = 0, created_at = 0, config_version = 0;
+  std::string rollback_of = {};  // the release it was copied from
 };
 
 struct ReleaseBinding {
@@ -78,16 +82,22 @@ class Releases {
   explicit Releases(store::Database& db) : db_(db) {}
   Result<void> insert_deploy(const Deploy& deploy);
   Result<void> set_deploy_status(const std::string& id, std::string_view status);
-  // Inserts the release with the next number, copies the app's living bindings of active add-ons into it and makes it
-  // current. Callers hold a transaction.
+  Result<void> set_check_result(const std::string& deploy_id, const std::string& result);
+  // Inserts a pending release with the next number and copies the app's living bindings of active add-ons into it.
+  // Callers hold a transaction.
   Result<Release> snapshot(const App& app, const std::string& release_id, const std::string& deploy_id,
                            std::int64_t now_ms);
-  // Undoes snapshot()'s "make current": `previous` (may be empty) becomes current again.
+  // The same with these bindings.
+  Result<Release> copy(const App& app, const std::string& release_id, const std::string& deploy_id,
+                       const std::string& rollback_of, const std::vector<ReleaseBinding>& bindings, std::int64_t now_ms);
+  // The one before becomes superseded. Callers hold a transaction.
   Result<void> make_current(const std::string& app_id, const std::string& release_id);
+  Result<void> fail_pending(const std::string& release_id);
 
   Result<std::optional<Deploy>> find_deploy(const std::string& id);
   Result<std::vector<Deploy>> list_deploys(const std::string& app_id);
   Result<std::optional<Release>> find_release(const std::string& id);
+  Result<std::optional<Release>> find_release(const std::string& app_id, std::int64_t number);
   Result<std::vector<Release>> list_releases(std::string_view app_id = {});
   Result<std::vector<ReleaseBinding>> bindings_of(const std::string& release_id);
   Result<std::int64_t> count();
@@ -95,6 +105,8 @@ class Releases {
   Result<std::vector<std::string>> apps_with_current(const std::string& addon_id);
 
  private:
+  Result<void> insert_pending(const App& app, const std::string& release_id, const std::string& deploy_id,
+                              const std::string& rollback_of, std::int64_t now_ms);
   store::Database& db_;
 };
 

@@ -24,6 +24,8 @@ Deploy deploy(const store::Row& r) {
     for (const auto& item : env.items())
       if (item.value().is_string()) d.env.emplace(item.key(), item.value().get<std::string>());
   d.release_id = r.text(9);
+  d.check_command = r.text(10);
+  d.check_result = r.text(11);
   return d;
 }
 
@@ -38,6 +40,7 @@ Release release(const store::Row& r) {
   out.number = r.integer(5);
   out.created_at = r.integer(6);
   out.config_version = r.integer(7);
+  out.rollback_of = r.text(8);
   return out;
 }
 
@@ -45,10 +48,10 @@ Release release(const store::Row& r) {
 
 Result<void> Releases::insert_deploy(const Deploy& d) {
   return db_.run(
-      "INSERT INTO deploys (id, app_id, status, created_at, command, cwd, replicas, env, release_id) "
-      "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+      "INSERT INTO deploys (id, app_id, status, created_at, command, cwd, replicas, env, release_id, check_command) "
+      "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
       d.id, d.app_id, d.status, d.created_at, nlohmann::json(d.command).dump(), d.cwd, d.replicas,
-      nlohmann::json(d.env).dump(), d.release_id);
+      nlohmann::json(d.env).dump(), d.release_id, d.check_command);
 }
 
 Result<void> Releases::set_deploy_status(const std::string& id, std::string_view status) {
@@ -61,14 +64,40 @@ Result<void> Releases::make_current(const std::string& app_id, const std::string
   return db_.run("UPDATE apps SET current_release=?2 WHERE id=?1", app_id, release_id);
 }
 
+Result<void> Releases::set_check_result(const std::string& deploy_id, const std::string& result) {
+  return db_.run("UPDATE deploys SET check_result=?2 WHERE id=?1", deploy_id, result);
+}
+
+Result<void> Releases::fail_pending(const std::string& release_id) {
+  return db_.run("UPDATE releases SET status='failed' WHERE id=?1 AND status='pending'", release_id);
+}
+
+Result<void> Releases::insert_pending(const App& app, const std::string& release_id, const std::string& deploy_id,
+                                      const std::string& rollback_of, std::int64_t now_ms) {
+  return db_.run(
+      "INSERT INTO releases (id, app_id, number, deploy_id, status, created_at, config_version, rollback_of) "
+      "SELECT ?1, p.id, 1 + coalesce((SELECT max(number) FROM releases WHERE app_id=p.id), 0), ?3, 'pending', ?4, "
+      "p.profile_version, ?5 FROM apps p WHERE p.id=?2",
+      release_id, app.id, deploy_id, now_ms, rollback_of);
+}
+
+Result<Release> Releases::copy(const App& app, const std::string& release_id, const std::string& deploy_id,
+                               const std::string& rollback_of, const std::vector<ReleaseBinding>& bindings,
+                               std::int64_t now_ms) {
+  VIA_TRY(insert_pending(app, release_id, deploy_id, rollback_of, now_ms));
+  for (const auto& b : bindings)
+    VIA_TRY(db_.run(
+        "INSERT INTO release_bindings (release_id, binding, binding_id, addon_id, type, read_only, generation) "
+        "VALUES (?1,?2,?3,?4,?5,?6,?7)",
+        release_id, b.binding, b.binding_id, b.addon_id, b.type, b.read_only, b.generation));
+  VIA_TRY_LET(made, find_release(release_id));
+  if (!made) return fail(Code::internal, "the release is missing after it was made");
+  return *made;
+}
+
 Result<Release> Releases::snapshot(const App& app, const std::string& release_id, const std::string& deploy_id,
                                    std::int64_t now_ms) {
-  VIA_TRY(db_.run("UPDATE releases SET status='superseded' WHERE app_id=?1 AND status='current'", app.id));
-  VIA_TRY(db_.run(
-      "INSERT INTO releases (id, app_id, number, deploy_id, status, created_at, config_version) "
-      "SELECT ?1, p.id, 1 + coalesce((SELECT max(number) FROM releases WHERE app_id=p.id), 0), ?3, 'current', ?4, "
-      "p.profile_version FROM apps p WHERE p.id=?2",
-      release_id, app.id, deploy_id, now_ms));
+  VIA_TRY(insert_pending(app, release_id, deploy_id, {}, now_ms));
   // A binding whose credentials were all revoked is kept out: the new release could not use it.
   VIA_TRY(db_.run(
       "INSERT INTO release_bindings (release_id, binding, binding_id, addon_id, type, read_only, generation) "
@@ -77,7 +106,6 @@ Result<Release> Releases::snapshot(const App& app, const std::string& release_id
       "JOIN generations g ON g.binding_id=b.id AND g.status='live' "
       "WHERE b.app_id=?2 AND b.removed_at=0 GROUP BY b.id",
       release_id, app.id));
-  VIA_TRY(db_.run("UPDATE apps SET current_release=?2 WHERE id=?1", app.id, release_id));
   VIA_TRY_LET(made, find_release(release_id));
   if (!made) return fail(Code::internal, "the release is missing after it was made");
   return *made;
@@ -86,32 +114,39 @@ Result<Release> Releases::snapshot(const App& app, const std::string& release_id
 Result<std::optional<Deploy>> Releases::find_deploy(const std::string& id) {
   return db_.one(deploy,
                  "SELECT d.id, d.app_id, p.name, d.status, d.created_at, d.command, d.cwd, d.replicas, d.env, "
-                 "d.release_id FROM deploys d JOIN apps p ON p.id=d.app_id WHERE d.id=?1",
+                 "d.release_id, d.check_command, d.check_result FROM deploys d JOIN apps p ON p.id=d.app_id WHERE d.id=?1",
                  id);
 }
 
 Result<std::vector<Deploy>> Releases::list_deploys(const std::string& app_id) {
   return db_.all(deploy,
                  "SELECT d.id, d.app_id, p.name, d.status, d.created_at, d.command, d.cwd, d.replicas, d.env, "
-                 "d.release_id FROM deploys d JOIN apps p ON p.id=d.app_id WHERE d.app_id=?1 "
+                 "d.release_id, d.check_command, d.check_result FROM deploys d JOIN apps p ON p.id=d.app_id WHERE d.app_id=?1 "
                  "ORDER BY d.created_at DESC, d.rowid DESC",
                  app_id);
 }
 
 Result<std::optional<Release>> Releases::find_release(const std::string& id) {
   return db_.one(release,
-                 "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version "
+                 "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version, r.rollback_of "
                  "FROM releases r JOIN apps p ON p.id=r.app_id WHERE r.id=?1",
                  id);
+}
+
+Result<std::optional<Release>> Releases::find_release(const std::string& app_id, std::int64_t number) {
+  return db_.one(release,
+                 "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version, "
+                 "r.rollback_of FROM releases r JOIN apps p ON p.id=r.app_id WHERE r.app_id=?1 AND r.number=?2",
+                 app_id, number);
 }
 
 Result<std::vector<Release>> Releases::list_releases(std::string_view app_id) {
   if (app_id.empty())
     return db_.all(release,
-                   "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version "
+                   "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version, r.rollback_of "
                    "FROM releases r JOIN apps p ON p.id=r.app_id ORDER BY p.name, r.number DESC");
   return db_.all(release,
-                 "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version "
+                 "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version, r.rollback_of "
                  "FROM releases r JOIN apps p ON p.id=r.app_id WHERE r.app_id=?1 ORDER BY r.number DESC",
                  app_id);
 }

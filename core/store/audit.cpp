@@ -1,8 +1,4 @@
-#include <array>
-#include <cstdio>
-
-#include <openssl/evp.h>
-
+#include "core/base/digest.hpp"
 #include "core/store/store.hpp"
 
 namespace via::store {
@@ -10,7 +6,7 @@ namespace {
 
 const std::string kFirst(64, '0');
 
-Result<std::string> chain_hash(const AuditEntry& e) {
+std::string chain_hash(const AuditEntry& e) {
   std::string text;
   const auto add = [&text](std::string_view field) {
     text += std::to_string(field.size());
@@ -21,18 +17,7 @@ Result<std::string> chain_hash(const AuditEntry& e) {
   add(std::to_string(e.sequence));
   add(std::to_string(e.at));
   for (const std::string* field : {&e.actor, &e.action, &e.target, &e.operation, &e.outcome, &e.details}) add(*field);
-
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned size = 0;
-  if (EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1)
-    return fail(Code::internal, "SHA-256 is not available");
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string out;
-  for (unsigned i = 0; i < size; ++i) {
-    out += kHex[digest[i] >> 4];
-    out += kHex[digest[i] & 15];
-  }
-  return out;
+  return sha256_hex(text);
 }
 
 AuditEntry entry(const Row& r) {
@@ -47,18 +32,26 @@ Result<void> Audit::append(AuditEntry e) {
                             "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1"));
   e.sequence = last ? last->first + 1 : 1;
   e.previous_hash = last ? last->second : kFirst;
-  VIA_TRY_LET(hash, chain_hash(e));
+  const std::string hash = chain_hash(e);
   return db_.run(
       "INSERT INTO audit (sequence, at, actor, action, target, operation, outcome, details, prev_hash, hash) "
       "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
       e.sequence, e.at, e.actor, e.action, e.target, e.operation, e.outcome, e.details, e.previous_hash, hash);
 }
 
-Result<std::vector<AuditEntry>> Audit::list(std::int64_t since_ms, int limit) {
+Result<std::vector<AuditEntry>> Audit::list(std::int64_t since_ms, int limit, std::string_view target) {
   return db_.all(entry,
-                 "SELECT sequence, at, actor, action, target, operation, outcome, details, prev_hash, hash FROM audit "
-                 "WHERE at >= ?1 ORDER BY sequence LIMIT ?2",
-                 since_ms, limit);
+                 "SELECT * FROM (SELECT sequence, at, actor, action, target, operation, outcome, details, prev_hash, "
+                 "hash FROM audit WHERE at >= ?1 AND (?3='' OR target=?3) ORDER BY sequence DESC LIMIT ?2) "
+                 "ORDER BY sequence",
+                 since_ms, limit, target);
+}
+
+Result<AuditEntry> Audit::head() {
+  VIA_TRY_LET(newest, db_.one(entry,
+                              "SELECT sequence, at, actor, action, target, operation, outcome, details, prev_hash, hash "
+                              "FROM audit ORDER BY sequence DESC LIMIT 1"));
+  return newest.value_or(AuditEntry{});
 }
 
 Result<std::int64_t> Audit::verify() {
@@ -69,7 +62,7 @@ Result<std::int64_t> Audit::verify() {
       "ORDER BY sequence");
   while (rows.next()) {
     const AuditEntry e = entry(rows.row());
-    VIA_TRY_LET(hash, chain_hash(e));
+    const std::string hash = chain_hash(e);
     if (e.sequence != expected || e.previous_hash != previous || e.hash != hash) return expected;
     previous = hash;
     ++expected;

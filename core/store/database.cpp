@@ -164,4 +164,21 @@ Result<void> Transaction::commit() {
   return {};
 }
 
+Result<void> Database::copy_to(const std::filesystem::path& file) const {
+  sqlite3* target = nullptr;
+  int rc = sqlite3_open_v2(file.c_str(), &target, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, nullptr);
+  if (rc == SQLITE_OK) rc = sqlite3_exec(target, "PRAGMA synchronous=FULL", nullptr, nullptr, nullptr);
+  if (rc == SQLITE_OK) {
+    sqlite3_backup* copy = sqlite3_backup_init(target, "main", db_, "main");
+    if (copy != nullptr) sqlite3_backup_step(copy, -1);
+    rc = copy != nullptr ? sqlite3_backup_finish(copy) : sqlite3_errcode(target);
+  }
+  // A copy of a database in WAL mode is one as well; as a file of its own it is to need no log.
+  if (rc == SQLITE_OK) rc = sqlite3_exec(target, "PRAGMA journal_mode=DELETE", nullptr, nullptr, nullptr);
+  const int closed = sqlite3_close(target);
+  if (rc == SQLITE_OK) rc = closed;
+  if (rc != SQLITE_OK) return fail(Code::internal, std::string("the control plane could not be copied: ") + sqlite3_errstr(rc));
+  return {};
+}
+
 }  // namespace via::store

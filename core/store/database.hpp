@@ -120,6 +120,8 @@ class Database {
   Result<void> script(const char* sql);
   std::int64_t changes() const;  // rows of the last INSERT, UPDATE or DELETE
   bool in_transaction() const;
+  // A consistent copy of the whole database in a new file (mode 0600), synced. Not while in a transaction.
+  Result<void> copy_to(const std::filesystem::path& file) const;
 
   // How many statements were run since the database was opened: tests count them instead of time.
   std::uint64_t statements_run() const { return statements_run_; }

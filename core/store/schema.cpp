@@ -101,7 +101,74 @@ PRAGMA user_version = 1;
 )sql";
 static_assert(kApplicationId == 1447641411);
 
-constexpr std::array<const char*, kSchemaVersion> kSteps = {kVersion1};
+// Snapshots, backups, sealed values, releases that are not current yet, operations with steps and results.
+constexpr const char* kVersion2 = R"sql(
+CREATE TABLE deploys_2 (
+  id TEXT PRIMARY KEY, app_id TEXT NOT NULL REFERENCES apps(id),
+  status TEXT NOT NULL CHECK (status IN ('running','succeeded','failed')), created_at INTEGER NOT NULL,
+  command TEXT NOT NULL, cwd TEXT NOT NULL, replicas INTEGER NOT NULL, env TEXT NOT NULL, release_id TEXT NOT NULL,
+  check_command TEXT NOT NULL DEFAULT '', check_result TEXT NOT NULL DEFAULT ''
+) STRICT;
+INSERT INTO deploys_2 (id, app_id, status, created_at, command, cwd, replicas, env, release_id)
+  SELECT id, app_id, status, created_at, command, cwd, replicas, env, release_id FROM deploys ORDER BY rowid;
+DROP TABLE deploys;
+ALTER TABLE deploys_2 RENAME TO deploys;
+CREATE INDEX deploys_by_app ON deploys(app_id);
+
+CREATE TABLE releases_2 (
+  id TEXT PRIMARY KEY, app_id TEXT NOT NULL REFERENCES apps(id), number INTEGER NOT NULL,
+  deploy_id TEXT NOT NULL REFERENCES deploys(id),
+  status TEXT NOT NULL CHECK (status IN ('pending','current','superseded','failed')),
+  created_at INTEGER NOT NULL, config_version INTEGER NOT NULL, rollback_of TEXT NOT NULL DEFAULT '',
+  UNIQUE (app_id, number)
+) STRICT;
+INSERT INTO releases_2 (id, app_id, number, deploy_id, status, created_at, config_version)
+  SELECT id, app_id, number, deploy_id, status, created_at, config_version FROM releases ORDER BY rowid;
+DROP TABLE releases;
+ALTER TABLE releases_2 RENAME TO releases;
+CREATE UNIQUE INDEX releases_current ON releases(app_id) WHERE status = 'current';
+
+CREATE TABLE operations_2 (
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, target TEXT NOT NULL, actor TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('running','done','failed','undone','cancelled')),
+  steps TEXT NOT NULL DEFAULT '{}', created_at INTEGER NOT NULL, finished_at INTEGER NOT NULL DEFAULT 0,
+  outcome TEXT NOT NULL DEFAULT '', log TEXT NOT NULL DEFAULT '[]', result TEXT NOT NULL DEFAULT '',
+  error TEXT NOT NULL DEFAULT '', idempotency_key TEXT NOT NULL DEFAULT ''
+) STRICT;
+INSERT INTO operations_2 (id, kind, target, actor, state, steps, created_at, finished_at, outcome)
+  SELECT id, kind, target, actor, state, steps, created_at, finished_at, outcome FROM operations ORDER BY rowid;
+DROP TABLE operations;
+ALTER TABLE operations_2 RENAME TO operations;
+CREATE INDEX operations_running ON operations(created_at) WHERE state = 'running';
+CREATE INDEX operations_by_target ON operations(target);
+CREATE UNIQUE INDEX operations_by_key ON operations(kind, idempotency_key) WHERE idempotency_key <> '';
+
+ALTER TABLE addons ADD COLUMN drained INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE addons ADD COLUMN destroyed_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE addons ADD COLUMN final_snapshot TEXT NOT NULL DEFAULT '';
+
+-- files: JSON [{name, bytes, sha256}]; the bytes are in the add-on's folder. deleted_at: the files are gone.
+CREATE TABLE snapshots (
+  id TEXT PRIMARY KEY, addon_id TEXT NOT NULL REFERENCES addons(id),
+  kind TEXT NOT NULL CHECK (kind IN ('manual','safety','final','import')), note TEXT NOT NULL,
+  created_at INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, format TEXT NOT NULL,
+  storage_schema INTEGER NOT NULL, files TEXT NOT NULL, expires_at INTEGER NOT NULL DEFAULT 0,
+  deleted_at INTEGER NOT NULL DEFAULT 0, operation TEXT NOT NULL
+) STRICT;
+CREATE INDEX snapshots_by_addon ON snapshots(addon_id);
+
+-- A sealed value (a secret) has value NULL and its box here, base64url.
+ALTER TABLE config_values ADD COLUMN sealed TEXT NOT NULL DEFAULT '';
+
+CREATE TABLE backups (
+  id TEXT PRIMARY KEY, file TEXT NOT NULL, created_at INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+  encrypted INTEGER NOT NULL, addons INTEGER NOT NULL, operation TEXT NOT NULL
+) STRICT;
+
+PRAGMA user_version = 2;
+)sql";
+
+constexpr std::array<const char*, kSchemaVersion> kSteps = {kVersion1, kVersion2};
 
 Result<std::int64_t> pragma(Database& db, std::string_view sql) {
   VIA_TRY_LET(value, db.one([](const Row& r) { return r.integer(0); }, sql));
@@ -119,12 +186,18 @@ Result<void> migrate(Database& db, bool fresh) {
     return fail(Code::unsupported, "control-plane.db was written by a newer Via (schema " + std::to_string(version) +
                                        ", this one knows up to " + std::to_string(kSchemaVersion) +
                                        "). Use that version, or restore a backup made before the upgrade.");
+  if (version == kSchemaVersion) return {};
+  // A step may rebuild a table that others refer to: references are checked as a whole before each commit instead
+  // (https://www.sqlite.org/lang_altertable.html, section 7).
+  VIA_TRY(db.script("PRAGMA foreign_keys=OFF"));
   for (std::int64_t at = version; at < kSchemaVersion; ++at) {
     VIA_TRY_LET(step, Transaction::begin(db));
     VIA_TRY(db.script(kSteps[static_cast<std::size_t>(at)]));
+    VIA_TRY_LET(dangling, db.one([](const Row& r) { return r.text(0); }, "PRAGMA foreign_key_check"));
+    if (dangling) return fail(Code::internal, "control-plane.db has references to rows that are missing. Restore a backup.");
     VIA_TRY(step.commit());
   }
-  return {};
+  return db.script("PRAGMA foreign_keys=ON");
 }
 
 }  // namespace via::store

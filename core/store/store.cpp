@@ -77,6 +77,24 @@ Result<std::unique_ptr<Store>> Store::open(const fs::path& folder, const Clock& 
   return std::unique_ptr<Store>(new Store(std::move(db), std::move(meta)));
 }
 
+Result<void> check_copy(const fs::path& file) {
+  VIA_TRY_LET(db, Database::open(file, Database::Mode::must_exist));
+  const auto text = [&](std::string_view sql) { return db->one([](const Row& r) { return r.text(0); }, sql); };
+  VIA_TRY_LET(application, text("PRAGMA application_id"));
+  VIA_TRY_LET(version, text("PRAGMA user_version"));
+  if (application != std::to_string(kApplicationId))
+    return fail(Code::refused, "The control plane in the archive is not a control-plane database.");
+  if (std::atoll(version.value_or("0").c_str()) > kSchemaVersion)
+    return fail(Code::refused, "The control plane in the archive was written by a newer Via. Use that version.");
+  VIA_TRY_LET(whole, text("PRAGMA integrity_check(1)"));
+  if (whole != "ok") return fail(Code::refused, "The control plane in the archive is damaged.");
+  VIA_TRY_LET(dangling, text("PRAGMA foreign_key_check"));
+  if (dangling) return fail(Code::refused, "The control plane in the archive refers to rows that are missing.");
+  VIA_TRY_LET(bad, Audit(*db).verify());
+  if (bad != 0) return fail(Code::refused, "The audit record in the archive is broken at entry " + std::to_string(bad) + ".");
+  return {};
+}
+
 Result<void> Pins::put(const Pin& pin) {
   return db_.run(
       "INSERT INTO trusted_plugins (plugin_id, sha256, file, trusted, decided_at) VALUES (?1,?2,?3,?4,?5) "

@@ -27,12 +27,19 @@ struct Meta {
   std::int64_t created_at = 0;
 };
 
-// One change of the world. state: running, done, failed, undone.
+// One change of the world. state: running, done, failed, undone, cancelled.
 struct Operation {
   std::string id, kind, target, actor, state;
   std::string steps = "{}";  // JSON: what recovery needs to finish or undo it; no secrets, no paths
   std::int64_t created_at = 0, finished_at = 0;
   std::string outcome;
+  std::string log = "[]";          // JSON [{name, at}]: the steps it went through
+  std::string result, error;       // JSON objects, empty until it ended; {code, message} of a failure
+  std::string idempotency_key;     // of the request, empty = none
+};
+
+struct OperationEnd {
+  std::string state, outcome, result, error;
 };
 
 class Journal {
@@ -40,10 +47,16 @@ class Journal {
   explicit Journal(Database& db) : db_(db) {}
   Result<void> add(const Operation& operation);
   Result<void> set_steps(const std::string& id, const std::string& steps);
-  Result<void> finish(const std::string& id, std::string_view state, std::string_view outcome, std::int64_t now_ms);
+  Result<void> add_step(const std::string& id, std::string_view name, std::int64_t now_ms);
+  Result<void> finish(const std::string& id, const OperationEnd& end, std::int64_t now_ms);
   Result<std::optional<Operation>> find(const std::string& id);
+  Result<std::optional<Operation>> find_by_key(std::string_view kind, std::string_view idempotency_key);
+  Result<std::optional<Operation>> last(std::string_view kind, const std::string& target);  // that is done
+  // Whether the steps of any operation on this target name this id.
+  Result<bool> mentions(const std::string& target, const std::string& id);
   Result<std::vector<Operation>> unfinished();  // oldest first
-  Result<std::vector<Operation>> list(int limit);
+  // Newest first; an empty state or target means any.
+  Result<std::vector<Operation>> list(int limit, std::string_view state = {}, std::string_view target = {});
 
  private:
   Database& db_;
@@ -62,7 +75,9 @@ class Audit {
  public:
   explicit Audit(Database& db) : db_(db) {}
   Result<void> append(AuditEntry entry);
-  Result<std::vector<AuditEntry>> list(std::int64_t since_ms, int limit);
+  // The newest `limit` since then, oldest first; an empty target means any.
+  Result<std::vector<AuditEntry>> list(std::int64_t since_ms, int limit, std::string_view target = {});
+  Result<AuditEntry> head();  // the newest; sequence 0 when there is none
   // The sequence number of the first entry that does not fit the chain, 0 when all do.
   Result<std::int64_t> verify();
 
@@ -86,6 +101,10 @@ class Pins {
  private:
   Database& db_;
 };
+
+// Whether a file is a whole control-plane database of a version this program knows; it is opened read-only and not
+// changed. `refused` names what is wrong.
+Result<void> check_copy(const std::filesystem::path& file);
 
 class Store {
  public:

@@ -123,6 +123,7 @@ struct Reader {
 struct Handles {
   std::atomic<uint64_t> commits{0};  // moved before a group of writes is answered
   std::atomic<bool> touched{true};   // used since the last look of the idle timer
+  std::atomic<int> copies{0};        // snapshots that read the main file: no checkpoint may write to it
   std::atomic<bool> broken{false};   // a commit failed: to be closed and recovered at the next use
   CostTable costs;
   std::array<Reader, 8> inline_readers;  // for I/O threads

@@ -1,6 +1,7 @@
 // The ways of a request; see the head of instance.hpp.
 #include "plugins/sqlite/instance.hpp"
 
+#include "plugins/sqlite/snapshot.hpp"
 #include "plugins/sqlite/storage.hpp"
 #include "plugins/sqlite/writer.hpp"
 
@@ -106,6 +107,35 @@ void Instance::deprovision(via_call* call) {
   database_.stop();
   if (Failure f = storage::destroy(dir())) return fail_call(call, f);
   finish_call(call);
+}
+
+void Instance::take(const via_snapshot_args* args, via_call* call) {
+  if (Failure f = snapshot::take(database_, std::string(text(args->dir)), call)) return fail_call(call, f);
+  finish_call(call, R"({"format":"sqlite/1","schema":1,"position":""})");
+}
+
+void Instance::restore(const via_snapshot_args* args, via_call* call) {
+  if (database_.serving()) return fail_call(call, {VIA_E_PRECONDITION, "not_closed", "the add-on is open; close it before a restore"});
+  if (Failure f = snapshot::restore(dir(), std::string(text(args->dir)), host_, call)) return fail_call(call, f);
+  finish_call(call);
+}
+
+void Instance::verify(const via_snapshot_args* args, via_call* call) {
+  if (Failure f = snapshot::verify(std::string(text(args->dir)), host_, call)) return fail_call(call, f);
+  finish_call(call);
+}
+
+void Instance::drain(via_call* call) {
+  if (Database::Pin pin = database_.pin()) {
+    bool whole = false;
+    const uint64_t until = call->deadline_ns != 0 ? call->deadline_ns : UINT64_MAX;
+    if (Failure f = pin->writer->between_groups(until, call, whole, [] { return Failure{}; })) return fail_call(call, f);
+  }
+  finish_call(call);
+}
+
+void Instance::stats(via_call* call) {
+  finish_call(call, "{\"bytes_used\":" + std::to_string(snapshot::bytes_used(dir())) + "}");
 }
 
 void Instance::describe(const via_binding_args* args, via_call* call) {

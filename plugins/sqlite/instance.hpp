@@ -21,6 +21,11 @@ class Instance {
   void health(via_call* call);
   void invoke(const via_op_args* args, via_call* call);
   via_status try_invoke(const via_op_args* args, via_call* call);
+  void take(const via_snapshot_args* args, via_call* call);
+  void restore(const via_snapshot_args* args, via_call* call);
+  void verify(const via_snapshot_args* args, via_call* call);
+  void drain(via_call* call);
+  void stats(via_call* call);
 
  private:
   struct Link {

@@ -134,7 +134,7 @@ Failure destroy(const std::string& dir) {
   if (dir.empty() || !exists(dir)) return {};
   std::error_code ec;
   std::vector<fs::path> names;
-  for (const auto& entry : fs::directory_iterator(dir, ec)) names.push_back(entry.path());
+  for (const auto& entry : fs::directory_iterator(dir, ec)) if (entry.path().filename() != "snapshots") names.push_back(entry.path());
   for (const auto& name : names) fs::remove_all(name, ec);
   if (ec || !sync_dir(dir)) return internal("cannot remove the storage");
   return {};

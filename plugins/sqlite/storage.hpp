@@ -1,5 +1,5 @@
 // The files of one add-on: <dir>/data.sqlite, <dir>/provision.json (the arguments it was made with), and later
-// databases/ and snapshots/. Everything durable before it is reported.
+// databases/. Everything durable before it is reported.
 // Thread: [control]; may block. Never while a connection to the file is open.
 #pragma once
 
@@ -16,6 +16,7 @@ std::string resolve(std::string_view dir);
 Failure provision(const std::string& dir, std::string_view plan, std::string_view config);
 // Regular file, one name, ours, a database by its first bytes.
 Failure check(const std::string& dir);
+// Removes what is ours; <dir>/snapshots/ is the host's and stays.
 Failure destroy(const std::string& dir);
 Failure parse_config(std::string_view config_json, uint64_t host_quota, Limits& out);
 

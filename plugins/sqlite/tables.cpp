@@ -31,6 +31,30 @@ via_status op_try_invoke(via_instance* i, const via_op_args* args, via_call* cal
 }
 const via_ops_api kOpsApi{sizeof(via_ops_api), 0, op_invoke, op_try_invoke};
 
+const via_snapshot_api kSnapshotApi{
+    sizeof(via_snapshot_api),
+    0,
+    [](via_instance* i, const via_snapshot_args* a, via_call* c) { barrier(c, [&] { Instance::from(i).take(a, c); }); },
+    [](via_instance* i, const via_snapshot_args* a, via_call* c) { barrier(c, [&] { Instance::from(i).restore(a, c); }); },
+    [](via_instance* i, const via_snapshot_args* a, via_call* c) { barrier(c, [&] { Instance::from(i).verify(a, c); }); },
+};
+const via_drain_api kDrainApi{
+    sizeof(via_drain_api),
+    0,
+    [](via_instance* i, via_call* c) { barrier(c, [&] { Instance::from(i).drain(c); }); },
+    [](via_instance*, via_call* c) { finish_call(c); },  // the gate is the host's: there is nothing to open again
+};
+const via_stats_api kStatsApi{
+    sizeof(via_stats_api), 0, [](via_instance* i, via_call* c) { barrier(c, [&] { Instance::from(i).stats(c); }); }};
+
+const void* extension(via_instance*, const char* id) {
+  if (std::strcmp(id, VIA_EXT_OPS) == 0) return &kOpsApi;
+  if (std::strcmp(id, VIA_EXT_SNAPSHOT) == 0) return &kSnapshotApi;
+  if (std::strcmp(id, VIA_EXT_DRAIN) == 0) return &kDrainApi;
+  if (std::strcmp(id, VIA_EXT_STATS) == 0) return &kStatsApi;
+  return nullptr;
+}
+
 // Credentials are the host's ("credentials": "host"): a generation needs nothing of ours.
 void nothing(via_instance*, const via_binding_args*, via_call* call) { finish_call(call); }
 
@@ -48,7 +72,7 @@ const via_instance_api kInstanceApi{
     nothing,
     [](via_instance* i, const via_binding_args* a, via_call* c) { barrier(c, [&] { Instance::from(i).describe(a, c); }); },
     [](via_instance* i, via_call* c) { barrier(c, [&] { Instance::from(i).health(c); }); },
-    [](via_instance*, const char* id) -> const void* { return std::strcmp(id, VIA_EXT_OPS) == 0 ? &kOpsApi : nullptr; },
+    extension,
     [](via_instance* i) { delete &Instance::from(i); },
 };
 

@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace via::sqlite {
 namespace {
@@ -36,9 +37,12 @@ bool Writer::submit(std::unique_ptr<Job>& job) {
   {
     const std::lock_guard lock(mutex_);
     if (waiting_.size() >= kQueue) return false;
-    if (!running_) running_pin_ = job->pin.clone();
+    if (running_ || wanted_ > 0) {  // who runs, or waits in between_groups, writes it
+      waiting_.push_back(std::move(job));
+      return true;
+    }
+    running_pin_ = job->pin.clone();
     waiting_.push_back(std::move(job));
-    if (running_) return true;
     running_ = true;
     if (database_.host().executor()->post(database_.queue(), 0, &Writer::drain, this, nullptr) == VIA_OK) return true;
     running_ = false;
@@ -52,6 +56,45 @@ bool Writer::submit(std::unique_ptr<Job>& job) {
   return true;
 }
 
+Failure Writer::between_groups(uint64_t deadline_ns, const via_call* call, bool& whole,
+                               const std::function<Failure()>& then) {
+  Failure failure;
+  {
+    std::unique_lock lock(mutex_);
+    ++wanted_;
+    while (running_ && !failure) {
+      free_.wait_for(lock, std::chrono::milliseconds(20));
+      if (call->cancelled && call->cancelled(call)) failure = {VIA_E_CANCELLED, "cancelled", "the call was cancelled"};
+      else if (running_ && database_.host().now_ns() >= deadline_ns)
+        failure = {VIA_E_DEADLINE, "deadline_exceeded", "the writes that wait did not end in time"};
+    }
+    --wanted_;
+    if (running_) return failure;
+    running_ = true;  // what is submitted from here on is written by the drain below
+  }
+  if (!failure) {
+    try {
+      whole = checkpoint_all();
+      if (whole) failure = then();
+    } catch (...) {
+      failure = internal("out of memory");
+    }
+  }
+  drain(this, VIA_OK);
+  return failure;
+}
+
+bool Writer::checkpoint_all() {
+  connection_->begin_guard(0, nullptr, 0);
+  connection_->policy().host_sql = true;
+  sqlite3_busy_timeout(connection_->db(), 250);
+  const int rc = sqlite3_wal_checkpoint_v2(connection_->db(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  sqlite3_busy_timeout(connection_->db(), 5000);
+  if (rc != SQLITE_OK) return false;
+  wal_pages_ = 0;
+  return true;
+}
+
 void Writer::drain(void* self, via_status why) {
   auto& w = *static_cast<Writer*>(self);
   Database::Pin last;  // released when this task has let go of the writer
@@ -59,10 +102,11 @@ void Writer::drain(void* self, via_status why) {
   for (;;) {
     {
       const std::lock_guard lock(w.mutex_);
-      if (group.empty()) group.swap(w.waiting_);
+      if (group.empty() && w.wanted_ == 0) group.swap(w.waiting_);
       if (group.empty()) {
         w.running_ = false;
         last = std::move(w.running_pin_);
+        w.free_.notify_all();  // under the mutex: the writer may be gone right after it
         return;
       }
     }
@@ -300,6 +344,7 @@ void Writer::answer(std::unique_ptr<Job> job) {
 // After the answers, so that nobody waits for it. Readers in an old snapshot only delay it.
 void Writer::checkpoint() {
   if (!was_full_ && wal_pages_ < kCheckpointPages) return;
+  if (handles_.copies.load(std::memory_order_acquire) != 0) return;
   const bool hard = was_full_ || wal_pages_ >= kRestartPages;
   was_full_ = false;
   connection_->begin_guard(0, nullptr, 0);

@@ -6,6 +6,8 @@
 
 #include "plugins/sqlite/database.hpp"
 
+#include <functional>
+
 namespace via::sqlite {
 
 struct Job {
@@ -27,6 +29,10 @@ class Writer {
   // Takes the job over. False when the queue is full; the job is then untouched.
   bool submit(std::unique_ptr<Job>& job);
 
+  // Waits for the group that is being written, moves the WAL into the main file and, while no write can come between,
+  // runs `then` when all of it was moved (`whole`). Writes that arrive wait meanwhile. Thread: control; blocks.
+  Failure between_groups(uint64_t deadline_ns, const via_call* call, bool& whole, const std::function<Failure()>& then);
+
  private:
   using Group = std::vector<std::unique_ptr<Job>>;
   static void drain(void* self, via_status why);
@@ -39,6 +45,7 @@ class Writer {
   Failure full(Failure failure);
   void answer(std::unique_ptr<Job> job);
   void checkpoint();
+  bool checkpoint_all();
   int host(sqlite3_stmt*& slot, const char* sql) { return connection_->host_step(slot, sql); }
   bool in_transaction() const { return sqlite3_get_autocommit(connection_->db()) == 0; }
 
@@ -50,6 +57,8 @@ class Writer {
   std::mutex mutex_;
   Group waiting_;
   bool running_ = false;
+  int wanted_ = 0;  // between_groups that wait for their turn
+  std::condition_variable free_;
   Database::Pin running_pin_;
   int wal_pages_ = 0;
   bool was_full_ = false;

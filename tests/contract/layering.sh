@@ -45,8 +45,9 @@ allow releases base store identity plugins
 allow authorization base identity plugins
 allow config base store identity plugins authorization
 allow net base identity plugins authorization
-allow lifecycle base store identity catalog bindings releases authorization config plugins
-allow api base store identity catalog bindings releases authorization config plugins lifecycle net
+allow backup base store identity plugins
+allow lifecycle base store identity catalog bindings releases authorization config plugins backup
+allow api base store identity catalog bindings releases authorization config plugins backup lifecycle net
 complain "$(sources cli | xargs -r grep -nE '#include *"core/' | grep -vE '"core/(base/|server\.hpp)')" \
   "the command line includes more of core than its base and the server's front"
 exit $bad

@@ -35,7 +35,7 @@ class FakeEntropy final : public Entropy {
   }
 
  private:
-  std::uint64_t state_ = 1;
+  std::atomic<std::uint64_t> state_ = 1;
 };
 
 class TemporaryFolder {

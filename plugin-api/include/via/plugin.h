@@ -123,6 +123,8 @@ typedef struct via_call {
    * same flags as write. */
   via_status (*reserve)(struct via_call *c, size_t min, uint32_t flags, uint8_t **buf, size_t *cap); /* [call] */
   void (*commit)(struct via_call *c, size_t n);                                         /* [call] */
+  /* Optional, may be NULL where VIA_HAS says it is there: how far a long call is, in bytes; total 0 = not known. */
+  void (*progress)(struct via_call *c, uint64_t done, uint64_t total);                  /* [call] */
 } via_call;
 enum { VIA_WAIT = 1u << 0 };
 
@@ -216,14 +218,17 @@ typedef struct via_http_api {
 typedef struct via_snapshot_args {
   uint32_t struct_size, flags;
   via_id snapshot_id;
-  via_str dir;                          /* take: empty and private; restore, verify: read-only */
+  via_str dir;                          /* take: empty and private; verify: read-only; restore: see there */
 } via_snapshot_args;
 typedef struct via_snapshot_api {
   uint32_t struct_size, flags;
   /* take leaves a self-contained, consistent copy in dir while [data] calls go on. The host hashes,
    * fsyncs and seals it afterwards. result_json = {"format","schema","position"}. */
   void (*take)(via_instance *, const via_snapshot_args *, via_call *);               /* [control] */
+  /* `dir` is a private copy on the storage's filesystem: the plugin may take files out of it (rename). All or
+   * nothing, and durable when it completes. */
   void (*restore)(via_instance *, const via_snapshot_args *, via_call *);   /* closed  [control] */
+  /* The instance may be open, closed or not provisioned. */
   void (*verify)(via_instance *, const via_snapshot_args *, via_call *);                /* [data] */
 } via_snapshot_api;
 

@@ -28,7 +28,7 @@ struct BindingsTest : ::testing::Test {
   void SetUp() override {
     ASSERT_TRUE(releases::Apps(store->db()).insert({"app_1", "api", 1, "", 0}));
     ASSERT_TRUE(catalog::Addons(store->db())
-                    .insert({"addon_1", "db", "app_1", "", "box", catalog::AddonState::active, 1, 1, "{}", ""}));
+                    .insert({"addon_1", "db", "app_1", "", "box", catalog::AddonState::active, 1, 1, "{}", "", false, 0, ""}));
     ASSERT_TRUE(bindings.insert(binding("bind_1", "DATABASE"), "\"mode\":\"proxy\"", R"({"_URL":"x"})"));
   }
 };

@@ -17,7 +17,7 @@ struct AddonsTest : ::testing::Test {
   Addons addons{store->db()};
   void SetUp() override {
     ASSERT_TRUE(releases::Apps(store->db()).insert({"app_1", "api", 1, "", 0}));
-    ASSERT_TRUE(addons.insert({"addon_1", "db", "app_1", "", "box", AddonState::provisioning, 1, 1, "{}", ""}));
+    ASSERT_TRUE(addons.insert({"addon_1", "db", "app_1", "", "box", AddonState::provisioning, 1, 1, "{}", "", false, 0, ""}));
   }
 };
 
@@ -31,7 +31,7 @@ TEST_F(AddonsTest, RecordComesBackWithTheNameOfItsApp) {
 }
 
 TEST_F(AddonsTest, NameIsTakenUntilItsTombstone) {
-  const Addon second{"addon_2", "db", "app_1", "", "box", AddonState::provisioning, 1, 1, "{}", ""};
+  const Addon second{"addon_2", "db", "app_1", "", "box", AddonState::provisioning, 1, 1, "{}", "", false, 0, ""};
   EXPECT_FALSE(addons.insert(second));
   ASSERT_TRUE(addons.rename("addon_1", tombstone("db", AddonState::destroyed, "addon_1"), 2));
   EXPECT_EQ((*addons.find_by_id("addon_1"))->name, "db#destroyed#addon_1");
@@ -46,7 +46,7 @@ TEST_F(AddonsTest, DestroyedAddonsAreKeptAndNotListed) {
 }
 
 TEST_F(AddonsTest, AppMustExist) {
-  EXPECT_FALSE(addons.insert({"addon_2", "x", "app_nope", "", "box", AddonState::active, 1, 1, "{}", ""}));
+  EXPECT_FALSE(addons.insert({"addon_2", "x", "app_nope", "", "box", AddonState::active, 1, 1, "{}", "", false, 0, ""}));
 }
 
 }  // namespace

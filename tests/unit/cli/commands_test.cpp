@@ -25,7 +25,13 @@ TEST_P(Requests, AreTheOnesOfTheAdminContract) {
   const Ran ran = shell.run(words_of(GetParam().line));
   ASSERT_EQ(shell.host.calls.size(), 1U) << ran.err;
   EXPECT_EQ(shell.host.calls[0].command, GetParam().command);
-  EXPECT_EQ(shell.host.calls[0].arguments, json::parse(GetParam().arguments));
+  json sent = shell.host.calls[0].arguments;
+  // Long commands are begun and followed: their answer is that of the operation.
+  if (sent.contains("wait")) {
+    EXPECT_EQ(sent["wait"], false);
+    sent.erase("wait");
+  }
+  EXPECT_EQ(sent, json::parse(GetParam().arguments));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -52,8 +58,26 @@ INSTANTIATE_TEST_SUITE_P(
              R"({"app":"api","name":"db","binding":"DATABASE","read_only":true})"},
         Case{"addon unbind api DATABASE", "addon.unbind", R"({"app":"api","target":"DATABASE"})"},
         Case{"addon destroy db", "addon.destroy", R"({"name":"db"})"},
-        Case{"addon destroy db --app api --force", "addon.destroy",
-             R"({"name":"db","app":"api","force":true})"},
+        Case{"addon destroy db --app api --force --confirm db", "addon.destroy",
+             R"({"name":"db","app":"api","force":true,"confirm":"db"})"},
+        Case{"addon restore db --snapshot snap_1 --drain --restart-bound-apps", "addon.restore",
+             R"({"name":"db","snapshot":"snap_1","drain":true,"restart_bound_apps":true})"},
+        Case{"addon resume db --app api", "addon.resume", R"({"name":"db","app":"api"})"},
+        Case{"addon export db /f --app api", "addon.export", R"({"name":"db","file":"/f","app":"api"})"},
+        Case{"addon restore db --snapshot snap_1 --force-after-timeout", "addon.restore",
+             R"({"name":"db","snapshot":"snap_1","force_after_timeout":30})"},
+        Case{"addon restore db --snapshot snap_1 --force-after-timeout 5", "addon.restore",
+             R"({"name":"db","snapshot":"snap_1","force_after_timeout":5})"},
+        Case{"addon restore db --snapshot snap_1 --plan", "addon.restore",
+             R"({"name":"db","snapshot":"snap_1","plan":true})"},
+        Case{"addon destroy db --apply 00ff", "addon.destroy", R"({"name":"db","if_plan":"00ff"})"},
+        Case{"addon rotate-credentials db --app api --binding D", "addon.rotate-credentials",
+             R"({"name":"db","app":"api","binding":"D"})"},
+        Case{"addon revoke-credentials db --app api --binding D --generation 1 --yes", "addon.revoke-credentials",
+             R"({"name":"db","app":"api","binding":"D","generation":1,"yes":true})"},
+        Case{"audit list --since 1h", "audit.list", R"({"since":3600})"},
+        Case{"backup create", "backup.create", "{}"},
+        Case{"deploy rollback api --to 3 --reissue --yes", "deploy.rollback", R"({"app":"api","to":"3","reissue":true})"},
         Case{"deploy create api", "deploy.create", R"({"app":"api"})"},
         Case{
             "deploy create api --env A=1 --env B=x=y --replicas 2 -- /bin/api --json --port 80",
@@ -236,6 +260,115 @@ TEST(Rendering, ShowsADeployWithItsInstances) {
   for (const char* part : {"dep_1", "rel_1", "DATABASE", "ins_1", "42", "running"}) {
     EXPECT_NE(out.find(part), std::string::npos) << part << "\n" << out;
   }
+}
+
+// A host whose long command runs a while and ends as the test says.
+class SlowHost final : public AdminTransport {
+ public:
+  explicit SlowHost(json end) : end_(std::move(end)) {}
+  Result<json> call(std::string_view command, const json& arguments) override {
+    calls.push_back({std::string(command), arguments});
+    if (command == "op.wait" || command == "op.show") {
+      if (++asked < 3) {
+        if (command == "op.wait") return fail(Code::deadline_exceeded, "still runs");
+        return succeed({{"id", "op_1"}, {"state", "running"}, {"steps", {{{"name", "safety_snapshot"}}}},
+                        {"progress", {{"done", 512}, {"total", 1024}}}});
+      }
+      return succeed(end_);
+    }
+    return succeed({{"operation", "op_1"}, {"state", "running"}});
+  }
+  std::vector<Call> calls;
+  int asked = 0;
+
+ private:
+  json end_;
+};
+
+struct Followed {
+  int code;
+  std::string out, err;
+  std::size_t calls;
+};
+
+Followed follow_with(json end, std::vector<std::string> words, bool terminal = false) {
+  std::ostringstream out, err;
+  Environment environment{out, err};
+  std::size_t calls = 0;
+  environment.error_terminal = terminal;
+  environment.error_width = 60;
+  environment.variable = [](const char*) { return std::string(); };
+  struct Counting final : AdminTransport {
+    SlowHost host;
+    std::size_t& calls;
+    Counting(json e, std::size_t& c) : host(std::move(e)), calls(c) {}
+    Result<json> call(std::string_view command, const json& arguments) override {
+      ++calls;
+      return host.call(command, arguments);
+    }
+  };
+  environment.open_admin = [&](const std::filesystem::path&) {
+    return Result<std::unique_ptr<AdminTransport>>(std::make_unique<Counting>(end, calls));
+  };
+  words.insert(words.begin(), "via");
+  const int code = cli::run(words, environment);
+  return {code, out.str(), err.str(), calls};
+}
+
+TEST(LongCommands, ShowTheResultOfTheOperation) {
+  const auto ran = follow_with({{"id", "op_1"}, {"state", "done"}, {"result", {{"id", "snap_1"}, {"addon", "db"}}}},
+                               {"addon", "snapshot", "db"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("snap_1"), std::string::npos) << ran.out;
+}
+
+TEST(LongCommands, FailAsTheOperationDid) {
+  const auto ran = follow_with({{"id", "op_1"}, {"state", "failed"},
+                                {"error", {{"code", "deadline_exceeded"}, {"message", "Operations still ran."}}}},
+                               {"addon", "restore", "db", "--snapshot", "s", "--drain", "--restart-bound-apps"});
+  EXPECT_EQ(ran.code, 6);
+  EXPECT_NE(ran.err.find("Operations still ran."), std::string::npos);
+}
+
+TEST(LongCommands, DrawProgressOnATerminalOnly) {
+  const json end = {{"id", "op_1"}, {"state", "done"}, {"result", {{"id", "snap_1"}}}};
+  const auto drawn = follow_with(end, {"addon", "snapshot", "db"}, true);
+  EXPECT_NE(drawn.err.find("safety snapshot"), std::string::npos);
+  EXPECT_NE(drawn.err.find("50%"), std::string::npos) << drawn.err;
+  EXPECT_EQ(drawn.out.find("50%"), std::string::npos);
+  EXPECT_EQ(follow_with(end, {"addon", "snapshot", "db"}).err.find("50%"), std::string::npos);
+  EXPECT_EQ(follow_with(end, {"addon", "snapshot", "db", "--quiet"}, true).err.find("50%"), std::string::npos);
+}
+
+TEST(LongCommands, ReturnAtOnceWhenAsked) {
+  const auto ran = follow_with({}, {"addon", "snapshot", "db", "--no-wait"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out, "op_1\n");
+  EXPECT_EQ(ran.calls, 1U);
+}
+
+TEST(Destructive, ForcedDestroyWithoutAPersonNeedsAYes) {
+  Shell shell;
+  const Ran ran = shell.run({"addon", "destroy", "db", "--force"});
+  EXPECT_EQ(ran.code, 4);
+  ASSERT_EQ(shell.host.calls.size(), 1U);
+  EXPECT_EQ(shell.host.calls[0].arguments["plan"], true) << "it only looked";
+}
+
+TEST(Destructive, AWrongNameIsRefusedBeforeAnythingIsAsked) {
+  Shell shell;
+  EXPECT_EQ(shell.run({"addon", "destroy", "db", "--confirm", "bd"}).code, 4);
+  EXPECT_TRUE(shell.host.calls.empty());
+}
+
+TEST(Secrets, ComeOnStandardInputAndNeverAsAnArgument) {
+  Shell shell;
+  shell.input = "hush\n";
+  EXPECT_EQ(shell.run({"secret", "set", "api", "KEY"}).code, 0);
+  EXPECT_EQ(shell.host.calls.back().arguments["value"], "hush");
+  EXPECT_EQ(shell.run({"secret", "set", "api", "KEY", "hush"}).code, 2);
+  shell.input.clear();
+  EXPECT_EQ(shell.run({"secret", "set", "api", "KEY"}).code, 2);
 }
 
 }  // namespace

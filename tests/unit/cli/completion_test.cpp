@@ -59,8 +59,8 @@ std::string offered(const std::string& line) {
 
 TEST(Completion, OfBashFollowsTheWords) {
   EXPECT_EQ(offered("via addon cr"), "create ");
-  EXPECT_EQ(offered("via --state-dir /x addon un"), "unbind ");
-  EXPECT_EQ(offered("via identity keys ''"), "list ");
+  EXPECT_EQ(offered("via --state-dir /x addon unb"), "unbind ");
+  EXPECT_EQ(offered("via identity keys ''"), "list rotate revoke ");
   EXPECT_EQ(offered("via addon create --re"), "--read-only ");
   EXPECT_EQ(offered("via addon list --js"), "--json ");
   EXPECT_EQ(offered("via completion z"), "zsh ");

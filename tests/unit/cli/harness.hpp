@@ -1,6 +1,11 @@
 // Runs the command line against a recording host: what was asked is kept, what to answer is set by the test.
 #pragma once
 
+#include <unistd.h>
+
+#include <deque>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
@@ -18,8 +23,11 @@ struct Call {
 struct Host {
   std::vector<Call> calls;
   Result<nlohmann::json> answer = succeed(nlohmann::json::object());
+  // What a command answers, call by call; the last of them again and again. A command that is not here gives `answer`.
+  std::map<std::string, std::deque<Result<nlohmann::json>>> answers;
   std::filesystem::path state_dir;
   int opened = 0;
+  bool in_process = false;
 };
 
 class RecordingTransport final : public AdminTransport {
@@ -27,8 +35,13 @@ class RecordingTransport final : public AdminTransport {
   explicit RecordingTransport(Host& host) : host_(host) {}
   Result<nlohmann::json> call(std::string_view command, const nlohmann::json& arguments) override {
     host_.calls.push_back({std::string(command), arguments});
-    return host_.answer;
+    const auto found = host_.answers.find(std::string(command));
+    if (found == host_.answers.end()) return host_.answer;
+    auto answer = found->second.front();
+    if (found->second.size() > 1) found->second.pop_front();
+    return answer;
   }
+  bool in_process() const override { return host_.in_process; }
 
  private:
   Host& host_;
@@ -43,9 +56,26 @@ class Shell {
  public:
   Host host;
   std::map<std::string, std::string> variables;
+  std::string program = "via";
+  bool input_terminal = false;
+  int interrupts = 0;  // how often Ctrl-C is pressed
   bool terminal = false;
   int width = 0;
   ServeRequest served;
+  std::string input;                // what standard input has
+  RestoreBackupRequest restored;
+  ~Shell() {
+    if (!file_.empty()) std::filesystem::remove(file_);
+  }
+  // A file of mode 0600 that goes with the shell.
+  std::string private_file(const std::string& content) {
+    std::string name = (std::filesystem::temp_directory_path() / "via-cli-XXXXXX").string();
+    const int fd = ::mkstemp(name.data());
+    if (fd >= 0) ::close(fd);
+    std::ofstream(name) << content;
+    file_ = name;
+    return name;
+  }
 
   Ran run(std::vector<std::string> words) {
     std::ostringstream out, err;
@@ -59,17 +89,28 @@ class Shell {
       ++host.opened;
       return Result<std::unique_ptr<AdminTransport>>(std::make_unique<RecordingTransport>(host));
     };
+    environment.input_terminal = input_terminal;
+    environment.interrupted = [this] { return interrupts > 0 && interrupts-- > 0; };
+    std::istringstream in(input);
+    environment.in = &in;
+    environment.restore_backup = [this](const RestoreBackupRequest& request) {
+      restored = request;
+      return succeed({{"state_dir", request.state_dir.string()}});
+    };
     environment.serve = [this](const ServeRequest& request) {
       served = request;
       return 0;
     };
-    words.insert(words.begin(), "via");
+    words.insert(words.begin(), program);
     Ran ran;
     ran.code = cli::run(words, environment);
     ran.out = out.str();
     ran.err = err.str();
     return ran;
   }
+
+ private:
+  std::string file_;
 };
 
 // "addon create sqlite db --app api" -> words

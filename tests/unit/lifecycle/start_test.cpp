@@ -17,17 +17,21 @@ void fill(World& w, int apps) {
     const std::string n = std::to_string(a);
     must(db.run("INSERT INTO apps (id, name, created_at, current_release, profile_version) VALUES (?1, ?2, 1, ?3, 1)",
                 "app_" + n, "app-" + n, "rel_" + n));
-    must(db.run("INSERT INTO config_values VALUES (?1, 'KEY', 'value', 1, 1)", "app_" + n));
-    must(db.run("INSERT INTO deploys VALUES (?1, ?2, 'succeeded', 1, '[]', '/', 0, '{}', ?3)", "dep_" + n, "app_" + n,
-                "rel_" + n));
-    must(db.run("INSERT INTO releases VALUES (?1, ?2, 1, ?3, 'current', 1, 1)", "rel_" + n, "app_" + n, "dep_" + n));
+    must(db.run("INSERT INTO config_values (app_id, key, value, generation, updated_at) VALUES (?1, 'KEY', 'value', 1, 1)", "app_" + n));
+    must(db.run("INSERT INTO deploys (id, app_id, status, created_at, command, cwd, replicas, env, release_id) "
+                "VALUES (?1, ?2, 'succeeded', 1, '[]', '/', 0, '{}', ?3)",
+                "dep_" + n, "app_" + n, "rel_" + n));
+    must(db.run("INSERT INTO releases (id, app_id, number, deploy_id, status, created_at, config_version) "
+                "VALUES (?1, ?2, 1, ?3, 'current', 1, 1)",
+                "rel_" + n, "app_" + n, "dep_" + n));
     must(db.run("INSERT INTO instances (id, app_id, deploy_id, release_id, driver, state, wanted, created_at, "
                 "expires_at) VALUES (?1, ?2, ?3, ?4, 'external', 'running', 1, 1, 9000000000000)",
                 "ins_" + n, "app_" + n, "dep_" + n, "rel_" + n));
     for (int d = 0; d < 10; ++d) {
       const std::string addon = n + "_" + std::to_string(d);
-      must(db.run("INSERT INTO addons VALUES (?1, ?2, ?3, 'box', 'active', '{}', '', 1, 1)", "addon_" + addon,
-                  "a" + n + "-" + std::to_string(d), "app_" + n));
+      must(db.run("INSERT INTO addons (id, name, app_id, type, state, config, problem, created_at, updated_at) "
+                  "VALUES (?1, ?2, ?3, 'box', 'active', '{}', '', 1, 1)",
+                  "addon_" + addon, "a" + n + "-" + std::to_string(d), "app_" + n));
       for (int b = 0; b < 10; ++b) {
         const std::string binding = "bind_" + addon + "_" + std::to_string(b);
         const std::string name = "B" + std::to_string(d) + "_" + std::to_string(b);

@@ -101,7 +101,53 @@ class FakeAddonHost final : public plugins::AddonHost {
     return plugins::Description{R"("mode":"proxy","note":"CANARY-descriptor")",
                                 {{"_URL", "${endpoint}#CANARY-derived"}, {"_UNDECLARED", "x"}}};
   }
-  Result<std::string> health(plugins::AddonInstance&) override { return std::string(R"({"state":"ok","checks":[]})"); }
+  Result<std::string> health(plugins::AddonInstance&) override {
+    return std::string(healthy ? R"({"state":"ok","checks":[]})" : R"({"state":"failing","checks":[]})");
+  }
+  Result<void> rotate(plugins::AddonInstance& i, const plugins::BindingSpec& spec) override { return bind(i, spec); }
+  bool can_snapshot(plugins::AddonInstance&) override { return snapshots; }
+  Result<std::uint64_t> bytes_used(plugins::AddonInstance&) override { return std::uint64_t{5}; }
+  Result<plugins::SnapshotFacts> take_snapshot(plugins::AddonInstance& i, const std::string&, const fs::path& to,
+                                               const plugins::Watch& watch) override {
+    if (auto ok = enter("take_snapshot"); !ok) return ok.error();
+    if (watch.cancelled && watch.cancelled()) return fail(Code::cancelled, "cancelled");
+    auto bytes = read_file(folder(of(i).id) / "data");
+    if (!bytes) return bytes.error();
+    if (auto done = write_file_atomic(to / "data.box", *bytes); !done) return done.error();
+    if (auto ok = leave("take_snapshot"); !ok) return ok.error();
+    return plugins::SnapshotFacts{"box/1", 1};
+  }
+  Result<void> verify_snapshot(plugins::AddonInstance&, const std::string&, const fs::path& from,
+                               const plugins::Watch&) override {
+    if (auto ok = enter("verify_snapshot"); !ok) return ok;
+    if (!read_file(from / "data.box")) return fail(Code::refused, "The snapshot cannot be read.");
+    return leave("verify_snapshot");
+  }
+  Result<void> restore_snapshot(plugins::AddonInstance& i, const std::string&, const fs::path& from,
+                                const plugins::Watch&) override {
+    if (auto ok = enter("restore_snapshot"); !ok) return ok;
+    fs::rename(from / "data.box", folder(of(i).id) / "data");
+    return leave("restore_snapshot");
+  }
+  Result<bool> drain(plugins::AddonInstance& i, int, const plugins::Watch&) override {
+    if (auto ok = enter("drain"); !ok) return ok.error();
+    drained.insert(of(i).id);
+    return quiet;
+  }
+  Result<void> cancel_running(plugins::AddonInstance&) override { return enter("cancel_running"); }
+  Result<void> suspend(plugins::AddonInstance&) override { return enter("suspend"); }
+  Result<void> resume(plugins::AddonInstance& i) override {
+    drained.erase(of(i).id);
+    return enter("resume");
+  }
+  std::int64_t in_flight(plugins::AddonInstance&) const override { return quiet ? 0 : 1; }
+  // What the "data" of an add-on is.
+  std::string data(const std::string& id) const {
+    auto bytes = read_file(folder(id) / "data");
+    return bytes ? *bytes : "none";
+  }
+  bool healthy = true, snapshots = true, quiet = true;
+  std::set<std::string> drained;
 
  private:
   static Record& of(plugins::AddonInstance& i) { return reinterpret_cast<Record&>(i); }
@@ -170,6 +216,7 @@ struct World {
   FakeTrust trust;
   FakeLauncher launcher;
   FakeAddonHost addons{folder.path()};
+  plugins::SecretBox secrets{Secret(std::string(32, 'm')), entropy};
   std::unique_ptr<store::Store> store;
   std::unique_ptr<identity::Keys> keys;
   std::unique_ptr<identity::TokenIssuer> tokens;
@@ -194,7 +241,7 @@ struct World {
     settings.version = "test";
     settings.lock_wait_ms = 50;
     plane = std::make_unique<lifecycle::ControlPlane>(
-        lifecycle::Dependencies{*store, addons, *authority, *keys, *tokens, trust, clock, entropy, log}, settings);
+        lifecycle::Dependencies{*store, addons, *authority, *keys, *tokens, trust, secrets, clock, entropy, log}, settings);
     if (auto started = plane->start(server ? &launcher : nullptr); !started)
       throw std::logic_error(started.error().message);
   }

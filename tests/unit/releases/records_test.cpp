@@ -21,7 +21,14 @@ struct RecordsTest : ::testing::Test {
   const App app{"app_1", "api", 1, "", 0};
 
   void bind(const std::string& addon, const std::string& name, catalog::AddonState state) {
-    ASSERT_TRUE(catalog::Addons(store->db()).insert({"addon_" + addon, addon, "app_1", "", "box", state, 1, 1, "{}", ""}));
+    catalog::Addon record;
+    record.id = "addon_" + addon;
+    record.name = addon;
+    record.app_id = "app_1";
+    record.type = "box";
+    record.state = state;
+    record.config = "{}";
+    ASSERT_TRUE(catalog::Addons(store->db()).insert(record));
     bindings::Binding b;
     b.id = "bind_" + addon;
     b.app_id = "app_1";
@@ -39,6 +46,8 @@ struct RecordsTest : ::testing::Test {
     d.release_id = "rel_" + std::to_string(n);
     EXPECT_TRUE(releases.insert_deploy(d));
     auto made = releases.snapshot(app, d.release_id, d.id, n);
+    EXPECT_EQ(made->status, "pending");
+    EXPECT_TRUE(releases.make_current(app.id, d.release_id));
     EXPECT_TRUE(made) << made.error().message;
     return *made;
   }

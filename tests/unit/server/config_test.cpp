@@ -22,6 +22,10 @@ workers = 32
 allow_plaintext = true
 plugins = "/opt/via/plugins"
 token_ttl_seconds = 600
+retain_days = 30
+check_timeout_seconds = 90
+[restart]
+api = "systemctl restart api"
 [tls]
 certificate = "/etc/via/cert.pem"
 key = "/etc/via/key.pem"
@@ -51,6 +55,9 @@ drain_timeout_ms = 106
   EXPECT_TRUE(c->allow_plaintext);
   EXPECT_EQ(c->plugins, "/opt/via/plugins");
   EXPECT_EQ(c->token_ttl_seconds, 600);
+  EXPECT_EQ(c->retain_days, 30);
+  EXPECT_EQ(c->check_timeout_seconds, 90);
+  EXPECT_EQ(c->restart_commands, (std::map<std::string, std::string>{{"api", "systemctl restart api"}}));
   EXPECT_EQ(c->tls_certificate, "/etc/via/cert.pem");
   EXPECT_EQ(c->tls_key, "/etc/via/key.pem");
   EXPECT_EQ(c->tls_ca, "/etc/via/ca.pem");
@@ -92,6 +99,11 @@ TEST(ServerConfig, WhatIsWrongIsNamed) {
       {"plugins = \"relative/path\"", "'plugins'"},
       {"token_ttl_seconds = 59", "'token_ttl_seconds'"},
       {"token_ttl_seconds = 86401", "'token_ttl_seconds'"},
+      {"retain_days = -1", "'retain_days'"},
+      {"check_timeout_seconds = 0", "'check_timeout_seconds'"},
+      {"restart = \"x\"", "'restart'"},
+      {"[restart]\napi = 5", "'restart.api'"},
+      {"[restart]\napi = \"\"", "'restart.api'"},
       {"[log]\nlevel = \"loud\"", "'log.level'"},
       {"[log]\nlevel = 3", "'log.level'"},
       {"[limits]\nbody_bytes = 1023", "'limits.body_bytes'"},
@@ -152,7 +164,7 @@ TEST(ServerConfig, TheReferenceNamesEveryMemberAndItsDefaultParses) {
   }
   const std::set<std::string> all{
       "listen", "public_url", "environment", "admin_group", "threads", "workers", "allow_plaintext", "plugins",
-      "token_ttl_seconds", "tls.certificate", "tls.key", "tls.ca", "log.level", "limits.header_bytes", "limits.fields",
+      "token_ttl_seconds", "retain_days", "check_timeout_seconds", "restart.APP", "tls.certificate", "tls.key", "tls.ca", "log.level", "limits.header_bytes", "limits.fields",
       "limits.body_bytes", "limits.connections", "limits.pipelined_burst", "limits.header_timeout_ms",
       "limits.idle_timeout_ms", "limits.body_timeout_ms", "limits.write_timeout_ms", "limits.operation_timeout_ms",
       "limits.drain_timeout_ms"};

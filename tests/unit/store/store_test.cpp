@@ -104,14 +104,63 @@ TEST_F(StoreTest, JournalKeepsWhatWasNotFinished) {
   auto store = open();
   ASSERT_TRUE(store);
   Journal journal = (*store)->journal();
-  for (const char* id : {"op_1", "op_2"})
-    ASSERT_TRUE(journal.add({id, "test", "target", "root", "running", "{}", 1, 0, ""}));
-  ASSERT_TRUE(journal.finish("op_1", "done", "ok", 5));
+  for (const char* id : {"op_1", "op_2"}) {
+    Operation operation;
+    operation.id = id;
+    operation.kind = "test";
+    operation.target = "target";
+    operation.state = "running";
+    ASSERT_TRUE(journal.add(operation));
+    ASSERT_TRUE(journal.add_step(id, "first", 2));
+  }
+  ASSERT_TRUE(journal.finish("op_1", {"done", "ok", R"({"a":1})", ""}, 5));
   const auto left = journal.unfinished();
   ASSERT_TRUE(left);
   ASSERT_EQ(left->size(), 1U);
   EXPECT_EQ(left->front().id, "op_2");
+  EXPECT_EQ(left->front().log, R"([{"name":"first","at":2}])");
   EXPECT_EQ((*journal.find("op_1"))->finished_at, 5);
+  EXPECT_EQ((*journal.find("op_1"))->result, R"({"a":1})");
+}
+
+// A database of schema 1, as an earlier version left it: rows of every table that is rebuilt, and references to them.
+TEST_F(StoreTest, SchemaOneIsBroughtToTheNewestWithItsRows) {
+  {
+    auto store = open();
+    ASSERT_TRUE(store);
+    auto& db = (*store)->db();
+    ASSERT_TRUE(db.script(R"sql(
+      PRAGMA foreign_keys=OFF;
+      DROP TABLE snapshots; DROP TABLE backups;
+      ALTER TABLE config_values DROP COLUMN sealed;
+      ALTER TABLE addons DROP COLUMN drained; ALTER TABLE addons DROP COLUMN destroyed_at;
+      ALTER TABLE addons DROP COLUMN final_snapshot;
+      ALTER TABLE deploys DROP COLUMN check_command; ALTER TABLE deploys DROP COLUMN check_result;
+      ALTER TABLE releases DROP COLUMN rollback_of;
+      DROP INDEX operations_by_key; DROP INDEX operations_by_target;
+      ALTER TABLE operations DROP COLUMN log; ALTER TABLE operations DROP COLUMN result;
+      ALTER TABLE operations DROP COLUMN error; ALTER TABLE operations DROP COLUMN idempotency_key;
+      INSERT INTO apps (id, name, created_at, current_release) VALUES ('app_1', 'api', 1, 'rel_1');
+      INSERT INTO deploys VALUES ('dep_1', 'app_1', 'succeeded', 1, '[]', '/', 0, '{}', 'rel_1');
+      INSERT INTO releases VALUES ('rel_1', 'app_1', 1, 'dep_1', 'current', 1, 0);
+      INSERT INTO instances (id, app_id, deploy_id, release_id, driver, state, wanted, created_at)
+        VALUES ('ins_1', 'app_1', 'dep_1', 'rel_1', 'external', 'running', 1, 1);
+      INSERT INTO operations (id, kind, target, actor, state, created_at) VALUES ('op_1', 'k', 't', 'root', 'done', 1);
+      PRAGMA user_version=1;)sql"));
+  }
+  auto store = open();
+  ASSERT_TRUE(store) << store.error().message;
+  auto& db = (*store)->db();
+  const auto number = [&](std::string_view sql) {
+    return (*db.one([](const Row& r) { return r.integer(0); }, sql)).value_or(-1);
+  };
+  EXPECT_EQ(number("PRAGMA user_version"), 2);
+  EXPECT_EQ(number("SELECT count(*) FROM instances i JOIN releases r ON r.id=i.release_id JOIN deploys d ON d.id=r.deploy_id"), 1);
+  EXPECT_EQ((*(*store)->journal().find("op_1"))->log, "[]");
+  EXPECT_FALSE(db.run("INSERT INTO deploys (id, app_id, status, created_at, command, cwd, replicas, env, release_id) "
+                      "VALUES ('dep_2', 'nobody', 'running', 1, '[]', '/', 0, '{}', 'rel_2')"))
+      << "references are enforced again";
+  EXPECT_TRUE(db.run("UPDATE releases SET status='pending' WHERE id='rel_1'"));
 }
 
 TEST_F(StoreTest, PinKeepsOneDecisionForEachPlugin) {

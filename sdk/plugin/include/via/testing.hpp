@@ -342,6 +342,9 @@ class FakeCall {
       f.body_.append(f.reserved_, 0, n);
       f.unread_ += n;
     };
+    call_.progress = [](via_call* c, uint64_t done, uint64_t total) {
+      if (of(c).on_progress) of(c).on_progress(done, total);
+    };
     call_.complete = [](via_call* c, via_status st, via_str message, via_str details) {
       FakeCall& f = of(c);
       const std::lock_guard lock(f.mutex_);
@@ -398,6 +401,7 @@ class FakeCall {
   const std::string& body() const { return body_; }
   int completions() const { return completions_; }
 
+  std::function<void(uint64_t done, uint64_t total)> on_progress;
   std::string more_body, content_type;
   int http_status = 200;
   size_t high_water = static_cast<size_t>(-1);
@@ -421,6 +425,30 @@ class FakeCall {
   size_t unread_ = 0;
   int completions_ = 0;
   via_status status_ = -1;
+};
+
+// The snapshot calls of an instance ("via.snapshot/1") as the host makes them; each returns when the call has ended.
+class FakeSnapshots {
+ public:
+  explicit FakeSnapshots(via_instance* instance)
+      : instance_(instance),
+        api_(static_cast<const via_snapshot_api*>(instance->api->get_extension(instance, VIA_EXT_SNAPSHOT))) {}
+  bool offered() const { return api_ && VIA_HAS(via_snapshot_api, api_, verify); }
+  void take(const std::string& dir, FakeCall& call) { run(api_->take, dir, call); }
+  void restore(const std::string& dir, FakeCall& call) { run(api_->restore, dir, call); }
+  void verify(const std::string& dir, FakeCall& call) { run(api_->verify, dir, call); }
+
+ private:
+  void run(void (*which)(via_instance*, const via_snapshot_args*, via_call*), const std::string& dir, FakeCall& call) {
+    via_snapshot_args args{};
+    args.struct_size = sizeof args;
+    args.snapshot_id.b[0] = 1;
+    args.dir = str(dir);
+    which(instance_, &args, call.get());
+    call.wait();
+  }
+  via_instance* instance_;
+  const via_snapshot_api* api_;
 };
 
 }  // namespace via::testing

@@ -1,6 +1,6 @@
-#include "core/api/admin_json.hpp"
+#include "core/lifecycle/views.hpp"
 
-namespace via::api {
+namespace via::lifecycle {
 
 using nlohmann::json;
 
@@ -30,8 +30,10 @@ json to_json(const catalog::Addon& a) {
           {"app", a.app},
           {"type", a.type},
           {"state", to_string(a.state)},
+          {"drained", a.drained},
           {"created_at", format_time(a.created_at)},
           {"updated_at", format_time(a.updated_at)},
+          {"destroyed_at", time_or_null(a.destroyed_at)},
           {"config", std::move(config)},
           {"problem", text_or_null(a.problem)}};
 }
@@ -58,6 +60,7 @@ json to_json(const releases::Deploy& d) {
   // The values of `env` may be anything, so only their names are shown.
   auto names = json::array();
   for (const auto& [name, value] : d.env) names.push_back(name);
+  const json check = json::parse(d.check_result, nullptr, false);
   return {{"id", d.id},
           {"app", d.app},
           {"status", d.status},
@@ -66,6 +69,7 @@ json to_json(const releases::Deploy& d) {
           {"cwd", d.cwd},
           {"replicas", d.replicas},
           {"env", std::move(names)},
+          {"check", check.is_object() ? check : json(nullptr)},
           {"release_id", d.release_id}};
 }
 
@@ -76,7 +80,8 @@ json to_json(const releases::Release& r) {
           {"deploy_id", r.deploy_id},
           {"status", r.status},
           {"created_at", format_time(r.created_at)},
-          {"config_version", r.config_version}};
+          {"config_version", r.config_version},
+          {"rollback_of", text_or_null(r.rollback_of)}};
 }
 
 json to_json(const releases::ReleaseBinding& b) {
@@ -120,9 +125,9 @@ json to_json(const identity::KeyInfo& k) {
           {"retires_at", time_or_null(k.retires_at)}};
 }
 
-json to_json(const lifecycle::Check& c) { return {{"name", c.name}, {"ok", c.ok}, {"detail", c.detail}}; }
+json to_json(const Check& c) { return {{"name", c.name}, {"ok", c.ok}, {"detail", c.detail}}; }
 
-json to_json(const lifecycle::Status& s) {
+json to_json(const Status& s) {
   return {{"version", s.version},
           {"state_dir", s.state_dir},
           {"installation", s.installation},
@@ -141,4 +146,67 @@ json to_json(const lifecycle::Status& s) {
           {"checks", list_json(s.checks)}};
 }
 
-}  // namespace via::api
+json to_json(const catalog::Snapshot& s) {
+  return {{"id", s.id},
+          {"addon", s.addon},
+          {"addon_id", s.addon_id},
+          {"kind", s.kind},
+          {"note", text_or_null(s.note)},
+          {"created_at", format_time(s.created_at)},
+          {"bytes", s.bytes},
+          {"sha256", s.sha256},
+          {"expires_at", time_or_null(s.expires_at)},
+          {"operation", s.operation}};
+}
+
+json to_json(const store::Operation& o) {
+  auto steps = json::array();
+  const json log = json::parse(o.log, nullptr, false);
+  if (log.is_array())
+    for (const auto& step : log)
+      if (step.is_object())
+        steps.push_back({{"name", step.value("name", "")}, {"at", format_time(step.value("at", std::int64_t{0}))}});
+  const auto object = [](const std::string& text) {
+    json parsed = text.empty() ? json(nullptr) : json::parse(text, nullptr, false);
+    return parsed.is_discarded() ? json(nullptr) : parsed;
+  };
+  return {{"id", o.id},
+          {"kind", o.kind},
+          {"target", o.target},
+          {"actor", o.actor},
+          {"state", o.state},
+          {"steps", std::move(steps)},
+          {"progress", nullptr},
+          {"created_at", format_time(o.created_at)},
+          {"finished_at", time_or_null(o.finished_at)},
+          {"outcome", text_or_null(o.outcome)},
+          {"error", object(o.error)},
+          {"result", object(o.result)},
+          {"cancellable", false}};
+}
+
+json to_json(const store::AuditEntry& e) {
+  json details = json::parse(e.details, nullptr, false);
+  if (!details.is_object()) details = json::object();
+  return {{"sequence", e.sequence},        {"at", format_time(e.at)}, {"actor", e.actor},
+          {"action", e.action},            {"target", e.target},      {"operation", text_or_null(e.operation)},
+          {"outcome", e.outcome},          {"details", details},      {"hash", e.hash}};
+}
+
+json to_json(const BindingUse& u) {
+  return {{"instance", u.instance},
+          {"app", u.app},
+          {"binding", u.binding},
+          {"generation", u.generation},
+          {"last_used_at", time_or_null(u.last_used_at)}};
+}
+
+json to_json(const DeployView& view) {
+  json out = to_json(view.deploy);
+  out["instances"] = list_json(view.instances);
+  out["release"] = view.release ? to_json(*view.release) : json(nullptr);
+  if (!view.operation.empty()) out["operation"] = view.operation;
+  return out;
+}
+
+}  // namespace via::lifecycle

@@ -1,11 +1,12 @@
-// The objects of docs/admin-api.md, made from records. Thread: any (pure). Private to this folder.
+// The objects of docs/admin-api.md, made from records: what the admin API answers and
+// what the journal keeps as the result of an operation. Thread: any (pure).
 #pragma once
 
 #include <nlohmann/json.hpp>
 
 #include "core/lifecycle/control_plane.hpp"
 
-namespace via::api {
+namespace via::lifecycle {
 
 nlohmann::json to_json(const releases::App& app);
 nlohmann::json to_json(const catalog::Addon& addon);
@@ -16,8 +17,13 @@ nlohmann::json to_json(const releases::ReleaseBinding& binding);
 nlohmann::json to_json(const releases::Instance& instance);
 nlohmann::json to_json(const plugins::PluginRecord& plugin);
 nlohmann::json to_json(const identity::KeyInfo& key);
-nlohmann::json to_json(const lifecycle::Check& check);
-nlohmann::json to_json(const lifecycle::Status& status);
+nlohmann::json to_json(const Check& check);
+nlohmann::json to_json(const Status& status);
+nlohmann::json to_json(const catalog::Snapshot& snapshot);
+nlohmann::json to_json(const store::Operation& operation);
+nlohmann::json to_json(const store::AuditEntry& entry);
+nlohmann::json to_json(const BindingUse& use);
+nlohmann::json to_json(const DeployView& view);
 
 // Null for 0.
 nlohmann::json time_or_null(std::int64_t unix_ms);
@@ -29,4 +35,4 @@ nlohmann::json list_json(const Records& records) {
   return out;
 }
 
-}  // namespace via::api
+}  // namespace via::lifecycle

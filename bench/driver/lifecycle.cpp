@@ -1,0 +1,130 @@
+// Figures of what operators do: revoke under load, and a large database copied, restored and backed up.
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "bench/driver/figures.hpp"
+#include "bench/sample_data.hpp"
+
+namespace bench {
+
+using nlohmann::json;
+
+namespace {
+
+// What `cp` and a sync of the copy take: the floor under every copy of a file of that size.
+double copy_seconds(const std::filesystem::path& from, const std::filesystem::path& to) {
+  const double before = now_seconds();
+  const int in = ::open(from.c_str(), O_RDONLY | O_CLOEXEC);
+  const int out = ::open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (in < 0 || out < 0) throw Failed("cannot copy a file");
+  std::vector<char> buffer(1U << 20);
+  for (ssize_t n = 0; (n = ::read(in, buffer.data(), buffer.size())) > 0;)
+    if (::write(out, buffer.data(), static_cast<std::size_t>(n)) != n) throw Failed("cannot write a file");
+  ::fsync(out);
+  ::close(in);
+  ::close(out);
+  const double took = now_seconds() - before;
+  std::filesystem::remove(to);
+  return took;
+}
+
+void add_copy(Report& report, const std::string& name, const std::vector<double>& took, double floor) {
+  Figure f{name, median(took), "s", "cp + fsync", floor, floor / median(took)};
+  f.at_least = 0.7;
+  f.rounds = took;
+  report.add(f);
+}
+
+}  // namespace
+
+// From the call to its return while connections work under the generation that is revoked.
+void measure_revoke(Context& c) {
+  constexpr int kConnections = 64;
+  const auto s = c.make_sample("revoke", 1, c.cores.server);
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> workers;
+  for (int i = 0; i < 4; ++i)
+    workers.emplace_back([&] {
+      std::vector<Connection> connections;
+      for (int n = 0; n < kConnections / 4; ++n) connections.push_back(Connection::to_tcp(s->host.server().port));
+      const std::string body = json{{"sql", kPointQuery}, {"params", {1}}}.dump();
+      while (!stop)
+        for (auto& connection : connections)
+          (void)connection.post("/v1/runtime/addons/DATABASE/query", body, s->caller.token);
+    });
+  std::vector<double> took;
+  try {
+    for (int i = 1; i <= c.plan.stops; ++i) {
+      const json binding = {{"name", "bench-db"}, {"app", "bench"}, {"binding", "DATABASE"}};
+      s->host.admin("addon.rotate-credentials", binding);
+      json revoke = binding;
+      revoke["generation"] = i;
+      revoke["yes"] = true;
+      const double before = now_seconds();
+      s->host.admin("addon.revoke-credentials", revoke);
+      took.push_back((now_seconds() - before) * 1000);
+    }
+  } catch (...) {
+    stop = true;
+    for (auto& worker : workers) worker.join();
+    throw;
+  }
+  stop = true;
+  for (auto& worker : workers) worker.join();
+  c.report.add({"revoke with 64 busy connections, p50", quantile(took, 0.5), "ms"});
+  Figure f{"revoke with 64 busy connections, p99", quantile(took, 0.99), "ms"};
+  f.at_most = 5;
+  c.report.add(f);
+}
+
+// Snapshot, restore and backup of one large database, and cp + fsync of a file of that size in the same run.
+void measure_copies(Context& c) {
+  const int megabytes = c.plan.copy_mib;
+  Host host(c.host_options("copies", 1, c.cores.both));
+  host.admin("addon.create", {{"type", "sqlite"}, {"name", "big"}, {"app", "bench"}, {"bind", "DATABASE"}});
+  host.admin("deploy.create", {{"app", "bench"}});
+  const auto caller = host.issue("bench", c.work / "copies.material");
+  host.operation(caller, "setup", {{"sql", "CREATE TABLE big(id INTEGER PRIMARY KEY, data BLOB)"}});
+  for (int i = 0; i < megabytes; i += 16)
+    host.operation(caller, "execute",
+                   {{"sql", "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<4096) "
+                            "INSERT INTO big(data) SELECT randomblob(4000) FROM n"},
+                    {"timeout_ms", 60000}});
+  std::vector<double> snapshots, restores, backups, copies;
+  std::string snapshot;
+  std::filesystem::path file;
+  for (int round = 0; round < c.plan.rounds; ++round) {
+    double before = now_seconds();
+    snapshot = host.admin("addon.snapshot", {{"name", "big"}})["id"];
+    snapshots.push_back(now_seconds() - before);
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(c.work))
+      if (entry.path().filename() == snapshot + ".sqlite") file = entry.path();
+    copies.push_back(copy_seconds(file, c.work / "copy"));
+    before = now_seconds();
+    const json restored = host.admin(
+        "addon.restore", {{"name", "big"}, {"snapshot", snapshot}, {"drain", true}, {"restart_bound_apps", true}});
+    restores.push_back(now_seconds() - before);
+    before = now_seconds();
+    host.admin("backup.create", {{"file", (c.work / ("backup-" + std::to_string(round))).string()}});
+    backups.push_back(now_seconds() - before);
+    for (const std::string& id : {snapshot, restored.value("safety_snapshot", std::string())})
+      host.admin("addon.snapshot.delete", {{"name", "big"}, {"snapshot", id}});
+  }
+  const double floor = median(copies);
+  const std::string size = std::to_string(megabytes) + " MiB";
+  c.report.add({"cp + fsync of " + size, floor, "s"});
+  add_copy(c.report, "snapshot of " + size + ", hashed and sealed", snapshots, floor);
+  Figure restore{"restore of " + size + ", checked, with a safety snapshot", median(restores), "s", "cp + fsync", floor,
+                 floor / median(restores)};
+  restore.rounds = restores;
+  c.report.add(restore);
+  Figure backup{"backup of " + size + ", compressed", median(backups), "s", "cp + fsync", floor, floor / median(backups)};
+  backup.rounds = backups;
+  c.report.add(backup);
+}
+
+}  // namespace bench

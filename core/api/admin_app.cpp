@@ -1,0 +1,137 @@
+// Apps: their records, their side of the host (identity, health, logs), their manifests.
+#include "core/api/admin_commands.hpp"
+#include "core/lifecycle/views.hpp"
+#include "core/store/try.hpp"
+
+namespace via::api {
+namespace {
+
+using lifecycle::list_json;
+using lifecycle::to_json;
+
+Answer app_create(ControlPlane& plane, Arguments& a, const Actor& actor) {
+  const auto name = a.text("name");
+  VIA_TRY(a.done());
+  VIA_TRY_LET(app, plane.create_app(name, actor));
+  return answer(to_json(app));
+}
+
+Answer app_list(ControlPlane& plane, Arguments& a, const Actor&) {
+  VIA_TRY(a.done());
+  VIA_TRY_LET(apps, plane.list_apps());
+  return answer({{"items", list_json(apps)}});
+}
+
+Answer app_show(ControlPlane& plane, Arguments& a, const Actor&) {
+  const auto name = a.text("name");
+  VIA_TRY(a.done());
+  VIA_TRY_LET(view, plane.show_app(name));
+  return answer(with(to_json(view.app), {{"addons", list_json(view.addons)},
+                                         {"bindings", list_json(view.bindings)},
+                                         {"instances", list_json(view.instances)}}));
+}
+
+Answer app_delete(ControlPlane& plane, Arguments& a, const Actor& actor) {
+  const auto name = a.text("name");
+  VIA_TRY(a.done());
+  VIA_TRY(plane.delete_app(name, actor));
+  return answer({{"deleted", name}});
+}
+
+Answer app_status(ControlPlane& plane, Arguments& a, const Actor&) {
+  const auto name = a.text("name");
+  VIA_TRY(a.done());
+  return plane.app_status(name);
+}
+
+Answer app_doctor(ControlPlane& plane, Arguments& a, const Actor&) {
+  const auto name = a.text("name");
+  VIA_TRY(a.done());
+  return plane.app_doctor(name);
+}
+
+Answer app_inspect(ControlPlane& plane, Arguments& a, const Actor&) {
+  const auto name = a.text("name");
+  VIA_TRY(a.done());
+  return plane.inspect_app(name);
+}
+
+Answer app_smoke(ControlPlane& plane, Arguments& a, const Actor& actor) {
+  const auto name = a.text("name");
+  const bool waits = wait(a);
+  VIA_TRY(a.done());
+  return plane.smoke_app(name, actor, waits);
+}
+
+Answer app_repair(ControlPlane& plane, Arguments& a, const Actor& actor) {
+  const auto name = a.text("name");
+  const bool waits = wait(a);
+  VIA_TRY(a.done());
+  return plane.repair_app(name, actor, waits);
+}
+
+Answer app_logs(ControlPlane& plane, Arguments& a, const Actor&) {
+  const auto name = a.text("name");
+  const auto instance = a.optional_text("instance").value_or("");
+  const auto lines = a.optional_integer("lines").value_or(100);
+  VIA_TRY(a.done());
+  if (lines < 1 || lines > 10'000)
+    return fail(Code::bad_request, "Argument 'lines' of app.logs must be from 1 to 10000.");
+  return plane.app_logs(name, instance, static_cast<int>(lines));
+}
+
+Answer debug_bundle(ControlPlane& plane, Arguments& a, const Actor&) {
+  const auto name = a.text("name");
+  VIA_TRY(a.done());
+  return plane.debug_bundle(name);
+}
+
+Answer manifest_validate(ControlPlane& plane, Arguments& a, const Actor&) {
+  const auto text = a.text("manifest");
+  VIA_TRY(a.done());
+  return plane.validate_manifest(text);
+}
+
+Answer manifest_apply(ControlPlane& plane, Arguments& a, const Actor& actor) {
+  const auto text = a.text("manifest");
+  const bool waits = wait(a);
+  VIA_TRY(a.done());
+  return plane.apply_manifest(text, actor, waits);
+}
+
+Answer manifest_smoke(ControlPlane& plane, Arguments& a, const Actor& actor) {
+  const auto text = a.text("manifest");
+  const bool waits = wait(a);
+  VIA_TRY(a.done());
+  return plane.smoke_manifest(text, actor, waits);
+}
+
+Answer host_doctor(ControlPlane& plane, Arguments& a, const Actor& actor) {
+  const bool fix = a.flag("fix");
+  VIA_TRY(a.done());
+  return plane.doctor(fix, actor);
+}
+
+constexpr Command kCommands[] = {
+    {"app.create", app_create},
+    {"app.list", app_list},
+    {"app.show", app_show},
+    {"app.delete", app_delete},
+    {"app.status", app_status},
+    {"app.doctor", app_doctor},
+    {"app.inspect", app_inspect},
+    {"app.smoke", app_smoke},
+    {"app.repair", app_repair},
+    {"app.logs", app_logs},
+    {"app.debug-bundle", debug_bundle},
+    {"app.manifest.validate", manifest_validate},
+    {"app.manifest.apply", manifest_apply},
+    {"app.manifest.smoke", manifest_smoke},
+    {"doctor", host_doctor},
+};
+
+}  // namespace
+
+std::span<const Command> app_commands() { return kCommands; }
+
+}  // namespace via::api

@@ -1,0 +1,46 @@
+// The tables of the admin API's handlers: one for each file of them. Private to this folder. Thread: as AdminApi.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include "core/api/arguments.hpp"
+#include "core/lifecycle/actor.hpp"
+#include "core/lifecycle/control_plane.hpp"
+
+namespace via::api {
+
+using lifecycle::Actor;
+using lifecycle::ControlPlane;
+using nlohmann::json;
+using Answer = Result<json>;
+
+struct Command {
+  std::string_view name;
+  Answer (*handle)(ControlPlane&, Arguments&, const Actor&);
+};
+
+std::span<const Command> addon_commands();
+std::span<const Command> backup_commands();
+std::span<const Command> app_commands();
+std::span<const Command> operation_commands();
+std::span<const Command> deploy_commands();
+std::span<const Command> config_commands();
+
+inline Answer answer(json value) { return {boost::system::in_place_value, std::move(value)}; }
+
+inline json with(json object, const json& more) {
+  object.update(more);
+  return object;
+}
+
+// Of a long command: whether the answer is the result or only that it has begun.
+inline bool wait(Arguments& a) { return a.flag("wait", true); }
+
+inline lifecycle::PlanRequest plan_request(Arguments& a) {
+  return {a.flag("plan"), a.optional_text("if_plan").value_or("")};
+}
+
+}  // namespace via::api

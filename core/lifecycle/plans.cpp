@@ -1,0 +1,57 @@
+// What a destructive command would touch, as an operator reads it before saying yes, and the hash by which the same plan
+// is applied only while it is still true. The bytes in use are shown and not hashed: they move while apps work.
+#include <nlohmann/json.hpp>
+
+#include "core/base/digest.hpp"
+#include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/snapshot_files.hpp"
+
+namespace via::lifecycle {
+
+using nlohmann::json;
+
+Result<json> ControlPlane::plan_addon(std::string_view action, const catalog::Addon& addon) {
+  VIA_TRY_LET(bound, bindings_.of_addon(addon.id));
+  VIA_TRY_LET(users, releases_.apps_with_current(addon.id));
+  VIA_TRY_LET(instances, instances_.using_addon(addon.id));
+  VIA_TRY_LET(snapshots, snapshots_.of_addon(addon.id));
+  VIA_TRY_LET(current, d_.store.db().all([](const store::Row& r) { return r.text(0); },
+                                         "SELECT rb.release_id FROM release_bindings rb JOIN releases r ON "
+                                         "r.id=rb.release_id AND r.status='current' WHERE rb.addon_id=?1 ORDER BY 1",
+                                         addon.id));
+  auto bindings = json::array();
+  for (const auto& binding : bound) {
+    auto live = json::array();
+    for (const auto& generation : binding.generations)
+      if (generation.live) live.push_back(generation.generation);
+    bindings.push_back({{"app", binding.app}, {"binding", binding.name}, {"generations", std::move(live)}});
+  }
+  auto ids = json::array();
+  for (const auto& instance : instances) ids.push_back(instance.id);
+  auto kept = json::array();
+  for (const auto& snapshot : snapshots) kept.push_back(snapshot.id);
+  return {boost::system::in_place_value,
+          json{{"action", action},
+               {"target", {{"addon", addon.name}, {"id", addon.id}, {"type", addon.type}, {"state", to_string(addon.state)}}},
+               {"touches",
+                {{"apps", users},
+                 {"releases", current},
+                 {"instances", std::move(ids)},
+                 {"bindings", std::move(bindings)},
+                 {"snapshots", std::move(kept)},
+                 {"bytes", tree_bytes(storage_of(addon))}}},
+               {"warnings", json::array()}}};
+}
+
+Result<json> ControlPlane::check_plan(json plan, const PlanRequest& request) {
+  json hashed = plan;
+  if (hashed.contains("touches")) hashed["touches"].erase("bytes");
+  const std::string hash = sha256_hex(hashed.dump(-1, ' ', false, json::error_handler_t::replace));
+  if (!request.if_hash.empty() && request.if_hash != hash)
+    return fail(Code::precondition_failed,
+                "The plan is not true any more: what it would touch has changed. Nothing was done. Look again with --plan.");
+  if (!request.only) return {boost::system::in_place_value, json(nullptr)};
+  return {boost::system::in_place_value, json{{"plan", std::move(plan)}, {"hash", hash}}};
+}
+
+}  // namespace via::lifecycle

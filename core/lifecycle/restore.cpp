@@ -1,0 +1,333 @@
+// Restore: a checked copy is made ready beside the data, a safety snapshot is taken, operations are drained, and the plugin
+// puts the copy in place. Until that one step the old data is what opens; after it, the new.
+#include <algorithm>
+#include <map>
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/files.hpp"
+#include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/snapshot_files.hpp"
+#include "core/lifecycle/views.hpp"
+#include "core/releases/shell.hpp"
+
+namespace via::lifecycle {
+
+using catalog::Addon;
+using catalog::AddonState;
+using catalog::Snapshot;
+using nlohmann::json;
+using releases::Driver;
+using releases::Instance;
+using store::Transaction;
+
+namespace {
+
+Result<json> answer(json value) { return {boost::system::in_place_value, std::move(value)}; }
+
+fs::path staging_of(const fs::path& storage, const std::string& operation) { return storage / (".restore-" + operation); }
+
+json ids_of(const std::vector<Instance>& instances) {
+  auto out = json::array();
+  for (const auto& instance : instances) out.push_back(instance.id);
+  return out;
+}
+
+}  // namespace
+
+Result<void> ControlPlane::check_flow(const Addon& addon, const RestoreAddon& request, std::string_view command) const {
+  if (request.force_after_timeout && (*request.force_after_timeout < 0 || *request.force_after_timeout > 86'400))
+    return fail(Code::bad_request, "'force_after_timeout' must be from 0 to 86400 seconds.");
+  if (request.drain_timeout_seconds < 0 || request.drain_timeout_seconds > 86'400)
+    return fail(Code::bad_request, "'drain_timeout_seconds' must be from 0 to 86400.");
+  if (addon.state == AddonState::destroyed || addon.state == AddonState::destroying)
+    return fail(Code::conflict, "Add-on '" + addon.name + "' is destroyed. Bring it back: via addon undelete " + addon.id);
+  if (addon.state == AddonState::provisioning)
+    return fail(Code::conflict, "Add-on '" + addon.name + "' is still being made. Look at it: via addon status " + addon.name);
+  if (addon.state != AddonState::active || request.force_after_timeout || (request.drain && request.restart_bound_apps))
+    return {};
+  const std::string line = "via addon " + std::string(command);
+  return fail(Code::refused, "Add-on '" + addon.name + "' is active: replacing its data needs an explicit safety flow. Let "
+                             "operations end and restart the apps that use it: " + line +
+                             " --drain --restart-bound-apps; or, in an emergency, cancel what still runs after some seconds: " +
+                             line + " --force-after-timeout 30");
+}
+
+Result<json> ControlPlane::restore_addon(const RestoreAddon& request, const Actor& actor, bool wait) {
+  VIA_TRY_LET(lock, control());
+  VIA_TRY_LET(addon, need_addon(request.name, request.app));
+  VIA_TRY_LET(snapshot, need_snapshot(request.snapshot, addon));
+  VIA_TRY_LET(plan, plan_addon("addon.restore", addon));
+  plan["target"]["snapshot"] = snapshot.id;
+  if (request.plan.only) return check_plan(plan, request.plan);
+  VIA_TRY(check_flow(addon, request, "restore " + addon.name + " --snapshot " + snapshot.id));
+  VIA_TRY_LET(agreed, check_plan(plan, request.plan));
+  VIA_TRY_LET(users, instances_.using_addon(addon.id));
+  Work work;
+  work.kind = "addon.restore";
+  work.target = addon.id;
+  work.claims = {"addon:" + addon.id};
+  for (const auto& user : users)
+    if (const std::string claim = "app:" + user.app_id; std::find(work.claims.begin(), work.claims.end(), claim) == work.claims.end())
+      work.claims.push_back(claim);
+  work.steps = json{{"addon", addon.id}, {"snapshot", snapshot.id}}.dump();
+  work.run = [this, addon = addon, snapshot = snapshot, request](Operation& operation) {
+    return run_restore(operation, addon, snapshot, request);
+  };
+  return operate(std::move(lock), std::move(work), actor, wait);
+}
+
+Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon, const Snapshot& snapshot,
+                                       const RestoreAddon& request) {
+  VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
+  const fs::path staging = staging_of(storage_of(addon), operation.id());
+  const bool active = addon.state == AddonState::active;
+  bool drained = false;
+  json safety = nullptr;
+  const auto prepare = [&]() -> Result<void> {
+    VIA_TRY(operation.step("verify"));
+    VIA_TRY(stage(folder_of(addon, snapshot), snapshot, staging, operation.watch()));
+    VIA_TRY(d_.addons.verify_snapshot(*instance, snapshot.id, staging, operation.watch()));
+    const bool has = has_data(addon);
+    if (has) {
+      VIA_TRY(operation.step("safety_snapshot"));
+      std::string id;
+      {
+        VIA_TRY_LET(lock, operation.control());
+        id = make_id("snap");
+      }
+      json steps = {{"addon", addon.id}, {"snapshot", snapshot.id}, {"safety", id}};
+      VIA_TRY(operation.remember(steps));
+      auto taken = copy_storage(operation, addon, "safety", "before restoring " + snapshot.id, id);
+      if (!taken) {
+        // A failed record may hold data that no plugin can copy any more; then there is nothing to lose by a restore.
+        if (active) return taken.error();
+        d_.log.warn("restore.no_safety_snapshot", {{"addon", addon.id}, {"reason", taken.error().message}});
+      } else {
+        VIA_TRY_LET(lock, operation.control());
+        VIA_TRY(snapshots_.insert(*taken));
+        safety = id;
+      }
+    }
+    VIA_TRY(operation.step("drain"));
+    drained = true;
+    const std::int64_t limit = request.force_after_timeout.value_or(request.drain_timeout_seconds);
+    VIA_TRY_LET(quiet, d_.addons.drain(*instance, static_cast<int>(limit * 1000), operation.watch()));
+    if (!quiet) {
+      if (!request.force_after_timeout)
+        return fail(Code::deadline_exceeded, "Operations still ran " + std::to_string(limit) +
+                                                 " s after the add-on was drained. Nothing was changed and it serves again. "
+                                                 "Wait longer with --drain-timeout, or cancel them with --force-after-timeout.");
+      VIA_TRY(operation.step("cancel"));
+      VIA_TRY(d_.addons.cancel_running(*instance));
+    }
+    VIA_TRY(operation.step("suspend"));
+    operation.only_forward();
+    VIA_TRY(d_.addons.suspend(*instance));
+    VIA_TRY(operation.remember({{"addon", addon.id}, {"snapshot", snapshot.id}, {"safety", safety}, {"phase", "swap"}}));
+    VIA_TRY(operation.step("swap"));
+    return d_.addons.restore_snapshot(*instance, snapshot.id, staging, operation.watch());
+  };
+  if (auto prepared = prepare(); !prepared) {
+    (void)remove_tree(staging);
+    if (drained && !addon.drained) (void)d_.addons.resume(*instance);
+    return prepared.error();
+  }
+  if (auto removed = remove_tree(staging); !removed)
+    d_.log.warn("restore.staging_not_removed", {{"addon", addon.id}, {"reason", removed.error().message}});
+
+  Restarted users;
+  VIA_TRY(operation.step("restart"));
+  const auto restart = request.restart_bound_apps ? restart_users(operation, addon) : Result<Restarted>(Restarted{});
+  if (restart) users = *restart;
+  VIA_TRY(operation.step("resume"));
+  if (!addon.drained) VIA_TRY(d_.addons.resume(*instance));
+  if (!restart) return restart.error();
+
+  const json result = {{"addon", addon.name},
+                       {"addon_id", addon.id},
+                       {"snapshot", snapshot.id},
+                       {"safety_snapshot", safety},
+                       {"restarted", ids_of(users.restarted)},
+                       {"not_restarted", ids_of(users.left)},
+                       {"operation", operation.id()}};
+  VIA_TRY_LET(lock, operation.control());
+  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+  VIA_TRY(addons_.set_state(addon.id, AddonState::active, "", now()));
+  VIA_TRY(end_done(operation, result,
+                   {{"addon", addon.name}, {"snapshot", snapshot.id}, {"safety_snapshot", safety},
+                    {"flow", request.force_after_timeout ? "force" : "drain"}, {"restarted", users.restarted.size()}}));
+  VIA_TRY(change.commit());
+  d_.log.info("addon.restored", {{"addon", addon.id}, {"snapshot", snapshot.id}});
+  return answer(result);
+}
+
+Result<ControlPlane::Restarted> ControlPlane::restart_users(Operation& operation, const Addon& addon) {
+  Restarted out;
+  std::vector<Instance> users;
+  {
+    VIA_TRY_LET(lock, operation.control());
+    VIA_TRY_LET(found, instances_.using_addon(addon.id));
+    users = found;
+  }
+  std::map<std::string, bool> ran;  // app -> its command worked
+  for (auto& instance : users) {
+    if (instance.driver == Driver::process) {
+      VIA_TRY_LET(lock, operation.control());
+      if (launcher_ == nullptr) continue;  // nothing runs; the next start launches it
+      stop_processes({instance});
+      VIA_TRY_LET(deploy, releases_.find_deploy(instance.deploy));
+      if (!deploy) continue;
+      VIA_TRY(launch(instance, *deploy));
+      out.restarted.push_back(instance);
+      continue;
+    }
+    const auto command = settings_.restart_commands.find(instance.app);
+    if (command == settings_.restart_commands.end()) {
+      out.left.push_back(instance);
+      continue;
+    }
+    auto [known, first] = ran.try_emplace(instance.app, false);
+    if (first) known->second = releases::run_shell(command->second, 60'000).exit_code == 0;
+    (known->second ? out.restarted : out.left).push_back(instance);
+  }
+  return out;
+}
+
+// A restore that a crash interrupted: before the swap it never happened; from then on it is finished.
+Result<std::string> ControlPlane::recover_restore(const store::Operation& row) {
+  const json steps = json::parse(row.steps, nullptr, false);
+  VIA_TRY_LET(addon, addons_.find_by_id(row.target));
+  if (!addon || !steps.is_object()) return std::string("undone");
+  const fs::path staging = staging_of(storage_of(*addon), row.id);
+  std::error_code ec;
+  if (steps.value("phase", "") != "swap") {
+    VIA_TRY(undo_snapshot(row));
+    VIA_TRY(remove_tree(staging));
+    return std::string("undone");
+  }
+  if (fs::exists(staging, ec) && !fs::is_empty(staging, ec)) {
+    VIA_TRY_LET(instance, d_.addons.instance(addon->id, addon->type, addon->config));
+    if (auto done = d_.addons.restore_snapshot(*instance, steps.value("snapshot", ""), staging, {}); !done) {
+      d_.log.warn("restore.not_finished", {{"addon", addon->id}, {"reason", done.error().message}});
+      VIA_TRY(remove_tree(staging));
+      return std::string("failed");
+    }
+    (void)d_.addons.resume(*instance);
+  }
+  VIA_TRY(remove_tree(staging));
+  VIA_TRY(addons_.set_state(addon->id, AddonState::active, "", now()));
+  return std::string("done");
+}
+
+Result<json> ControlPlane::import_addon(const RestoreAddon& request, const std::string& file, const Actor& actor,
+                                        bool wait) {
+  VIA_TRY_LET(lock, control());
+  VIA_TRY_LET(addon, need_addon(request.name, request.app));
+  if (!fs::path(file).is_absolute()) return fail(Code::bad_request, "'file' must be an absolute path.");
+  VIA_TRY_LET(plan, plan_addon("addon.import", addon));
+  if (request.plan.only) return check_plan(plan, request.plan);
+  VIA_TRY(check_flow(addon, request, "import " + addon.name + " FILE"));
+  VIA_TRY_LET(agreed, check_plan(plan, request.plan));
+  VIA_TRY_LET(users, instances_.using_addon(addon.id));
+  const std::string id = make_id("snap");
+  Work work;
+  work.kind = "addon.import";
+  work.target = addon.id;
+  work.claims = {"addon:" + addon.id};
+  for (const auto& user : users)
+    if (const std::string claim = "app:" + user.app_id; std::find(work.claims.begin(), work.claims.end(), claim) == work.claims.end())
+      work.claims.push_back(claim);
+  work.steps = json{{"addon", addon.id}, {"snapshot", id}}.dump();
+  work.run = [this, addon = addon, request, file, id](Operation& operation) -> Result<json> {
+    VIA_TRY(operation.step("read"));
+    VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
+    const fs::path folder = storage_of(addon) / "snapshots", partial = folder / ("." + id + ".partial");
+    VIA_TRY(make_private_folder(folder));
+    VIA_TRY(remove_tree(partial));
+    VIA_TRY(make_private_folder(partial));
+    Snapshot snapshot;
+    const auto take_in = [&]() -> Result<void> {
+      // The plugin's own name for its file is that of any snapshot it takes: ask it by taking what is there now.
+      VIA_TRY_LET(facts, d_.addons.take_snapshot(*instance, id, partial, operation.watch()));
+      std::vector<fs::path> names;
+      for (const auto& entry : fs::directory_iterator(partial)) names.push_back(entry.path());
+      if (names.size() != 1) return fail(Code::unsupported, "This add-on is more than one file and cannot be imported from one.");
+      auto copied = copy_file(file, names.front(), operation.watch(), true);
+      if (!copied) {
+        if (copied.error().code == Code::not_found) return fail(Code::not_found, "The file to import does not exist.");
+        return copied.error();
+      }
+      VIA_TRY(d_.addons.verify_snapshot(*instance, id, partial, operation.watch()));
+      VIA_TRY_LET(sealed, seal(partial, operation.watch()));
+      VIA_TRY(publish(partial, sealed, folder, id));
+      snapshot = {id, addon.id, addon.name, "import", "", 0, sealed.bytes, sealed.sha256, facts.format, facts.schema,
+                  sealed.files, 0, 0, operation.id()};
+      VIA_TRY_LET(held, operation.control());
+      snapshot.created_at = now();
+      return snapshots_.insert(snapshot);
+    };
+    if (auto taken = take_in(); !taken) {
+      (void)remove_tree(partial);
+      if (!snapshot.id.empty()) (void)remove_published(folder, snapshot);
+      return taken.error();
+    }
+    return run_restore(operation, addon, snapshot, request);
+  };
+  return operate(std::move(lock), std::move(work), actor, wait);
+}
+
+Result<json> ControlPlane::drain_addon(const std::string& name_or_id, const std::optional<std::string>& app,
+                                       std::int64_t timeout_seconds, const Actor& actor, bool wait) {
+  VIA_TRY_LET(lock, control());
+  VIA_TRY_LET(addon, need_addon(name_or_id, app));
+  if (timeout_seconds < 0 || timeout_seconds > 86'400) return fail(Code::bad_request, "'timeout_seconds' must be from 0 to 86400.");
+  if (addon.state != AddonState::active)
+    return fail(Code::conflict, "Add-on '" + addon.name + "' is " + std::string(to_string(addon.state)) + " and serves nothing.");
+  Work work;
+  work.kind = "addon.drain";
+  work.target = addon.id;
+  work.claims = {"addon:" + addon.id};
+  work.steps = json{{"addon", addon.id}}.dump();
+  work.run = [this, addon = addon, timeout_seconds](Operation& operation) -> Result<json> {
+    VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
+    VIA_TRY(operation.step("drain"));
+    auto quiet = d_.addons.drain(*instance, static_cast<int>(timeout_seconds * 1000), operation.watch());
+    if (!quiet || !*quiet) {
+      if (!addon.drained) (void)d_.addons.resume(*instance);
+      if (!quiet) return quiet.error();
+      return fail(Code::deadline_exceeded, "Operations still ran after " + std::to_string(timeout_seconds) +
+                                               " s. The add-on serves again. Try once more with a longer --timeout.");
+    }
+    operation.only_forward();
+    VIA_TRY_LET(held, operation.control());
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(addons_.set_drained(addon.id, true, now()));
+    VIA_TRY_LET(after, addons_.find_by_id(addon.id));
+    json result = to_json(after.value_or(addon));
+    result["in_flight"] = d_.addons.in_flight(*instance);
+    result["operation"] = operation.id();
+    VIA_TRY(end_done(operation, result, {{"addon", addon.name}}));
+    VIA_TRY(change.commit());
+    return answer(std::move(result));
+  };
+  return operate(std::move(lock), std::move(work), actor, wait);
+}
+
+Result<Addon> ControlPlane::resume_addon(const std::string& name_or_id, const std::optional<std::string>& app,
+                                         const Actor& actor) {
+  VIA_TRY_LET(lock, control());
+  VIA_TRY_LET(addon, need_addon(name_or_id, app));
+  VIA_TRY(not_claimed("addon:" + addon.id));
+  if (!addon.drained) return addon;
+  VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
+  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+  VIA_TRY(addons_.set_drained(addon.id, false, now()));
+  VIA_TRY(record_change("addon.resume", addon.id, actor, {{"addon", addon.name}}));
+  VIA_TRY(change.commit());
+  VIA_TRY(d_.addons.resume(*instance));
+  VIA_TRY_LET(after, addons_.find_by_id(addon.id));
+  return after.value_or(addon);
+}
+
+}  // namespace via::lifecycle

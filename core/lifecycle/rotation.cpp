@@ -1,0 +1,225 @@
+// Credential generations: rotate makes the next one beside those that live; revoke ends one, and returns only when nothing
+// can be authorised under it any more.
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/views.hpp"
+
+namespace via::lifecycle {
+
+using bindings::Binding;
+using catalog::Addon;
+using catalog::AddonState;
+using nlohmann::json;
+using store::Transaction;
+
+namespace {
+
+Result<json> answer(json value) { return {boost::system::in_place_value, std::move(value)}; }
+
+json credential(const Binding& binding, std::uint32_t generation, std::string_view status, const std::string& operation) {
+  return {{"app", binding.app},           {"addon", binding.addon},   {"binding", binding.name},
+          {"generation", generation}, {"status", status}, {"operation", operation}};
+}
+
+}  // namespace
+
+Result<std::pair<Addon, Binding>> ControlPlane::need_binding(const std::string& name_or_id, const std::string& app_name,
+                                                             const std::string& binding_name) {
+  VIA_TRY_LET(app, need_app(app_name));
+  VIA_TRY_LET(addon, need_addon(name_or_id, std::nullopt));
+  VIA_TRY_LET(binding, bindings_.find_living(app.id, binding_name));
+  if (!binding || binding->addon_id != addon.id)
+    return fail(Code::not_found, "App '" + app_name + "' has no binding '" + binding_name + "' of add-on '" + addon.name +
+                                     "'. See what it has: via app show " + app_name);
+  return std::pair(addon, *binding);
+}
+
+Result<json> ControlPlane::rotate_credentials(const std::string& name_or_id, const std::string& app_name,
+                                              const std::string& binding_name, const std::string& key, const Actor& actor) {
+  VIA_TRY_LET(lock, control());
+  VIA_TRY_LET(found, need_binding(name_or_id, app_name, binding_name));
+  const auto& [addon, binding] = found;
+  if (key.size() > 200) return fail(Code::bad_request, "'idempotency_key' must be at most 200 bytes long.");
+  if (!key.empty()) {
+    VIA_TRY_LET(earlier, d_.store.journal().find_by_key("addon.rotate-credentials", key));
+    if (earlier) {
+      const json result = json::parse(earlier->result, nullptr, false);
+      if (earlier->target != binding.id || !result.is_object())
+        return fail(Code::conflict, "This idempotency key was used for another rotation, or for one that failed. Choose another.");
+      return answer(result);
+    }
+  }
+  VIA_TRY(not_claimed("addon:" + addon.id));
+  if (addon.state != AddonState::active)
+    return fail(Code::conflict, "Add-on '" + addon.name + "' is " + std::string(to_string(addon.state)) +
+                                    ". See why: via addon status " + addon.name);
+  const std::uint32_t generation = binding.newest() + 1;
+  store::Operation row;
+  row.id = make_id("op");
+  row.kind = "addon.rotate-credentials";
+  row.target = binding.id;
+  row.actor = actor.name;
+  row.state = "running";
+  row.steps = json{{"binding", binding.id}, {"generation", generation}, {"read_only", binding.read_only}}.dump();
+  row.created_at = now();
+  row.idempotency_key = key;
+  VIA_TRY(d_.store.journal().add(row));
+  VIA_TRY(note_step(row.id, "apply"));
+  const json details = {{"app", binding.app}, {"addon", addon.name}, {"binding", binding.name}, {"generation", generation}};
+  const auto described = apply_binding(addon, {binding.id, binding.name, binding.read_only}, generation);
+  if (!described) {
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(end_operation(row.id, row.kind, row.target, actor, "failed", std::string(described.error().wire_name()), details));
+    VIA_TRY(change.commit());
+    return described.error();
+  }
+  const json result = credential(binding, generation, "live", row.id);
+  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+  VIA_TRY(bindings_.add_generation(binding.id, generation, described->descriptor, described->derived, now()));
+  VIA_TRY(end_operation(row.id, row.kind, row.target, actor, "done", "ok", details, result.dump()));
+  VIA_TRY(change.commit());
+  VIA_TRY_LET(grants, build_grants({}, addon.id));
+  d_.authority.publish({std::move(grants), {}, false});
+  d_.log.info("credentials.rotated", {{"addon", addon.id}, {"app", binding.app}, {"binding", binding.name}, {"generation", generation}});
+  return answer(result);
+}
+
+std::vector<BindingUse> ControlPlane::uses_of(const std::vector<releases::Instance>& instances, const std::string& addon_id) {
+  std::vector<BindingUse> out;
+  for (const auto& instance : instances) {
+    const auto known = uses_.find(instance.id);
+    const auto bound = releases_.bindings_of(instance.release);
+    if (!bound) continue;
+    for (const auto& binding : *bound) {
+      if (binding.addon_id != addon_id) continue;
+      BindingUse use{instance.id, instance.app, binding.binding, 0, 0};
+      if (known != uses_.end())
+        if (const auto cell = known->second.find(binding.binding_id); cell != known->second.end()) {
+          use.generation = cell->second->generation();
+          use.last_used_at = cell->second->unix_seconds() * 1000;
+        }
+      out.push_back(std::move(use));
+    }
+  }
+  return out;
+}
+
+Result<json> ControlPlane::revoke_credentials(const RevokeCredentials& request, const Actor& actor, bool wait) {
+  VIA_TRY_LET(lock, control());
+  VIA_TRY_LET(found, need_binding(request.name, request.app, request.binding));
+  const auto& [addon, binding] = found;
+  const auto generation = std::find_if(binding.generations.begin(), binding.generations.end(),
+                                       [&](const auto& g) { return g.generation == request.generation; });
+  if (generation == binding.generations.end())
+    return fail(Code::not_found, "Binding " + binding.name + " has no generation " + std::to_string(request.generation) +
+                                     ". See which it has: via addon status " + addon.name);
+  if (request.when_unused_seconds && (*request.when_unused_seconds < 0 || *request.when_unused_seconds > 86'400))
+    return fail(Code::bad_request, "'when_unused_seconds' must be from 0 to 86400.");
+  const auto in_use = [this, addon = addon, name = binding.name, app = binding.app,
+                       number = request.generation]() -> Result<std::vector<BindingUse>> {
+    VIA_TRY_LET(instances, instances_.using_addon(addon.id));
+    auto uses = uses_of(instances, addon.id);
+    std::erase_if(uses, [&](const BindingUse& u) { return u.generation != number || u.binding != name || u.app != app; });
+    return uses;
+  };
+  VIA_TRY_LET(users, in_use());
+  const auto live = std::count_if(binding.generations.begin(), binding.generations.end(), [](const auto& g) { return g.live; });
+  json plan = {{"action", "addon.revoke-credentials"},
+               {"target", {{"addon", addon.name}, {"id", addon.id}}},
+               {"touches",
+                {{"apps", {binding.app}},
+                 {"instances", json::array()},
+                 {"bindings", {{{"app", binding.app}, {"binding", binding.name}, {"generations", {request.generation}}}}}}},
+               {"warnings", json::array()}};
+  for (const auto& user : users) plan["touches"]["instances"].push_back(user.instance);
+  if (generation->live && live == 1)
+    plan["warnings"].push_back("It is the only generation that lives: the app loses its access until the next rotation.");
+  VIA_TRY_LET(shown, check_plan(std::move(plan), request.plan));
+  if (!shown.is_null()) return answer(shown);
+  if (generation->live && !users.empty() && !request.yes && !request.when_unused_seconds) {
+    json list = json::array();
+    for (const auto& user : users) list.push_back(to_json(user));
+    Error error = fail(Code::refused, "Generation " + std::to_string(request.generation) + " of binding " + binding.name +
+                                          " is in use: instance " + users.front().instance + " of app '" + users.front().app +
+                                          "'" + (users.size() > 1 ? " and " + std::to_string(users.size() - 1) + " more" : "") +
+                                          " used it last. Revoke it anyway with --yes, or wait until it is unused with --when-unused.");
+    error.details = "\"in_use\":" + list.dump();
+    return error;
+  }
+  Work work;
+  work.kind = "addon.revoke-credentials";
+  work.target = binding.id;
+  work.claims = {"addon:" + addon.id};
+  work.steps = json{{"binding", binding.id}, {"generation", request.generation}, {"read_only", binding.read_only}}.dump();
+  work.run = [this, addon = addon, binding = binding, request, in_use](Operation& operation) -> Result<json> {
+    if (request.when_unused_seconds) {
+      VIA_TRY(operation.step("wait_until_unused"));
+      const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(*request.when_unused_seconds);
+      for (;;) {
+        {
+          VIA_TRY_LET(held, operation.control());
+          VIA_TRY_LET(still, in_use());
+          if (still.empty()) break;
+          if (std::chrono::steady_clock::now() >= until)
+            return fail(Code::deadline_exceeded, "Generation " + std::to_string(request.generation) +
+                                                     " is still in use by instance " + still.front().instance + " of app '" +
+                                                     still.front().app + "'. It was not revoked.");
+        }
+        if (operation.cancelled()) return fail(Code::cancelled, "The operation was cancelled; nothing was changed.");
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      }
+    }
+    VIA_TRY(operation.step("revoke"));
+    operation.only_forward();
+    const json result = credential(binding, request.generation, "revoked", operation.id());
+    VIA_TRY_LET(held, operation.control());
+    {
+      VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+      VIA_TRY(bindings_.revoke_generation(binding.id, request.generation, now()));
+      VIA_TRY(change.commit());
+    }
+    // Durable, then seen by every thread, then nothing of before still runs; only then is it said to be done.
+    VIA_TRY_LET(grants, build_grants({}, addon.id));
+    d_.authority.publish({std::move(grants), {}, true});
+    VIA_TRY_LET(type, d_.addons.type(addon.type));
+    VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
+    VIA_TRY(d_.addons.revoke(*instance, {binding.id, request.generation, type->scopes_for(binding.read_only)}));
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(end_done(operation, result,
+                     {{"app", binding.app}, {"addon", addon.name}, {"binding", binding.name}, {"generation", request.generation}}));
+    VIA_TRY(change.commit());
+    d_.log.info("credentials.revoked",
+                {{"addon", addon.id}, {"app", binding.app}, {"binding", binding.name}, {"generation", request.generation}});
+    return answer(result);
+  };
+  return operate(std::move(lock), std::move(work), actor, wait);
+}
+
+// What was committed counts: a rotation without its row is taken back, a revocation with it is finished in the plugin.
+Result<std::string> ControlPlane::recover_rotation(const store::Operation& row) {
+  const json steps = json::parse(row.steps, nullptr, false);
+  if (!steps.is_object()) return std::string("undone");
+  VIA_TRY_LET(binding, bindings_.find(steps.value("binding", "")));
+  if (!binding) return std::string("undone");
+  const auto number = steps.value("generation", 0U);
+  const auto known = std::find_if(binding->generations.begin(), binding->generations.end(),
+                                  [&](const auto& g) { return g.generation == number; });
+  const bool rotating = row.kind == "addon.rotate-credentials";
+  const bool exists = known != binding->generations.end();
+  if (rotating && exists) return std::string("done");
+  if (!rotating && (!exists || known->live)) return std::string("undone");
+  // A generation nobody was told of, or one that the plugin may not have ended yet.
+  VIA_TRY_LET(addon, addons_.find_by_id(binding->addon_id));
+  if (!addon) return std::string("undone");
+  const auto type = d_.addons.type(addon->type);
+  const auto instance = d_.addons.instance(addon->id, addon->type, addon->config);
+  if (type && instance) (void)d_.addons.revoke(**instance, {binding->id, number, (*type)->scopes_for(binding->read_only)});
+  return std::string(rotating ? "undone" : "done");
+}
+
+}  // namespace via::lifecycle

@@ -1,0 +1,32 @@
+// One POST to an HTTP server, as a client: what a smoke test of the config server is made of.
+// It trusts what it is told to trust and nothing else: a server's certificate must name the host and lead to `ca_file` (or to
+// the system's own authorities), and no redirect is followed. Thread: any (a value); post() blocks.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/base/error.hpp"
+#include "core/base/secret.hpp"
+
+namespace via::net {
+
+struct ProbeAnswer {
+  int status = 0;
+  std::string body;
+};
+
+class HttpProbe {
+ public:
+  // "http://127.0.0.1:8181", "https://via.example:8443/below"; bad_request for anything else.
+  static Result<HttpProbe> to(const std::string& url, const std::string& ca_file);
+  // unavailable when nobody answers, deadline_exceeded when not in time, body_too_large past 16 MiB, not_allowed when the
+  // certificate is not good. `token` empty = no Authorization field.
+  Result<ProbeAnswer> post(const std::string& path, const Secret& token, std::string_view body, int timeout_ms) const;
+
+ private:
+  bool tls_ = false;
+  std::string host_, port_, prefix_, ca_file_;
+};
+
+}  // namespace via::net

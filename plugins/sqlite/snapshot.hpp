@@ -1,0 +1,25 @@
+// Copies of a database file: taken while it is written, checked, and put in its place.
+//
+// A copy is one file, data.sqlite, 0600, complete without a -wal. take() reads the main file through SQLite's own file
+// handle (closing a descriptor of our own would drop SQLite's locks) right after a complete checkpoint, and holds
+// further checkpoints off meanwhile: commits go on, into the WAL only. When an old reader keeps the checkpoint from
+// being complete, SQLite's backup interface copies under a read transaction instead.
+// Thread: [control], verify [data]; all block. A failure leaves nothing behind.
+#pragma once
+
+#include "plugins/sqlite/database.hpp"
+
+namespace via::sqlite::snapshot {
+
+enum class Way { fastest, backup };  // `backup` is for tests and measurements
+
+Failure take(Database& database, const std::string& dir, via_call* call, Way way = Way::fastest);
+// Reads every page.
+Failure verify(const std::string& dir, const Host& host, const via_call* call);
+// Takes dir/data.sqlite for the closed database in `storage`; durable when it returns. Its pages were verified before:
+// here only what is cheap is checked again.
+Failure restore(const std::string& storage, const std::string& dir, const Host& host, const via_call* call);
+// Bytes of the database and its WAL.
+uint64_t bytes_used(const std::string& storage);
+
+}  // namespace via::sqlite::snapshot

@@ -23,6 +23,7 @@ class Cli : public World {
   static json steady(json value) {
     if (value.is_object()) {
       for (const char* name : {"server", "operation"}) value.erase(name);
+      if (value.value("name", json()) == "disk") value.erase("detail");  // the free space changes under every test
       for (auto& member : value) member = steady(member);
     } else if (value.is_array()) {
       for (auto& member : value) member = steady(member);

@@ -99,6 +99,7 @@ TEST(Writer, FullQuotaIsTheRequestsFailureAndLeavesRoomToDelete) {
 TEST(Writer, RefusesWhenTheExecutorDoes) {
   Addon a;
   ASSERT_EQ(a.setup("CREATE TABLE t(v)").status, VIA_OK);
+  a.host.executor().wait_idle();  // the group of the setup has ended: the next write posts
   a.host.executor().refuse_posts = true;
   EXPECT_EQ(a.execute("INSERT INTO t VALUES(1)").status, VIA_E_UNAVAILABLE);
   a.host.executor().refuse_posts = false;

@@ -5,6 +5,7 @@
 
 #include <via/plugin.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -85,10 +86,20 @@ class FakeExecutor {
         if (tasks_[i].id != id) continue;
         found = tasks_[i];
         tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(i));
+        idle_.notify_all();
         break;
       }
     }
     if (found.fn) found.fn(found.data, VIA_E_CANCELLED);
+  }
+
+  // Waits until no task runs and none is due. A call is answered before the task that answered it has ended.
+  void wait_idle() {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [&] {
+      const auto now = Clock::now();
+      return running_ == 0 && std::none_of(tasks_.begin(), tasks_.end(), [&](const Task& t) { return t.due <= now; });
+    });
   }
 
   std::atomic<bool> refuse_posts{false};
@@ -125,10 +136,12 @@ class FakeExecutor {
       const Task task = tasks_[ready];
       tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(ready));
       ++task.queue->running;
+      ++running_;
       lock.unlock();
       task.fn(task.data, VIA_OK);
       lock.lock();
       --task.queue->running;
+      --running_;
       idle_.notify_all();
       wake_.notify_all();
     }
@@ -138,6 +151,7 @@ class FakeExecutor {
   std::condition_variable wake_, idle_;
   std::vector<Task> tasks_;
   uint64_t last_id_ = 0;
+  size_t running_ = 0;
   bool ending_ = false;
   std::vector<std::thread> threads_;
 };

@@ -100,7 +100,9 @@ Result<void> serve(const ServeOptions& options) {
   if (auto ready = plane.start(&launcher); !ready) return ready.error();
 
   host.metrics().add_source([&](std::string& text) { net::append_metrics(listener.threads(), text); });
-  lifecycle::AccessAudit audit([&](const auto& accesses) { return plane.record_access(accesses); },
+  auto accesses = lifecycle::AccessWriter::open(host.store(), host.clock(), host.log());
+  if (!accesses) return accesses.error();
+  lifecycle::AccessAudit audit([&](const auto& entries) { return (*accesses)->write(entries); },
                                [&](auto work) { host.executor().run(std::move(work)); }, host.clock());
   api::RuntimeApi runtime({host.keys(), host.verifier(), plane.values(), plane.sealer(), audit, host.log(),
                            [&] { return url; }, [] { return std::string(); }});

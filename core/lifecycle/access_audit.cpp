@@ -4,7 +4,8 @@
 #include <iterator>
 #include <map>
 
-#include "core/lifecycle/control_plane.hpp"
+#include "core/releases/records.hpp"
+#include "core/store/try.hpp"
 
 namespace via::lifecycle {
 namespace {
@@ -82,20 +83,25 @@ void AccessAudit::flush() {
   idle_.notify_all();
 }
 
-Result<void> ControlPlane::record_access(const std::vector<Access>& accesses) {
-  const auto write = [&]() -> Result<void> {
-    VIA_TRY_LET(lock, control());
+Result<std::unique_ptr<AccessWriter>> AccessWriter::open(store::Store& store, const Clock& clock, Logger& log) {
+  VIA_TRY_LET(db, store.db().connect_again());
+  return std::unique_ptr<AccessWriter>(new AccessWriter(std::move(db), clock, log));
+}
+
+Result<void> AccessWriter::write(const std::vector<Access>& accesses) {
+  const auto append = [&]() -> Result<void> {
     std::map<std::string, std::string> ids;  // by the app's name
-    VIA_TRY_LET(change, store::Transaction::begin(d_.store.db()));
-    auto audit = d_.store.audit();
+    VIA_TRY_LET(change, store::Transaction::begin(*db_));
+    releases::Apps apps(*db_);
+    store::Audit audit(*db_);
     for (const auto& access : accesses) {
       const auto [known, first] = ids.try_emplace(access.app);
       if (first) {
-        VIA_TRY_LET(app, apps_.find(access.app));
+        VIA_TRY_LET(app, apps.find(access.app));
         known->second = app ? app->id : access.app;
       }
       store::AuditEntry entry;
-      entry.at = now();
+      entry.at = clock_.unix_ms();
       entry.actor = access.instance;
       entry.action = access.action;
       entry.target = known->second;
@@ -105,8 +111,8 @@ Result<void> ControlPlane::record_access(const std::vector<Access>& accesses) {
     }
     return change.commit();
   };
-  auto written = write();
-  if (!written) d_.log.error("access.not_recorded", {{"entries", accesses.size()}, {"reason", written.error().message}});
+  auto written = append();
+  if (!written) log_.error("access.not_recorded", {{"entries", accesses.size()}, {"reason", written.error().message}});
   return written;
 }
 

@@ -1,7 +1,7 @@
 // The audit record of what is handed out: each resolve and refresh is in the chain, durable, before its answer is sent.
 //
-// Requests that wait together share one transaction, written on a worker under the control lock; while one batch is
-// written the next collects. A refused request is noted too, at a bounded rate and without being waited for; what went
+// Requests that wait together share one transaction, written on a worker and on a connection of its own: a change of the
+// control plane, which may wait for a process to end, is not waited for. While one batch is written the next collects. A refused request is noted too, at a bounded rate and without being waited for; what went
 // over the rate is counted in the next entry.
 // Thread: any; never blocks but in the destructor.
 #pragma once
@@ -9,12 +9,15 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "core/base/clock.hpp"
 #include "core/base/error.hpp"
+#include "core/base/log.hpp"
+#include "core/store/store.hpp"
 
 namespace via::lifecycle {
 
@@ -26,9 +29,25 @@ struct Access {
   std::string details;   // JSON object: names and generations, never a value
 };
 
+// Appends entries to the audit record, all of a call in one transaction. Thread: one call at a time, as AccessAudit makes
+// them; never holds the control lock.
+class AccessWriter {
+ public:
+  static Result<std::unique_ptr<AccessWriter>> open(store::Store& store, const Clock& clock, Logger& log);
+  Result<void> write(const std::vector<Access>& accesses);
+  store::Database& database() noexcept { return *db_; }
+
+ private:
+  AccessWriter(std::unique_ptr<store::Database> db, const Clock& clock, Logger& log)
+      : db_(std::move(db)), clock_(clock), log_(log) {}
+  const std::unique_ptr<store::Database> db_;
+  const Clock& clock_;
+  Logger& log_;
+};
+
 class AccessAudit {
  public:
-  using Write = std::function<Result<void>(const std::vector<Access>&)>;  // ControlPlane::record_access
+  using Write = std::function<Result<void>(const std::vector<Access>&)>;  // AccessWriter::write
   using Run = std::function<void(std::function<void()>)>;                 // on a worker
   using Done = std::function<void(const Result<void>&)>;
 

@@ -37,7 +37,6 @@
 #include "core/config/values.hpp"
 #include "core/identity/keys.hpp"
 #include "core/identity/tokens.hpp"
-#include "core/lifecycle/access_audit.hpp"
 #include "core/lifecycle/actor.hpp"
 #include "core/lifecycle/control_lock.hpp"
 #include "core/lifecycle/launcher.hpp"
@@ -339,8 +338,6 @@ class ControlPlane {
   Result<identity::KeyInfo> rotate_keys(const Actor& actor);
   Result<nlohmann::json> revoke_key(const std::string& kid, const PlanRequest& plan, const Actor& actor);
   Result<IssuedToken> issue_token(const IssueToken& request, const Actor& actor);
-  // One transaction for all of them; for AccessAudit.
-  Result<void> record_access(const std::vector<Access>& accesses);
 
   std::vector<plugins::PluginRecord> list_plugins() const { return d_.addons.plugins(); }
   Result<plugins::PluginRecord> show_plugin(const std::string& id_or_type) const;

@@ -113,6 +113,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
                 "control-plane.db has the wrong owner, mode or kind (expected: own, 0600, a regular file)");
 
   std::unique_ptr<Database> db(new Database());
+  db->turns_ = std::make_shared<WriteTurns>();
   const int rc = sqlite3_open_v2(file.c_str(), &db->db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
                                  nullptr);
   if (rc != SQLITE_OK) return db->error(rc);
@@ -124,6 +125,12 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
   VIA_TRY_LET(journal, db->one([](const Row& r) { return r.text(0); }, "PRAGMA journal_mode"));
   if (journal != "wal") return fail(Code::internal, "control-plane database: write-ahead logging is not available");
   return db;
+}
+
+Result<std::unique_ptr<Database>> Database::connect_again() const {
+  VIA_TRY_LET(again, open(sqlite3_db_filename(db_, "main"), Mode::must_exist));
+  again->turns_ = turns_;
+  return std::move(again);
 }
 
 Database::~Database() {
@@ -144,8 +151,11 @@ std::int64_t Database::changes() const { return sqlite3_changes64(db_); }
 bool Database::in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
 
 Result<Transaction> Transaction::begin(Database& db) {
+  // A transaction inside of another is refused by SQLite; it must not wait for itself before that.
+  std::unique_lock<WriteTurns> turn(*db.turns_, std::defer_lock);
+  if (!db.in_transaction()) turn.lock();
   VIA_TRY(db.run("BEGIN IMMEDIATE"));
-  return Transaction(db);
+  return Transaction(db, std::move(turn));
 }
 
 Transaction::~Transaction() {
@@ -161,6 +171,7 @@ Result<void> Transaction::commit() {
     return error;
   }
   db_ = nullptr;
+  turn_ = {};
   return {};
 }
 

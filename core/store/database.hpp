@@ -2,18 +2,21 @@
 //
 // SQL is literal text (the cache is keyed by it); values are always bound. This is the only folder of core that
 // includes sqlite3.h, and the copy of SQLite it links is its own: no file is opened by any other copy.
-// Thread: the control thread (one at a time).
+// Thread: one at a time for each connection (the store's own: the control thread).
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/base/error.hpp"
@@ -72,6 +75,29 @@ class Query {
   bool* in_use_ = nullptr;
 };
 
+// The write transactions of all connections to one file, one after another in the order they came: SQLite's own wait for
+// the file's lock polls, and under load one side of it would wait long. Thread: any.
+class WriteTurns {
+ public:
+  void lock() {
+    std::unique_lock guard(mutex_);
+    const std::uint64_t mine = next_++;
+    changed_.wait(guard, [&] { return serving_ == mine; });
+  }
+  void unlock() {
+    {
+      const std::lock_guard guard(mutex_);
+      ++serving_;
+    }
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::uint64_t next_ = 0, serving_ = 0;  // guarded by mutex_
+};
+
 class Database {
  public:
   enum class Mode { create, must_exist };
@@ -79,6 +105,8 @@ class Database {
   static Result<std::unique_ptr<Database>> open(const std::filesystem::path& file, Mode mode);
   ~Database();
   Database(const Database&) = delete;
+  // Another connection to the same file, for another thread; its write transactions take turns with this one's.
+  Result<std::unique_ptr<Database>> connect_again() const;
   Database& operator=(const Database&) = delete;
 
   template <class... Args>
@@ -130,6 +158,7 @@ class Database {
 
  private:
   friend class Query;
+  friend class Transaction;
   struct Prepared {
     sqlite3_stmt* statement = nullptr;
     bool in_use = false;
@@ -139,24 +168,26 @@ class Database {
   Error error(int rc) const;
 
   sqlite3* db_ = nullptr;
+  std::shared_ptr<WriteTurns> turns_;
   std::unordered_map<std::string, std::vector<std::unique_ptr<Prepared>>> cache_;
   std::uint64_t statements_run_ = 0;
   std::function<void(std::string_view)> before_statement_;
 };
 
-// BEGIN IMMEDIATE … COMMIT; rolls back when it is destroyed before commit().
+// BEGIN IMMEDIATE … COMMIT; rolls back when it is destroyed before commit(). Waits for its turn among the connections.
 class Transaction {
  public:
   static Result<Transaction> begin(Database& db);
-  Transaction(Transaction&& other) noexcept : db_(other.db_) { other.db_ = nullptr; }
+  Transaction(Transaction&& other) noexcept : db_(std::exchange(other.db_, nullptr)), turn_(std::move(other.turn_)) {}
   Transaction& operator=(Transaction&&) = delete;
   ~Transaction();
   // Durable when it returns success. On failure nothing of it is there, unless the message says "outcome unknown".
   Result<void> commit();
 
  private:
-  explicit Transaction(Database& db) : db_(&db) {}
+  Transaction(Database& db, std::unique_lock<WriteTurns> turn) : db_(&db), turn_(std::move(turn)) {}
   Database* db_;
+  std::unique_lock<WriteTurns> turn_;
 };
 
 }  // namespace via::store

@@ -2,7 +2,9 @@
 // of it all.
 #include "functional/routes.hpp"
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 namespace via::test {
 namespace {
@@ -56,6 +58,31 @@ TEST_F(HandingOut, EachResolveAndRefreshIsInTheAuditRecordBeforeItsAnswer) {
   ASSERT_TRUE(eventually([&] { return audit("config.resolve").size() == 2; }));
   EXPECT_EQ(audit("config.resolve")[1]["outcome"], "instance_unknown");
   EXPECT_EQ(admin("audit.verify")["ok"], true);
+}
+
+TEST_F(HandingOut, ResolveDoesNotWaitForAChangeThatWaitsForAProcess) {
+  const Runtime other = app_with_database("api");
+  const std::filesystem::path folder = host.folder();
+  admin("app.create", {{"name", "stubborn"}});
+  const json made = admin("deploy.create", {{"app", "stubborn"},
+                                            {"command", {"sh", "-c", "trap '' TERM; cp \"$VARY_CONFIG_TOKEN_PATH\" " +
+                                                                         (folder / "part").string() + " && mv " +
+                                                                         (folder / "part").string() + " " +
+                                                                         (folder / "token").string() + "; while [ ! -e " +
+                                                                         (folder / "go").string() + " ]; do sleep 0.05; done"}}});
+  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(folder / "token"); }));
+  std::atomic<bool> stopped{false};
+  std::thread stop([&] {
+    admin("runtime.stop", {{"instance", made["instances"][0]["id"]}});
+    stopped = true;
+  });
+  Runtime ending = other;
+  ending.token = text_of(folder / "token");
+  ASSERT_TRUE(eventually([&] { return caller(ending).query("SELECT 1").status == 403; })) << "its rights end before it does";
+  EXPECT_EQ(caller(other).resolve().status, 200);
+  EXPECT_FALSE(stopped) << "the resolve was answered while the process was still waited for";
+  std::ofstream(folder / "go") << "go";
+  stop.join();
 }
 
 TEST_F(HandingOut, CheckOfADeployHasAnIdentityUnderThePendingRelease) {

@@ -79,9 +79,10 @@ struct AccessAuditTest : ::testing::Test {
   World w;
   std::vector<std::function<void()>> work;
   int transactions = 0;
+  std::unique_ptr<lifecycle::AccessWriter> writer = *lifecycle::AccessWriter::open(*w.store, w.clock, w.log);
   lifecycle::AccessAudit audit{[this](const auto& accesses) {
                                  ++transactions;
-                                 return w.plane->record_access(accesses);
+                                 return writer->write(accesses);
                                },
                                [this](auto run) { work.push_back(std::move(run)); }, w.clock};
   void SetUp() override { w.must("app.create", {{"name", "api"}}); }
@@ -120,15 +121,25 @@ TEST_F(AccessAudit, RequestsThatWaitTogetherShareATransactionAndAreToldWhenItIsD
 }
 
 TEST_F(AccessAudit, WhatCannotBeRecordedIsNotHandedOut) {
-  w.store->db().set_before_statement([](std::string_view sql) {
+  writer->database().set_before_statement([](std::string_view sql) {
     if (sql.find("INSERT INTO audit") != std::string_view::npos) throw Killed();
   });
   Code code = Code::internal;
   audit.record(access(), [&](const Result<void>& written) { code = written.error().code; });
   run();
   EXPECT_EQ(code, Code::unavailable);
-  w.store->db().set_before_statement({});
+  writer->database().set_before_statement({});
   EXPECT_TRUE(entries().empty());
+}
+
+TEST_F(AccessAudit, ChangesAndAccessesFromTwoThreadsMakeOneChain) {
+  std::thread changes([&] {
+    for (int i = 0; i < 50; ++i) w.must("app.create", {{"name", "app-" + std::to_string(i)}});
+  });
+  for (int i = 0; i < 50; ++i) EXPECT_TRUE(writer->write({access(), access()}));
+  changes.join();
+  EXPECT_EQ(entries().size(), 100U);
+  EXPECT_EQ(*w.store->audit().verify(), 0);
 }
 
 TEST_F(AccessAudit, RefusalsAreNotedAtABoundedRate) {

@@ -1,5 +1,5 @@
--- wrk: sends the requests of a file again and again. One request a line: token file (or "-"), path, body, with tabs
--- between. Tokens come from files, so that none is on a command line. The last line of the output is read by load.cpp.
+-- wrk: sends the requests of a file again and again. One request a line: token file (or "-"), method, path, body, with
+-- tabs between. Tokens come from files, so that none is on a command line. The last line of the output is read by load.cpp.
 local requests = {}
 local at = 0
 
@@ -13,13 +13,13 @@ end
 function init(args)
   local tokens = {}
   for line in io.lines(os.getenv("BENCH_REQUESTS")) do
-    local token, path, body = line:match("^([^\t]*)\t([^\t]*)\t(.*)$")
+    local token, method, path, body = line:match("^([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$")
     local headers = {["Content-Type"] = "application/json"}
     if token ~= "-" then
       tokens[token] = tokens[token] or contents(token)
       headers["Authorization"] = "Bearer " .. tokens[token]
     end
-    requests[#requests + 1] = wrk.format("POST", path, headers, body)
+    requests[#requests + 1] = wrk.format(method, path, headers, body)
   end
 end
 

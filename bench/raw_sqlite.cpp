@@ -1,10 +1,10 @@
 // What SQLite alone gives in this process, without a server: the baseline of the database figures.
 //
-//   bench_raw_sqlite reads|commits|rows SECONDS FOLDER   → {"per_second":N,"per_core_second":N,"p50_us":N,"p99_us":N}
+//   bench_raw_sqlite reads|commits|rows|bulk SECONDS FOLDER   → {"per_second":N,"per_core_second":N,"p50_us":N,"p99_us":N}
 //
 // reads: one row by its key from a cached statement. commits: one INSERT, one durable commit (WAL, synchronous=FULL),
 // one at a time. rows: a query of 1,000 rows, stepped and written as JSON by the plugin's own row writer, so that what
-// is compared is all the rest. Thread: one.
+// is compared is all the rest. bulk: 100,000 rows of three values by one prepared INSERT in one transaction. Thread: one.
 #include <time.h>
 
 #include <algorithm>
@@ -49,10 +49,10 @@ double core_seconds() {
 }
 
 // Runs `work` for that long and prints what came out. The clock is read twice for each run.
-void measure(double seconds, const std::function<void()>& work) {
+void measure(double seconds, const std::function<void()>& work, int warm_up = 50) {
   std::vector<double> took;
   took.reserve(4'000'000);
-  for (int i = 0; i < 50; ++i) work();
+  for (int i = 0; i < warm_up; ++i) work();
   const double core_before = core_seconds();
   const auto begin = SteadyClock::now();
   const auto end = begin + std::chrono::duration_cast<SteadyClock::duration>(std::chrono::duration<double>(seconds));
@@ -76,8 +76,8 @@ void measure(double seconds, const std::function<void()>& work) {
 
 int main(int argc, char** argv) {
   const std::string_view mode = argc == 4 ? argv[1] : "";
-  if (mode != "reads" && mode != "commits" && mode != "rows") {
-    std::fprintf(stderr, "usage: bench_raw_sqlite reads|commits|rows SECONDS FOLDER\n");
+  if (mode != "reads" && mode != "commits" && mode != "rows" && mode != "bulk") {
+    std::fprintf(stderr, "usage: bench_raw_sqlite reads|commits|rows|bulk SECONDS FOLDER\n");
     return 2;
   }
   const double seconds = std::atof(argv[2]);
@@ -109,6 +109,20 @@ int main(int argc, char** argv) {
       if (sqlite3_step(stmt) != SQLITE_DONE) die(db, "step");
       sqlite3_reset(stmt);
     });
+  } else if (mode == "bulk") {
+    exec(db, "CREATE TABLE bulk(id INTEGER PRIMARY KEY, name TEXT, at INTEGER)");
+    stmt = prepare(db, "INSERT INTO bulk(name, at, id) VALUES(?1, ?2, NULL)");
+    measure(seconds, [&] {
+      exec(db, "BEGIN IMMEDIATE");
+      for (int i = 0; i < 100'000; ++i) {
+        const std::string name = "name-" + std::to_string(i);
+        sqlite3_bind_text(stmt, 1, name.data(), static_cast<int>(name.size()), SQLITE_STATIC);
+        sqlite3_bind_int64(stmt, 2, i);
+        if (sqlite3_step(stmt) != SQLITE_DONE) die(db, "step");
+        sqlite3_reset(stmt);
+      }
+      exec(db, "COMMIT; DELETE FROM bulk");
+    }, 1);
   } else {
     stmt = prepare(db, bench::kManyRows);
     std::size_t bytes = 0;

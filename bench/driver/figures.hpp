@@ -14,6 +14,8 @@
 
 namespace bench {
 
+class Context;
+
 struct Plan {
   int rounds = 3;        // the median of these counts
   double seconds = 2;    // of one measured run
@@ -21,6 +23,8 @@ struct Plan {
   int connections = 2'000;
   int stops = 200;
   int copy_mib = 1024;  // of the copies group
+  int keys = 1'000'000;  // of the data group
+  bool peers = false;   // measure Redis beside it where redis-server is installed
 };
 
 // The hello server, on the server's core.
@@ -33,6 +37,19 @@ class Hello {
  private:
   Child process_;
   int port_;
+};
+
+// `via kit sqlite` on the server's core, with one database "bench" that has the key-value table.
+class Kit {
+ public:
+  Kit(const Context& context, const std::string& name);
+  Server server() const { return {port_, process_->pid()}; }
+  // The answer's body; Failed unless it is 200.
+  std::string call(const std::string& method, const std::string& target, const std::string& body = {}) const;
+
+ private:
+  std::unique_ptr<Child> process_;
+  int port_ = 0;
 };
 
 // A host with the sample data and the requests of the load, on one core with one thread.
@@ -73,6 +90,10 @@ void measure_mixed(Context& context);
 void measure_threads(Context& context);
 void measure_authorization(Context& context);
 void measure_stop(Context& context);
+// data.cpp
+void measure_keys(Context& context);
+void measure_listing(Context& context);
+void measure_bulk(Context& context);
 // lifecycle.cpp
 void measure_revoke(Context& context);
 void measure_copies(Context& context);

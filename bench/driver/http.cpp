@@ -54,8 +54,8 @@ Connection::~Connection() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Answer Connection::post(std::string_view path, std::string_view body, std::string_view token) {
-  std::string out = "POST " + std::string(path) + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+Answer Connection::send(std::string_view method, std::string_view path, std::string_view body, std::string_view token) {
+  std::string out = std::string(method) + " " + std::string(path) + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
   if (!token.empty()) out.append("Authorization: Bearer ").append(token).append("\r\n");
   out.append("Content-Length: ").append(std::to_string(body.size())).append("\r\n\r\n").append(body);
   for (std::size_t at = 0; at < out.size();) {

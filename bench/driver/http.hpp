@@ -22,7 +22,10 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  Answer post(std::string_view path, std::string_view body, std::string_view token = {});
+  Answer post(std::string_view path, std::string_view body, std::string_view token = {}) {
+    return send("POST", path, body, token);
+  }
+  Answer send(std::string_view method, std::string_view path, std::string_view body, std::string_view token = {});
 
  private:
   explicit Connection(int fd) : fd_(fd) {}

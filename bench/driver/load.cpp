@@ -10,7 +10,7 @@ namespace bench {
 std::filesystem::path LoadRunner::save(const std::string& name, const std::vector<Request>& requests) const {
   std::string text;
   for (const Request& r : requests)
-    text += (r.token_file.empty() ? "-" : r.token_file.string()) + "\t" + r.path + "\t" + r.body + "\n";
+    text += (r.token_file.empty() ? "-" : r.token_file.string()) + "\t" + r.method + "\t" + r.path + "\t" + r.body + "\n";
   const auto file = work_ / (name + ".requests");
   write_text(file, text);
   return file;

@@ -14,6 +14,7 @@ namespace bench {
 struct Request {
   std::filesystem::path token_file;  // empty = no Authorization
   std::string path, body;
+  std::string method = "POST";
 };
 
 struct Server {

@@ -26,6 +26,9 @@ constexpr Benchmark kBenchmarks[] = {
     {"mixed", "load", measure_mixed},
     {"stop", "load", measure_stop},
     {"threads", "load", measure_threads},
+    {"keys", "data", measure_keys},
+    {"listing", "data", measure_listing},
+    {"bulk", "data", measure_bulk},
     {"revoke", "lifecycle", measure_revoke},
     {"copies", "lifecycle", measure_copies},
     {"authorization", "micro", measure_authorization},
@@ -43,8 +46,8 @@ struct Options {
 
 int usage() {
   std::fprintf(stderr,
-               "usage: bench/run [--quick] [--only NAME]... [--group load|micro|lifecycle|scale]... [--json FILE]\n"
-               "                 [--rounds N] [--seconds N] [--addons N] [--temp FOLDER]\nbenchmarks:");
+               "usage: bench/run [--quick] [--only NAME]... [--group load|data|micro|lifecycle|scale]... [--json FILE]\n"
+               "                 [--rounds N] [--seconds N] [--addons N] [--temp FOLDER] [--peers]\nbenchmarks:");
   for (const Benchmark& b : kBenchmarks) std::fprintf(stderr, " %s", b.name);
   std::fprintf(stderr, "\n");
   return 2;
@@ -54,7 +57,11 @@ bool parse(int argc, char** argv, Options& o) {
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
     if (name == "--quick") {
-      o.plan = {1, 1, 300, 500, 50, 64};
+      o.plan = {1, 1, 300, 500, 50, 64, 20'000, o.plan.peers};
+      continue;
+    }
+    if (name == "--peers") {
+      o.plan.peers = true;
       continue;
     }
     if (i + 1 == argc) return false;

@@ -195,6 +195,8 @@ void add_backup_commands(CommandTree& tree);
 void add_manifest_commands(CommandTree& tree, CLI::App& app);
 void add_program_commands(CommandTree& tree);  // version, completion, man: of every tree
 void add_vary_commands(CommandTree& tree);
+void add_db_commands(CommandTree& tree);  // of via and hoody
+void add_kv_commands(CommandTree& tree);
 
 // Help text of a command or a group, generated from the tree.
 std::string help_text(const CommandTree& tree, const CLI::App& app);

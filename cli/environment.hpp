@@ -1,5 +1,5 @@
 // Everything a command may touch of the outside world: streams, terminal, clock, environment variables, and
-// the two ways to reach the host. main.cpp makes the real one; tests make their own, so that a command is a
+// the ways to reach a host or a data API. main.cpp makes the real one; tests make their own, so that a command is a
 // pure function of its arguments and of what the host answers. Thread: one.
 #pragma once
 
@@ -31,6 +31,19 @@ struct RestoreBackupRequest {
   std::function<void(std::uint64_t done, std::uint64_t total)> progress{};
 };
 
+// One request to an HTTP server, for the data commands.
+struct HttpRequest {
+  std::string url;     // "http://127.0.0.1:8080/api/v1/sqlite"
+  std::string method;  // GET, HEAD, PUT, POST, DELETE
+  std::string target;  // below the URL, percent-encoded
+  std::string body, content_type;
+};
+
+struct HttpAnswer {
+  int status = 0;
+  std::string body, content_type;
+};
+
 struct Environment {
   std::ostream& out;      // data
   std::ostream& err;      // hints, progress, errors
@@ -48,6 +61,9 @@ struct Environment {
   // One line typed at the terminal after `prompt`, not shown while it is typed.
   std::function<std::string(const std::string& prompt)> read_hidden{};
   std::function<Result<nlohmann::json>(const RestoreBackupRequest&)> restore_backup{};
+  std::function<Result<HttpAnswer>(const HttpRequest&)> http{};
+  // Shows an address in the person's browser; false when there is none.
+  std::function<bool(const std::string& url)> open_browser{};
   // Whether Ctrl-C was pressed since the last look. The first look begins to catch it; a second press ends the program.
   std::function<bool()> interrupted{};
 };

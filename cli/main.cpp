@@ -1,7 +1,9 @@
 // The one binary, under each of its names (run.cpp). Makes the real outside world and hands it to the command line;
 // nothing is decided here.
 #include <signal.h>
+#include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -10,9 +12,11 @@
 #include <exception>
 #include <iostream>
 #include <thread>
+#include <vector>
 
 #include "cli/environment.hpp"
 #include "core/base/clock.hpp"
+#include "core/net/http_probe.hpp"
 #include "core/server.hpp"
 
 namespace {
@@ -53,6 +57,26 @@ bool interrupted() {
   const bool pressed = watching && interrupts != 0;
   interrupts = 0;
   return pressed;
+}
+
+via::Result<via::cli::HttpAnswer> send_http(const via::cli::HttpRequest& request) {
+  constexpr int kTimeoutMs = 330'000;  // the longest maintenance takes 300 s
+  constexpr std::uint64_t kMaximumAnswer = 256U << 20;
+  auto server = via::net::HttpProbe::to(request.url, "");
+  if (!server) return server.error();
+  auto answer = server->send({request.method, request.target, request.content_type, request.body}, via::Secret(), kTimeoutMs,
+                             kMaximumAnswer);
+  if (!answer) return answer.error();
+  return via::cli::HttpAnswer{answer->status, std::move(answer->body), std::move(answer->content_type)};
+}
+
+bool open_browser(const std::string& url) {
+  std::vector<std::string> words{"xdg-open", url};
+  char* arguments[] = {words[0].data(), words[1].data(), nullptr};
+  pid_t child = 0;
+  int status = 0;
+  return ::posix_spawnp(&child, "xdg-open", nullptr, nullptr, arguments, environ) == 0 &&
+         ::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 std::string read_hidden(const std::string& prompt) {
@@ -107,6 +131,8 @@ int main(int argc, char** argv) {
       options.progress = request.progress;
       return via::restore_backup(options);
     };
+    environment.http = send_http;
+    environment.open_browser = open_browser;
     const int code = via::cli::run(std::vector<std::string>(argv, argv + argc), environment);
     std::cout.flush();
     // A full disk or a closed pipe behind stdout is a failure of a command that had something to say.

@@ -22,6 +22,7 @@ struct Globals {
   bool quiet = false;
   bool no_color = false;
   std::string state_dir;
+  std::string container;  // of the data commands
 };
 
 enum class Style { plain, bold, dim, good, warn, bad };

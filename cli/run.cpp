@@ -119,7 +119,7 @@ std::filesystem::path default_state_dir(const Environment& environment) {
 int run(const std::vector<std::string>& arguments, Environment& environment) {
   // Another name of the binary is another program; anything but the names it has is `via`.
   const std::string called = arguments.empty() ? "via" : std::filesystem::path(arguments.front()).filename().string();
-  CommandTree tree(called == "vary" ? called : "via");
+  CommandTree tree(called == "vary" || called == "hoody" ? called : "via");
   std::vector<std::string> words(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
   if (words.empty()) {
     environment.out << help_text(tree, tree.root());

@@ -19,21 +19,27 @@ Error malformed(const std::filesystem::path& file, const std::string& what) {
   return fail(Code::bad_request, file.string() + ": " + what);
 }
 
-Result<Targets> read_targets(const std::filesystem::path& file) {
-  Targets targets;
+// Empty when there is no such file.
+Result<toml::table> read_table(const std::filesystem::path& file) {
   std::error_code problem;
-  if (file.empty() || !std::filesystem::exists(file, problem)) return targets;
+  if (file.empty() || !std::filesystem::exists(file, problem)) return toml::table();
   // People keep such files as links into a repository of theirs.
   const auto real = std::filesystem::canonical(file, problem);
   auto text = read_file(problem ? file : real, 1U << 20);
   if (!text) return text.error();
-  toml::table table;
   try {
-    table = toml::parse(*text);
+    return toml::parse(*text);
   } catch (const toml::parse_error& error) {
     return malformed(file, "line " + std::to_string(error.source().begin.line) + ": " +
                                std::string(error.description()) + ".");
   }
+}
+
+Result<Targets> read_targets(const std::filesystem::path& file) {
+  Targets targets;
+  auto read = read_table(file);
+  if (!read) return read.error();
+  const toml::table& table = *read;
   if (const auto* node = table.get("default")) {
     const auto name = node->value_exact<std::string>();
     if (!name) return malformed(file, "default must be the name of a target in quotes.");
@@ -85,6 +91,29 @@ Result<Target> find_target(const Environment& environment, const std::string& na
   message += known.empty() ? " None is known yet." : " Known: " + known + ".";
   message += " To add one, write [targets." + entry + "] and state_dir = \"/var/lib/via\" into " + place + ".";
   return fail(Code::not_found, message);
+}
+
+Result<std::string> find_container(const Environment& environment, const std::string& name) {
+  const std::filesystem::path file = targets_file(environment);
+  auto read = read_table(file);
+  if (!read) return read.error();
+  std::string known;
+  if (const toml::table* listed = (*read)["containers"].as_table()) {
+    for (const auto& [key, node] : *listed) {
+      if (key.str() != name) {
+        known += (known.empty() ? "" : ", ") + std::string(key.str());
+        continue;
+      }
+      const toml::table* entry = node.as_table();
+      const auto url = entry == nullptr ? std::optional<std::string>() : (*entry)["url"].value_exact<std::string>();
+      if (!url) return malformed(file, "containers." + name + " needs url = \"http://127.0.0.1:8080\".");
+      return *url;
+    }
+  }
+  return fail(Code::not_found, "There is no container '" + name + "'." +
+                                   (known.empty() ? " None is known yet." : " Known: " + known + ".") + " To add one, write [containers." +
+                                   name + "] and url = \"http://127.0.0.1:8080\" into " +
+                                   (file.empty() ? "the file that $VARY_TARGETS names" : file.string()) + ".");
 }
 
 }  // namespace via::cli

@@ -1,8 +1,10 @@
-// The hosts that an app developer names with --target: a small TOML file,
+// The hosts that an app developer names with --target, and the data APIs named with --container: a small TOML file,
 //
 //   default = "prod"
 //   [targets.prod]
 //   state_dir = "/var/lib/via"
+//   [containers.dev]
+//   url = "http://127.0.0.1:8080"
 //
 // at $VARY_TARGETS, $XDG_CONFIG_HOME/vary/targets.toml or ~/.config/vary/targets.toml. Keys that this version does not
 // know are left alone, so that a newer file serves an older program. Thread: any.
@@ -25,5 +27,8 @@ std::filesystem::path targets_file(const Environment& environment);
 // The target `name`, or for an empty name the default, or the only one. Code::not_found names the targets that there
 // are and the file to write; Code::bad_request when the file cannot be understood.
 Result<Target> find_target(const Environment& environment, const std::string& name);
+
+// The address of the container `name`; errors as of find_target.
+Result<std::string> find_container(const Environment& environment, const std::string& name);
 
 }  // namespace via::cli

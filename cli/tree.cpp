@@ -16,6 +16,7 @@ struct GlobalFlag {
   const char* text;
 };
 constexpr GlobalFlag kGlobalFlags[] = {{"--state-dir", "the host's state folder ($VIA_STATE_DIR, /var/lib/via)"},
+                                       {"--container", "a data API by its name in the targets file ($VIA_KIT_URL: by its address)"},
                                        {"--json", "the answer as JSON"},
                                        {"--quiet", "names and ids only, no hints"},
                                        {"--no-color", "no colours (also: NO_COLOR)"},
@@ -131,6 +132,16 @@ CommandTree::CommandTree(const std::string& program) : root_("The add-on host", 
     add_program_commands(*this);
     return;
   }
+  if (program == "hoody") {
+    describe("a SQLite data API: SQL transactions, and keys with their history.",
+             {"hoody --container dev db create --path app --init-kv", "hoody --container dev kv set config --db app --body '{\"version\":1}'",
+              "hoody --container dev kv list --db app"});
+    root_.add_option("--container", globals_.container, "a data API by its name in the targets file")->type_name("NAME");
+    add_db_commands(*this);
+    add_kv_commands(*this);
+    add_program_commands(*this);
+    return;
+  }
   describe("the add-on host. Apps use add-ons by binding name; the host keeps files and credentials.",
            {"via serve                                            start the host", "via app create api",
             "via addon create sqlite app-db --app api --bind DATABASE",
@@ -146,6 +157,8 @@ CommandTree::CommandTree(const std::string& program) : root_("The add-on host", 
   add_plugin_commands(*this);
   add_operation_commands(*this);
   add_backup_commands(*this);
+  add_db_commands(*this);
+  add_kv_commands(*this);
   add_program_commands(*this);
 }
 

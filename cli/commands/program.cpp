@@ -26,7 +26,7 @@ int show_version(Session& session) {
 
 int write_all_pages(Session& session, const std::filesystem::path& folder) {
   int count = 0;
-  for (const char* program : {"via", "vary"}) {
+  for (const char* program : {"via", "vary", "hoody"}) {
     const auto written = write_man_pages(CommandTree(program), folder);
     if (!written) return report(session.environment, session.globals, written.error());
     count += *written;
@@ -80,7 +80,7 @@ void add_program_commands(CommandTree& tree) {
 
   Command& man = tree.add(root, "man", "the manual page of a command", "");
   tree.place(*root.get_subcommand("man"), section);
-  man.argument("command", "COMMAND", "the command, for example: " + std::string(program == "via" ? "addon restore" : "app repair"),
+  man.argument("command", "COMMAND", "the command, for example: " + std::string(program == "via" ? "addon restore" : program == "vary" ? "app repair" : "kv set"),
                Kind::words, false)
       .option("--all", "all", "DIR", "write every page into this folder instead, also those of the other names", Kind::file)
       .examples({program + " man | man -l -", "mkdir -p man1 && " + program + " man --all man1"})

@@ -26,28 +26,35 @@ using asio::ip::tcp;
 namespace {
 
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
-constexpr std::uint64_t kMaximumBody = 16U << 20;
 
 Error not_reached(const boost::system::error_code& ec, const char* doing) {
   if (ec == beast::error::timeout) return fail(Code::deadline_exceeded, "No answer came in time.");
-  if (ec == http::error::body_limit) return fail(Code::body_too_large, "The answer is longer than 16 MiB.");
+  if (ec == http::error::body_limit) return fail(Code::body_too_large, "The answer is too long.");
   return fail(Code::unavailable, std::string(doing) + " failed (" + ec.message() + ").");
 }
 
 using Request = http::request<http::string_body>;
 
+struct Limits {
+  std::chrono::milliseconds time;
+  std::uint64_t body;
+};
+
 // Over a stream that is connected (and secured); `lowest` has the time limit.
 template <class Stream>
-asio::awaitable<Result<ProbeAnswer>> exchange(Stream& stream, beast::tcp_stream& lowest, Request& request, int timeout_ms) {
-  lowest.expires_after(std::chrono::milliseconds(timeout_ms));
+asio::awaitable<Result<ProbeAnswer>> exchange(Stream& stream, beast::tcp_stream& lowest, Request& request, Limits limits) {
+  lowest.expires_after(limits.time);
   auto [unsent, sent] = co_await http::async_write(stream, request, kToken);
   if (unsent) co_return not_reached(unsent, "Sending the request");
   beast::flat_buffer buffer;
   http::response_parser<http::string_body> parser;
-  parser.body_limit(kMaximumBody);
+  parser.body_limit(limits.body);
+  parser.skip(request.method() == http::verb::head);
   auto [unread, read] = co_await http::async_read(stream, buffer, parser, kToken);
   if (unread) co_return not_reached(unread, "Reading the answer");
-  co_return ProbeAnswer{static_cast<int>(parser.get().result_int()), std::move(parser.get().body())};
+  ProbeAnswer answer{static_cast<int>(parser.get().result_int()), std::move(parser.get().body()),
+                     parser.get()[http::field::content_type]};
+  co_return answer;
 }
 
 struct Where {
@@ -55,17 +62,17 @@ struct Where {
   const std::string &host, &port, &ca_file;
 };
 
-asio::awaitable<Result<ProbeAnswer>> call(Where where, Request request, int timeout_ms) {
+asio::awaitable<Result<ProbeAnswer>> call(Where where, Request request, Limits limits) {
   const auto executor = co_await asio::this_coro::executor;
   tcp::resolver resolver(executor);
   auto [unknown, endpoints] = co_await resolver.async_resolve(where.host, where.port, kToken);
   if (unknown) co_return not_reached(unknown, "Finding the host");
   if (!where.tls) {
     beast::tcp_stream stream(executor);
-    stream.expires_after(std::chrono::milliseconds(timeout_ms));
+    stream.expires_after(limits.time);
     auto [refused, endpoint] = co_await stream.async_connect(endpoints, kToken);
     if (refused) co_return not_reached(refused, "Connecting");
-    co_return co_await exchange(stream, stream, request, timeout_ms);
+    co_return co_await exchange(stream, stream, request, limits);
   }
   asio::ssl::context context(asio::ssl::context::tls_client);
   boost::system::error_code ec;
@@ -80,7 +87,7 @@ asio::awaitable<Result<ProbeAnswer>> call(Where where, Request request, int time
   // Names only: RFC 6066 has no addresses here.
   asio::ip::make_address(where.host, ec);
   if (ec) SSL_set_tlsext_host_name(stream.native_handle(), where.host.c_str());
-  stream.next_layer().expires_after(std::chrono::milliseconds(timeout_ms));
+  stream.next_layer().expires_after(limits.time);
   auto [refused, endpoint] = co_await stream.next_layer().async_connect(endpoints, kToken);
   if (refused) co_return not_reached(refused, "Connecting");
   auto [unsafe] = co_await stream.async_handshake(asio::ssl::stream_base::client, kToken);
@@ -88,7 +95,7 @@ asio::awaitable<Result<ProbeAnswer>> call(Where where, Request request, int time
     if (unsafe == beast::error::timeout) co_return not_reached(unsafe, "The TLS handshake");
     co_return fail(Code::not_allowed, "The config server's certificate was not accepted.");
   }
-  co_return co_await exchange(stream, stream.next_layer(), request, timeout_ms);
+  co_return co_await exchange(stream, stream.next_layer(), request, limits);
 }
 
 }  // namespace
@@ -120,18 +127,24 @@ Result<HttpProbe> HttpProbe::to(const std::string& url, const std::string& ca_fi
 }
 
 Result<ProbeAnswer> HttpProbe::post(const std::string& path, const Secret& token, std::string_view body, int timeout_ms) const {
-  Request request(http::verb::post, prefix_ + path, 11);
+  return send({"POST", path, "application/json", std::string(body)}, token, timeout_ms);
+}
+
+Result<ProbeAnswer> HttpProbe::send(const ProbeRequest& wanted, const Secret& token, int timeout_ms, std::uint64_t max_answer) const {
+  const auto method = http::string_to_verb(wanted.method);
+  if (method == http::verb::unknown) return fail(Code::bad_request, "'" + wanted.method + "' is no HTTP method.");
+  Request request(method, prefix_ + wanted.target, 11);
   const bool six = host_.find(':') != std::string::npos;
   request.set(http::field::host, (six ? "[" + host_ + "]" : host_) + ":" + port_);
-  request.set(http::field::content_type, "application/json");
+  if (!wanted.content_type.empty() && !wanted.body.empty()) request.set(http::field::content_type, wanted.content_type);
   request.set(http::field::accept, "application/json");
   request.set(http::field::connection, "close");
   if (!token.empty()) request.set(http::field::authorization, "Bearer " + std::string(token.reveal()));
-  request.body() = std::string(body);
+  request.body() = wanted.body;
   request.prepare_payload();
   asio::io_context context(1);
   std::optional<Result<ProbeAnswer>> answer;
-  asio::co_spawn(context, call({tls_, host_, port_, ca_file_}, std::move(request), timeout_ms),
+  asio::co_spawn(context, call({tls_, host_, port_, ca_file_}, std::move(request), {std::chrono::milliseconds(timeout_ms), max_answer}),
                  [&](std::exception_ptr problem, Result<ProbeAnswer> out) {
                    if (!problem) answer.emplace(std::move(out));
                  });

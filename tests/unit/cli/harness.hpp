@@ -64,6 +64,9 @@ class Shell {
   ServeRequest served;
   std::string input;                // what standard input has
   RestoreBackupRequest restored;
+  std::vector<HttpRequest> requests;  // to data APIs
+  HttpAnswer http_answer{200, "{}", "application/json"};
+  std::vector<std::string> opened_urls;
   ~Shell() {
     if (!file_.empty()) std::filesystem::remove(file_);
   }
@@ -97,6 +100,14 @@ class Shell {
       restored = request;
       return succeed({{"state_dir", request.state_dir.string()}});
     };
+    environment.http = [this](const HttpRequest& request) -> Result<HttpAnswer> {
+      requests.push_back(request);
+      return http_answer;
+    };
+    environment.open_browser = [this](const std::string& url) {
+      opened_urls.push_back(url);
+      return true;
+    };
     environment.serve = [this](const ServeRequest& request) {
       served = request;
       return 0;
@@ -113,11 +124,23 @@ class Shell {
   std::string file_;
 };
 
-// "addon create sqlite db --app api" -> words
+// "addon create sqlite db --app 'my api'" -> words
 inline std::vector<std::string> words_of(const std::string& line) {
-  std::istringstream in(line);
   std::vector<std::string> words;
-  for (std::string word; in >> word;) words.push_back(word);
+  bool quoted = false, open = false;
+  for (const char c : line) {
+    if (c == '\'') {
+      quoted = !quoted;
+      if (!open) words.emplace_back();
+      open = true;
+    } else if (c == ' ' && !quoted) {
+      open = false;
+    } else {
+      if (!open) words.emplace_back();
+      open = true;
+      words.back() += c;
+    }
+  }
   return words;
 }
 

@@ -43,17 +43,38 @@ Result<void> sync_folders(const fs::path& root) {
   return sync_folder(root);
 }
 
+// Whether the names are durable as well is not part of the answer.
 Result<void> rename_into_place(const fs::path& built, const fs::path& target, bool exchange) {
-  if (exchange) {
-    if (::renameat2(AT_FDCWD, built.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0)
-      return sync_folder(target.parent_path());
-  } else if (::rename(built.c_str(), target.c_str()) == 0) {
-    return sync_folder(target.parent_path());
-  }
+  const int failed = exchange ? ::renameat2(AT_FDCWD, built.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE)
+                              : ::rename(built.c_str(), target.c_str());
+  if (failed == 0) return {};
   if (errno == EBUSY || errno == EXDEV || errno == EINVAL)
     return fail(Code::refused, "The state folder cannot be put in place by a rename (is it a mount point?). Restore into a "
                                "folder beside it and move that there: --state-dir OTHER");
   return system_error("put the state folder in place", errno);
+}
+
+std::string inode_of(const fs::path& path) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0 ? std::to_string(st.st_ino) : std::string();
+}
+
+// `work/state` is the new host until it has changed places with the old one, and the old one from then on. `work/built`
+// says which folder the new one is, so that a run that was cut off there loses nobody's host.
+bool is_old_host(const fs::path& work) {
+  const auto built = read_file(work / "built");
+  return built && there(work / "state") && inode_of(work / "state") != *built;
+}
+
+// Moves the host that was replaced out of the working folder; where to.
+Result<fs::path> keep_replaced(const fs::path& work, const fs::path& target) {
+  const std::string stem = target.filename().string() + ".replaced-" + std::to_string(SystemClock().unix_ms() / 1000);
+  fs::path kept = target.parent_path() / stem;
+  for (int n = 2; there(kept); ++n) kept = target.parent_path() / (stem + "-" + std::to_string(n));
+  std::error_code ec;
+  fs::rename(work / "state", kept, ec);
+  if (ec) return system_error("move the replaced host", ec.value());
+  return kept;
 }
 
 // What was revoked after the backup was made stays revoked, and no generation's number is used twice.
@@ -186,8 +207,12 @@ Result<json> restore_backup(const RestoreOptions& options) {
   {
     VIA_TRY_LET(lock, StateLock::take(work));  // one restore at a time
     const fs::path archive = work / "archive", state = work / "state";
-    VIA_TRY(remove_tree(archive));  // left by a crash
+    // Left by a crash.
+    VIA_TRY(remove_tree(archive));
+    if (is_old_host(work)) VIA_TRY(keep_replaced(work, target));
     VIA_TRY(remove_tree(state));
+    VIA_TRY(remove_tree(work / "built"));
+    bool replaced = false;
     const auto run = [&]() -> Result<json> {
       VIA_TRY_LET(reader, backup::ArchiveReader::open(options.file, Secret(options.passphrase)));
       std::string origin = "not checked: this machine does not hold the key of the host that made it";
@@ -200,7 +225,9 @@ Result<json> restore_backup(const RestoreOptions& options) {
       VIA_TRY(reader.extract_all(archive, {options.progress, {}}));
       VIA_TRY(make_private_folder(state));
       VIA_TRY_LET(rebuilt, build(archive, state, empty ? fs::path() : target));
+      if (!empty) VIA_TRY(write_file_atomic(work / "built", inode_of(state)));
       VIA_TRY(rename_into_place(state, target, !empty));
+      replaced = true;
       json todo = json::array();
       if (rebuilt.secrets > 0)
         todo.push_back(std::to_string(rebuilt.secrets) + " secret(s) were sealed with the old master key and must be set again: via secret list APP");
@@ -212,13 +239,16 @@ Result<json> restore_backup(const RestoreOptions& options) {
                   {"replaced", nullptr},
                   {"todo", std::move(todo)}};
       if (!empty) {
-        const fs::path kept = target.parent_path() / (target.filename().string() + ".replaced-" + std::to_string(SystemClock().unix_ms() / 1000));
-        VIA_TRY(move_to(state, kept));
+        VIA_TRY_LET(kept, keep_replaced(work, target));
         out["replaced"] = kept.string();
       }
+      VIA_TRY(sync_folder(target.parent_path()));
       return {boost::system::in_place_value, std::move(out)};
     };
     auto done = run();
+    if (!done && replaced)
+      return fail(Code::conflict, "The host of the archive is in its place, but the disk failed behind that (" + done.error().message +
+                                      "). The one that it replaced is beside it. Start the host and look at it: via status");
     (void)remove_tree(work);
     return done;
   }

@@ -211,7 +211,9 @@ class Partial {
       return system_error("rename the backup", errno);
     }
     path_.clear();
-    return sync_folder(target.parent_path().empty() ? fs::path(".") : target.parent_path());
+    auto synced = sync_folder(target.parent_path().empty() ? fs::path(".") : target.parent_path());
+    if (!synced && !replace) ::unlink(target.c_str());
+    return synced;
   }
 
  private:

@@ -5,6 +5,12 @@
 #include "core/base/json_text.hpp"
 
 namespace via {
+namespace {
+
+constexpr std::string_view kUnknownMessage =
+    "The host could not make sure of the change: it may or may not have been made. Look before you ask for it again.";
+
+}  // namespace
 
 const CodeInfo& info(Code code) noexcept {
   static constexpr CodeInfo kTable[] = {
@@ -61,7 +67,8 @@ std::string error_body(const Error& error, std::string_view request_id) {
   std::string out = R"({"error":{"code":)";
   append_json_string(out, error.wire_name());
   out += R"(,"message":)";
-  append_json_string(out, hidden ? kInternalMessage : std::string_view(error.message));
+  const std::string_view general = error.wire_name() == "outcome_unknown" ? kUnknownMessage : kInternalMessage;
+  append_json_string(out, hidden ? general : std::string_view(error.message));
   out += R"(,"request_id":)";
   append_json_string(out, request_id);
   if (!error.details.empty() && !hidden) {

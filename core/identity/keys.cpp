@@ -123,7 +123,13 @@ struct Keys::Impl {
       text += '}';
     }
     text += "\n]}\n";
-    return write_file_atomic(folder / kIndex, text);
+    const auto written = write_file_atomic(folder / kIndex, text);
+    if (written) return written;
+    // The new list may have its name already, and be what the next start reads.
+    Error error = written.error();
+    const auto there = read_file(folder / kIndex);
+    if (!there || *there == text) error.name = "outcome_unknown";
+    return error;
   }
 
   // Before the new set is published, so that what cannot be written does not take effect.
@@ -161,6 +167,18 @@ struct Keys::Impl {
       changed = true;
     }
     return changed;
+  }
+
+  // A key that was made for a list which was not written. Nothing was signed with it.
+  void delete_unlisted() const {
+    std::vector<fs::path> unlisted;
+    std::error_code ec;
+    for (fs::directory_iterator at(folder, ec), end; !ec && at != end; at.increment(ec)) {
+      const std::string name = at->path().filename().string();
+      const bool listed = std::any_of(records.begin(), records.end(), [&](const Record& r) { return name == r.info.kid + ".pem"; });
+      if (name.starts_with("key_") && name.ends_with(".pem") && !listed) unlisted.push_back(at->path());
+    }
+    for (const auto& path : unlisted) ::unlink(path.c_str());
   }
 
   void delete_revoked() const {
@@ -288,16 +306,27 @@ Result<KeyInfo> Keys::rotate() {
   auto next = std::find_if(all.begin(), all.end(), [](const Record& r) { return r.info.state == KeyState::prepared; });
   if (next == all.end()) {
     auto made = impl_->make();
-    if (!made) return made.error();
+    if (!made) {
+      impl_->delete_unlisted();
+      return made.error();
+    }
     all.push_back(std::move(*made));
     next = all.end() - 1;
   }
   next->info.state = KeyState::active;
   next->info.activated_at = now;
   const KeyInfo info = next->info;
-  if (auto committed = impl_->commit(std::move(all)); !committed) return committed.error();
+  if (auto committed = impl_->commit(std::move(all)); !committed) {
+    if (committed.error().name.empty()) impl_->delete_unlisted();
+    return committed.error();
+  }
   impl_->delete_revoked();
   return info;
+}
+
+void Keys::discard_unlisted() {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->delete_unlisted();
 }
 
 Result<void> Keys::revoke(std::string_view kid) {

@@ -5,6 +5,7 @@
 
 #include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/unknown.hpp"
 
 namespace via::lifecycle {
 
@@ -92,38 +93,44 @@ Result<CreatedAddon> ControlPlane::finish_create(const catalog::Addon& addon, co
     if (auto instance = d_.addons.instance(addon.id, addon.type, addon.config)) (void)d_.addons.deprovision(**instance);
     d_.addons.forget(addon.id);
     const std::string problem(error.http_status() >= 500 ? "provisioning failed" : error.message);
-    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-    VIA_TRY(addons_.set_state(addon.id, AddonState::failed, problem, now()));
-    VIA_TRY(end_operation(operation, "addon.create", addon.id, actor, "failed", std::string(error.wire_name()),
-                          details));
-    VIA_TRY(change.commit());
+    const auto close = [&]() -> Result<void> {
+      VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+      VIA_TRY(addons_.set_state(addon.id, AddonState::failed, problem, now()));
+      VIA_TRY(end_operation(operation, "addon.create", addon.id, actor, "failed", std::string(error.wire_name()),
+                            details));
+      return change.commit();
+    };
+    if (auto closed = close(); !closed) return unknown(closed.error());  // the next start provisions it
     d_.log.warn("addon.create_failed", {{"addon", addon.id}, {"code", error.wire_name()}, {"reason", error.message}});
     return error;
   }
 
   CreatedAddon out;
   out.operation = operation;
-  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-  VIA_TRY(addons_.set_state(addon.id, AddonState::active, "", now()));
-  if (plan) {
-    bindings::Binding binding;
-    binding.id = plan->id;
-    binding.app_id = addon.app_id;
-    binding.addon_id = addon.id;
-    binding.name = plan->name;
-    binding.read_only = plan->read_only;
-    binding.created_at = now();
-    VIA_TRY(bindings_.insert(binding, described->descriptor, described->derived));
-    details["binding"] = plan->name;
-  }
-  VIA_TRY(end_operation(operation, "addon.create", addon.id, actor, "done", "ok", details));
-  VIA_TRY_LET(made, addons_.find_by_id(addon.id));
-  if (plan) {
-    VIA_TRY_LET(bound, bindings_.find(plan->id));
-    out.binding = std::move(bound);
-  }
-  VIA_TRY(change.commit());
-  out.addon = made.value_or(addon);
+  const auto finish = [&]() -> Result<void> {
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(addons_.set_state(addon.id, AddonState::active, "", now()));
+    if (plan) {
+      bindings::Binding binding;
+      binding.id = plan->id;
+      binding.app_id = addon.app_id;
+      binding.addon_id = addon.id;
+      binding.name = plan->name;
+      binding.read_only = plan->read_only;
+      binding.created_at = now();
+      VIA_TRY(bindings_.insert(binding, described->descriptor, described->derived));
+      details["binding"] = plan->name;
+    }
+    VIA_TRY(end_operation(operation, "addon.create", addon.id, actor, "done", "ok", details));
+    VIA_TRY_LET(made, addons_.find_by_id(addon.id));
+    if (plan) {
+      VIA_TRY_LET(bound, bindings_.find(plan->id));
+      out.binding = std::move(bound);
+    }
+    out.addon = made.value_or(addon);
+    return change.commit();
+  };
+  if (auto finished = finish(); !finished) return unknown(finished.error());  // the next start does it
   return out;
 }
 

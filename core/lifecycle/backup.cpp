@@ -11,6 +11,7 @@
 #include "core/base/files.hpp"
 #include "core/identity/master_key.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/unknown.hpp"
 #include "core/lifecycle/snapshot_files.hpp"
 #include "core/lifecycle/views.hpp"
 #include "core/store/schema.hpp"
@@ -83,6 +84,7 @@ Result<json> ControlPlane::create_backup(const std::string& file, Secret passphr
       return fail(Code::unsupported, "Add-on '" + addon.name + "' of type '" + addon.type +
                                          "' has no snapshots and cannot be backed up.");
   }
+  work.steps = json{{"file", target.string()}}.dump();
   // std::function copies what it holds; a Secret is shared instead.
   work.run = [this, living = living, target, phrase = std::make_shared<Secret>(std::move(passphrase))](Operation& operation) {
     return run_backup(operation, living, target, *phrase);
@@ -182,14 +184,18 @@ Result<json> ControlPlane::run_backup(Operation& operation, const std::vector<Ad
                        {"addons", written.manifest.addons.size()},
                        {"members", written.manifest.members.size()},
                        {"operation", operation.id()}};
-  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-  VIA_TRY(d_.store.db().run(
-      "INSERT INTO backups (id, file, created_at, bytes, sha256, encrypted, addons, operation) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
-      id, target.string(), now(), static_cast<std::int64_t>(written.bytes), written.sha256, !passphrase.empty(),
-      static_cast<std::int64_t>(written.manifest.addons.size()), operation.id()));
-  VIA_TRY(end_done(operation, result,
-                   {{"backup", id}, {"bytes", written.bytes}, {"sha256", written.sha256}, {"encrypted", !passphrase.empty()}}));
-  VIA_TRY(change.commit());
+  const auto record = [&]() -> Result<void> {
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(d_.store.db().run(
+        "INSERT INTO backups (id, file, created_at, bytes, sha256, encrypted, addons, operation) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
+        id, target.string(), now(), static_cast<std::int64_t>(written.bytes), written.sha256, !passphrase.empty(),
+        static_cast<std::int64_t>(written.manifest.addons.size()), operation.id()));
+    VIA_TRY(end_done(operation, result,
+                     {{"backup", id}, {"bytes", written.bytes}, {"sha256", written.sha256}, {"encrypted", !passphrase.empty()}}));
+    return change.commit();
+  };
+  // The archive is whole and of use, whether it is listed or not: it stays.
+  if (auto recorded = record(); !recorded) return unknown(recorded.error());
   d_.log.info("backup.created", {{"backup", id}, {"bytes", written.bytes}});
   return answer(result);
 }

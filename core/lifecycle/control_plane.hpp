@@ -476,6 +476,8 @@ class ControlPlane {
   Result<CreatedAddon> finish_create(const catalog::Addon& addon, const std::string& operation,
                                      const std::optional<PlannedBinding>& plan, const Actor& actor);
   Result<nlohmann::json> finish_destroy(const catalog::Addon& addon, Operation& operation, bool keep);
+  Result<nlohmann::json> end_destroy(const catalog::Addon& addon, Operation& operation, const std::string& final_id,
+                                     const nlohmann::json& details);
   bool has_data(const catalog::Addon& addon) const;
   Check storage_layer(const catalog::Addon& addon);
 
@@ -518,6 +520,8 @@ class ControlPlane {
   DeployPlan plan_deploy(const releases::App& app) const;
   Result<nlohmann::json> operate_deploy(Lock lock, DeployPlan plan, std::string_view kind, const Actor& actor, bool wait);
   Result<nlohmann::json> run_deploy(Operation& operation, const DeployPlan& plan);
+  Result<nlohmann::json> finish_deploy(Operation& operation, const DeployPlan& plan, DeployView& view,
+                                       const std::vector<releases::Instance>& previous);
   // Everything before the switch: nothing of it is seen by the current release.
   Result<void> prepare_deploy(Operation& operation, const DeployPlan& plan, DeployView& view);
   Result<void> reissue(const DeployPlan& plan);
@@ -531,6 +535,7 @@ class ControlPlane {
 
   // recovery.cpp
   Result<void> recover();
+  void remove_partial_of(const std::string& file) const;
   Result<std::string> recover_one(const store::Operation& operation);
   Result<void> sweep();
   Result<void> launch_all();

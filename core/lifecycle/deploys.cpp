@@ -9,6 +9,7 @@
 
 #include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/unknown.hpp"
 #include "core/lifecycle/views.hpp"
 
 namespace via::lifecycle {
@@ -116,11 +117,21 @@ Result<json> ControlPlane::run_deploy(Operation& operation, const DeployPlan& pl
   };
   if (const auto switched = switch_over(); !switched) {
     VIA_TRY_LET(lock, operation.control());
-    VIA_TRY(undo_deploy(deploy.id));
+    if (auto undone = undo_deploy(deploy.id); !undone) return unknown(undone.error());
     d_.log.warn("deploy.failed", {{"app", deploy.app}, {"deploy", deploy.id}, {"reason", switched.error().message}});
-    return switched.error();
+    Error error = switched.error();
+    if (is_unknown(error)) error.name.clear();  // that it was undone is committed
+    return error;
   }
+  // The release is current from here on; what is left the next start does.
+  auto done = finish_deploy(operation, plan, view, previous);
+  if (!done) return unknown(done.error());
+  return done;
+}
 
+Result<json> ControlPlane::finish_deploy(Operation& operation, const DeployPlan& plan, DeployView& view,
+                                         const std::vector<Instance>& previous) {
+  const releases::Deploy& deploy = plan.deploy;
   // The old processes end with their rights still on, so that they can finish what they are doing.
   VIA_TRY(operation.step("stop_old"));
   stop_processes(previous);

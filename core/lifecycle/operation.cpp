@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/unknown.hpp"
 #include "core/lifecycle/views.hpp"
 
 namespace via::lifecycle {
@@ -122,8 +123,16 @@ Result<json> ControlPlane::perform(const std::shared_ptr<RunningOperation>& runn
   Result<json> out = work.run(operation);
   const std::lock_guard lock(control_);
   for (const auto& claim : work.claims) claims_.erase(claim);
-  if (auto closed = close_operation(operation, out); !closed)
+  if (!out && operation.is_standing() && out.error().http_status() == 500) out = unknown(out.error());
+  if (!out && is_unknown(out.error())) {
+    d_.log.error("operation.outcome_unknown", {{"operation", running->id}, {"kind", work.kind}, {"reason", out.error().message}});
+    return out;
+  }
+  if (auto closed = close_operation(operation, out); !closed) {
     d_.log.error("operation.not_recorded", {{"operation", running->id}, {"reason", closed.error().message}});
+    // The next start finds it open, and may finish it.
+    if (!out) return unknown(out.error());
+  }
   return out;
 }
 

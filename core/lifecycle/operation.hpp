@@ -56,6 +56,9 @@ class Operation {
   Result<void> remember(const nlohmann::json& steps);
   // From here on it cannot be cancelled.
   void only_forward() { running_->forward = true; }
+  // Its change is made: a failure from here on leaves its row to the next start and answers `outcome_unknown`.
+  void stands() { stands_ = true; }
+  bool is_standing() const { return stands_; }
   bool cancelled() const { return running_->cancel && !running_->forward; }
   plugins::Watch watch();
 
@@ -68,6 +71,7 @@ class Operation {
   std::string kind_, target_;
   Actor actor_;
   bool locked_;
+  bool stands_ = false;
 };
 
 // What an operation is started with.

@@ -7,6 +7,7 @@
 
 #include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/unknown.hpp"
 
 namespace via::lifecycle {
 
@@ -26,6 +27,15 @@ std::string text_at(const json& object, const char* name) {
 }
 
 }  // namespace
+
+// The file beside the one that an export or a backup was to become.
+void ControlPlane::remove_partial_of(const std::string& file) const {
+  if (file.empty()) return;
+  const fs::path target(file);
+  std::error_code ec;
+  fs::remove(target.parent_path() / ("." + target.filename().string() + ".partial"), ec);
+  if (ec) d_.log.warn("operation.leftover_not_removed", {{"reason", ec.message()}});
+}
 
 Result<void> ControlPlane::recover() {
   VIA_TRY_LET(unfinished, d_.store.journal().unfinished());
@@ -67,7 +77,8 @@ Result<std::string> ControlPlane::recover_one(const store::Operation& operation)
       std::optional<PlannedBinding> binding;
       if (!text_at(plan, "id").empty())
         binding = PlannedBinding{text_at(plan, "id"), text_at(plan, "name"), read_only};
-      (void)finish_create(*addon, operation.id, binding, actor);  // ends the operation, one way or the other
+      // Ends the operation, one way or the other; unless the store cannot be written: that stops the start.
+      if (auto done = finish_create(*addon, operation.id, binding, actor); !done && is_unknown(done.error())) return done.error();
       return std::string("failed");
     }
     if (operation.kind == "addon.destroy") {
@@ -75,7 +86,10 @@ Result<std::string> ControlPlane::recover_one(const store::Operation& operation)
       if (addon->state != AddonState::destroying) return std::string("undone");
       Operation going_on(*this, std::make_shared<RunningOperation>(operation.id), operation.kind, operation.target, actor, true);
       const bool keep = !steps.is_object() || steps.value("keep", true);
-      (void)finish_destroy(*addon, going_on, keep);
+      if (auto done = finish_destroy(*addon, going_on, keep); !done) {
+        VIA_TRY_LET(row, d_.store.journal().find(operation.id));
+        if (row && row->state == "running") return done.error();
+      }
       return std::string("failed");
     }
     // A bind that was not committed is taken back: nobody was told of it.
@@ -89,6 +103,11 @@ Result<std::string> ControlPlane::recover_one(const store::Operation& operation)
   }
   if (operation.kind == "addon.snapshot" || operation.kind == "addon.export") {
     VIA_TRY(undo_snapshot(operation));
+    remove_partial_of(text_at(steps, "file"));
+    return std::string("undone");
+  }
+  if (operation.kind == "backup.create") {
+    remove_partial_of(text_at(steps, "file"));
     return std::string("undone");
   }
   if (operation.kind == "addon.restore" || operation.kind == "addon.import") return recover_restore(operation);
@@ -136,27 +155,51 @@ Result<void> ControlPlane::sweep() {
     if (auto removed = remove_tree(folder); !removed)
       d_.log.warn("runtimes.leftover_not_removed", {{"reason", removed.error().message}});
 
-  // A snapshot has its name on disk before its row is committed. Where that commit failed there is no row (rows of deleted
-  // ones stay) and nobody was told of it. Only what an operation in our own journal was about to make is removed: beside a
-  // control plane of another day, a file without a row is somebody's data.
-  VIA_TRY_LET(addons, addons_.list());
+  // A snapshot has its name on disk before its row is committed, and loses its row before its files. Where that commit
+  // failed there is no row (rows of deleted ones stay) and nobody was told of it. Only what an operation in our own journal
+  // was about to make is removed: beside a control plane of another day, a file without a row is somebody's data.
   leftovers.clear();
-  for (const auto& addon : addons) {
-    ec.clear();
-    for (fs::directory_iterator at(storage_of(addon) / "snapshots", ec), end; !ec && at != end; at.increment(ec)) {
+  const auto look = [&](const fs::path& folder, const std::string& addon_id) -> Result<void> {
+    std::error_code none;
+    for (fs::directory_iterator at(folder, none), end; !none && at != end; at.increment(none)) {
       const std::string name = at->path().filename().string();
       const std::size_t first = name.starts_with('.') ? 1 : 0;
       const std::string id = name.substr(first, name.find('.', first) - first);
       if (!id.starts_with("snap_")) continue;
       VIA_TRY_LET(known, snapshots_.find(id));
-      if (known) continue;
-      VIA_TRY_LET(ours, d_.store.journal().mentions(addon.id, id));
-      if (ours) leftovers.push_back(at->path());
+      const bool partial = first == 1 && name.ends_with(".partial");
+      if (known && known->deleted_at == 0 && !partial) continue;
+      VIA_TRY_LET(ours, d_.store.journal().mentions(addon_id, id));
+      if (known || ours) leftovers.push_back(at->path());
     }
+    return {};
+  };
+  VIA_TRY_LET(addons, addons_.list());
+  for (const auto& addon : addons) {
+    VIA_TRY(look(storage_of(addon) / "snapshots", addon.id));
+    // The folder that a restore worked in: of no use when it was done or never happened; after a failure it may be what is
+    // left of the data.
+    ec.clear();
+    constexpr std::string_view kStaging = ".restore-";
+    for (fs::directory_iterator at(storage_of(addon), ec), end; !ec && at != end; at.increment(ec)) {
+      const std::string name = at->path().filename().string();
+      if (!name.starts_with(kStaging)) continue;
+      VIA_TRY_LET(row, d_.store.journal().find(name.substr(kStaging.size())));
+      if (row && (row->state == "done" || row->state == "undone")) leftovers.push_back(at->path());
+    }
+  }
+  ec.clear();
+  for (fs::directory_iterator at(settings_.state_dir / "retained", ec), end; !ec && at != end; at.increment(ec))
+    VIA_TRY(look(at->path(), at->path().filename().string()));
+  ec.clear();
+  for (fs::directory_iterator at(settings_.state_dir / "backups", ec), end; !ec && at != end; at.increment(ec)) {
+    const std::string name = at->path().filename().string();
+    if (name.starts_with(".staging-op_") || name.starts_with(".verify-op_") || (name.starts_with('.') && name.ends_with(".backup.partial")))
+      leftovers.push_back(at->path());
   }
   for (const auto& leftover : leftovers)
     if (auto removed = remove_tree(leftover); !removed)
-      d_.log.warn("snapshots.leftover_not_removed", {{"reason", removed.error().message}});
+      d_.log.warn("sweep.leftover_not_removed", {{"reason", removed.error().message}});
   return {};
 }
 

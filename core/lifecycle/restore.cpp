@@ -7,6 +7,7 @@
 
 #include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/unknown.hpp"
 #include "core/lifecycle/snapshot_files.hpp"
 #include "core/lifecycle/views.hpp"
 #include "core/releases/shell.hpp"
@@ -136,6 +137,7 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
   if (auto removed = remove_tree(staging); !removed)
     d_.log.warn("restore.staging_not_removed", {{"addon", addon.id}, {"reason", removed.error().message}});
 
+  operation.stands();
   Restarted users;
   VIA_TRY(operation.step("restart"));
   const auto restart = request.restart_bound_apps ? restart_users(operation, addon) : Result<Restarted>(Restarted{});
@@ -199,6 +201,7 @@ Result<std::string> ControlPlane::recover_restore(const store::Operation& row) {
   const json steps = json::parse(row.steps, nullptr, false);
   VIA_TRY_LET(addon, addons_.find_by_id(row.target));
   if (!addon || !steps.is_object()) return std::string("undone");
+  if (addon->state == AddonState::destroyed || addon->state == AddonState::destroying) return std::string("undone");
   const fs::path staging = staging_of(storage_of(*addon), row.id);
   std::error_code ec;
   if (steps.value("phase", "") != "swap") {
@@ -265,11 +268,13 @@ Result<json> ControlPlane::import_addon(const RestoreAddon& request, const std::
                   sealed.files, 0, 0, operation.id()};
       VIA_TRY_LET(held, operation.control());
       snapshot.created_at = now();
-      return snapshots_.insert(snapshot);
+      VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+      VIA_TRY(snapshots_.insert(snapshot));
+      return change.commit();
     };
     if (auto taken = take_in(); !taken) {
       (void)remove_tree(partial);
-      if (!snapshot.id.empty()) (void)remove_published(folder, snapshot);
+      if (!snapshot.id.empty() && !is_unknown(taken.error())) (void)remove_published(folder, snapshot);
       return taken.error();
     }
     return run_restore(operation, addon, snapshot, request);

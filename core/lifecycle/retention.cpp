@@ -8,6 +8,7 @@
 
 #include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/unknown.hpp"
 #include "core/lifecycle/snapshot_files.hpp"
 #include "core/lifecycle/views.hpp"
 
@@ -101,8 +102,9 @@ Result<json> ControlPlane::destroy_addon(const DestroyAddon& request, const Acto
       VIA_TRY(addons_.set_state(addon.id, AddonState::destroying, "", now()));
       VIA_TRY(bindings_.revoke_all_of_addon(addon.id, now()));
       VIA_TRY(change.commit());
-      VIA_TRY_LET(grants, build_grants({}, addon.id));
-      if (!grants.empty()) d_.authority.publish({std::move(grants), {}, true});
+      auto grants = build_grants({}, addon.id);
+      if (!grants) return unknown(grants.error());
+      if (!grants->empty()) d_.authority.publish({std::move(*grants), {}, true});
     }
     return finish_destroy(addon, operation, keep);
   };
@@ -141,8 +143,9 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
       auto taken = copy_storage(operation, addon, "final", "when it was destroyed", wanted);
       if (!taken)
         return fail(Code::conflict, "The final snapshot of add-on '" + addon.name +
-                                        "' could not be taken, so its data is still there. Free some space and run it "
-                                        "again, or give the data up: via addon destroy " + addon.id + " --no-final-snapshot");
+                                        "' could not be taken, so its data is still there; nobody has rights to it any more. Free "
+                                        "some space and run it again (the next start of the host tries it, too), or give the data "
+                                        "up: via addon destroy " + addon.id + " --no-final-snapshot");
       VIA_TRY_LET(held, operation.control());
       taken->expires_at = now() + settings_.retain_ms;
       VIA_TRY(snapshots_.insert(*taken));
@@ -162,19 +165,31 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
     return d_.addons.deprovision(**instance);
   };
   if (auto removed = remove(); !removed) {
-    const Error& error = removed.error();
-    VIA_TRY_LET(held, operation.control());
-    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-    VIA_TRY(addons_.set_state(addon.id, AddonState::destroying, "the data could not be removed", now()));
-    VIA_TRY(end_operation(operation.id(), operation.kind(), operation.target(), operation.actor(), "failed",
-                          std::string(error.wire_name()), details, {},
-                          json{{"code", error.wire_name()},
-                               {"message", error.http_status() == 500 ? std::string(kInternalMessage) : error.message}}.dump()));
-    VIA_TRY(change.commit());
+    // The rights are gone; the data goes when it is asked for again, or at the next start.
+    Error error = removed.error();
+    if (error.http_status() == 500) error = unknown(std::move(error));
+    const auto close = [&]() -> Result<void> {
+      VIA_TRY_LET(held, operation.control());
+      VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+      VIA_TRY(addons_.set_state(addon.id, AddonState::destroying, "the data could not be removed", now()));
+      VIA_TRY(end_operation(operation.id(), operation.kind(), operation.target(), operation.actor(), "failed",
+                            std::string(error.wire_name()), details, {},
+                            json{{"code", error.wire_name()},
+                                 {"message", error.http_status() == 500 ? std::string(kInternalMessage) : error.message}}.dump()));
+      return change.commit();
+    };
+    if (auto closed = close(); !closed) return unknown(closed.error());
     d_.log.warn("addon.destroy_failed", {{"addon", addon.id}, {"reason", error.message}});
     return error;
   }
   d_.addons.forget(addon.id);
+  auto ended = end_destroy(addon, operation, final_id, details);
+  if (!ended) return unknown(ended.error());
+  return ended;
+}
+
+Result<json> ControlPlane::end_destroy(const Addon& addon, Operation& operation, const std::string& final_id,
+                                       const json& details) {
   VIA_TRY(operation.step("tombstone"));
   VIA_TRY_LET(held, operation.control());
   VIA_TRY_LET(snapshots, snapshots_.of_addon(addon.id));
@@ -229,7 +244,7 @@ Result<json> ControlPlane::undelete_addon(const std::string& id, const std::stri
   work.steps = json{{"addon", addon.id}}.dump();
   work.run = [this, addon = addon, snapshot = *snapshot, name, bindings](Operation& operation) -> Result<json> {
     auto out = run_undelete(operation, addon, snapshot, name, bindings);
-    if (!out) {
+    if (!out && !is_unknown(out.error())) {  // what may be its data now is left for the next start to judge
       if (auto instance = d_.addons.instance(addon.id, addon.type, addon.config)) (void)d_.addons.deprovision(**instance);
       d_.addons.forget(addon.id);
     }

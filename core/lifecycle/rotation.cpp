@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/unknown.hpp"
 #include "core/lifecycle/views.hpp"
 
 namespace via::lifecycle {
@@ -83,8 +84,9 @@ Result<json> ControlPlane::rotate_credentials(const std::string& name_or_id, con
   VIA_TRY(bindings_.add_generation(binding.id, generation, described->descriptor, described->derived, now()));
   VIA_TRY(end_operation(row.id, row.kind, row.target, actor, "done", "ok", details, result.dump()));
   VIA_TRY(change.commit());
-  VIA_TRY_LET(grants, build_grants({}, addon.id));
-  d_.authority.publish({std::move(grants), {}, false});
+  auto grants = build_grants({}, addon.id);
+  if (!grants) return unknown(grants.error());
+  d_.authority.publish({std::move(*grants), {}, false});
   d_.log.info("credentials.rotated", {{"addon", addon.id}, {"app", binding.app}, {"binding", binding.name}, {"generation", generation}});
   return answer(result);
 }
@@ -184,15 +186,18 @@ Result<json> ControlPlane::revoke_credentials(const RevokeCredentials& request, 
       VIA_TRY(change.commit());
     }
     // Durable, then seen by every thread, then nothing of before still runs; only then is it said to be done.
-    VIA_TRY_LET(grants, build_grants({}, addon.id));
-    d_.authority.publish({std::move(grants), {}, true});
-    VIA_TRY_LET(type, d_.addons.type(addon.type));
-    VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
-    VIA_TRY(d_.addons.revoke(*instance, {binding.id, request.generation, type->scopes_for(binding.read_only)}));
-    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-    VIA_TRY(end_done(operation, result,
-                     {{"app", binding.app}, {"addon", addon.name}, {"binding", binding.name}, {"generation", request.generation}}));
-    VIA_TRY(change.commit());
+    const auto finish = [&]() -> Result<void> {
+      VIA_TRY_LET(grants, build_grants({}, addon.id));
+      d_.authority.publish({std::move(grants), {}, true});
+      VIA_TRY_LET(type, d_.addons.type(addon.type));
+      VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
+      VIA_TRY(d_.addons.revoke(*instance, {binding.id, request.generation, type->scopes_for(binding.read_only)}));
+      VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+      VIA_TRY(end_done(operation, result,
+                       {{"app", binding.app}, {"addon", addon.name}, {"binding", binding.name}, {"generation", request.generation}}));
+      return change.commit();
+    };
+    if (auto finished = finish(); !finished) return unknown(finished.error());  // it is revoked; the rest comes at the next start
     d_.log.info("credentials.revoked",
                 {{"addon", addon.id}, {"app", binding.app}, {"binding", binding.name}, {"generation", request.generation}});
     return answer(result);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/unknown.hpp"
 #include "core/lifecycle/views.hpp"
 #include "core/releases/material.hpp"
 
@@ -36,11 +37,15 @@ Result<KeyInfo> ControlPlane::rotate_keys(const Actor& actor) {
   const std::string before = active_kid(d_.keys.list());
   VIA_TRY_LET(operation, begin_operation("identity.keys.rotate", "identity", actor, {{"active", before}}));
   const auto rotated = d_.keys.rotate();
-  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-  VIA_TRY(end_operation(operation, "identity.keys.rotate", "identity", actor, rotated ? "done" : "failed",
-                        rotated ? "ok" : std::string(rotated.error().wire_name()),
-                        {{"retiring", before}, {"active", rotated ? json(rotated->kid) : json(nullptr)}}));
-  VIA_TRY(change.commit());
+  if (!rotated && is_unknown(rotated.error())) return rotated;
+  const auto close = [&]() -> Result<void> {
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(end_operation(operation, "identity.keys.rotate", "identity", actor, rotated ? "done" : "failed",
+                          rotated ? "ok" : std::string(rotated.error().wire_name()),
+                          {{"retiring", before}, {"active", rotated ? json(rotated->kid) : json(nullptr)}}));
+    return change.commit();
+  };
+  if (auto closed = close(); !closed) return unknown(closed.error());
   if (rotated) d_.log.info("keys.rotated", {{"kid", rotated->kid}});
   return rotated;
 }
@@ -110,17 +115,23 @@ Result<json> ControlPlane::revoke_key(const std::string& kid, const PlanRequest&
   const auto revoked = d_.keys.revoke(kid);
   if (revoked) {
     // New requests see the new key set already; what was let in before has ended when this returns.
-    VIA_TRY_LET(grants, build_grants());
+    auto built = build_grants();
+    if (!built) return unknown(built.error());
+    auto& grants = *built;
     std::erase_if(grants, [&](const auto& grant) {
       return std::none_of(affected.begin(), affected.end(), [&](const Instance& i) { return i.id == grant->instance; });
     });
     d_.authority.publish({std::move(grants), {}, true});
   }
-  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-  VIA_TRY(end_operation(operation, "identity.keys.revoke", kid, actor, revoked ? "done" : "failed",
-                        revoked ? "ok" : std::string(revoked.error().wire_name()),
-                        {{"kid", kid}, {"renewed", renewed}, {"ended", ends.size()}}));
-  VIA_TRY(change.commit());
+  if (!revoked && is_unknown(revoked.error())) return revoked.error();
+  const auto close = [&]() -> Result<void> {
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(end_operation(operation, "identity.keys.revoke", kid, actor, revoked ? "done" : "failed",
+                          revoked ? "ok" : std::string(revoked.error().wire_name()),
+                          {{"kid", kid}, {"renewed", renewed}, {"ended", ends.size()}}));
+    return change.commit();
+  };
+  if (auto closed = close(); !closed) return unknown(closed.error());
   if (!revoked) return revoked.error();
   d_.log.info("keys.revoked", {{"kid", kid}});
   const auto after = d_.keys.list();
@@ -132,6 +143,7 @@ std::string ControlPlane::recover_keys(const store::Operation& row) const {
   const json steps = json::parse(row.steps, nullptr, false);
   if (!steps.is_object()) return "undone";
   const auto keys = d_.keys.list();
+  if (row.kind == "identity.keys.rotate") d_.keys.discard_unlisted();
   if (row.kind == "identity.keys.rotate") return active_kid(keys) != steps.value("active", "") ? "done" : "undone";
   const KeyInfo* key = find_key(keys, row.target);
   return key != nullptr && key->state == KeyState::revoked ? "done" : "undone";

@@ -180,7 +180,10 @@ Result<catalog::SnapshotFile> copy_file(const fs::path& from, const fs::path& to
     Result<void> named{};
     if (replace && ::rename(partial.c_str(), to.c_str()) != 0) named = system_error("rename a file", errno);
     if (!replace) named = rename_new(partial, to);
-    if (named) named = sync_folder(to.parent_path());
+    if (named) {
+      named = sync_folder(to.parent_path());
+      if (!named && !replace) fs::remove(to, ec);
+    }
     if (!named) copied = named.error();
   }
   if (!copied) fs::remove(partial, ec);

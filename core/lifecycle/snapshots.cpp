@@ -6,6 +6,7 @@
 
 #include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/unknown.hpp"
 #include "core/lifecycle/snapshot_files.hpp"
 #include "core/lifecycle/views.hpp"
 
@@ -52,8 +53,8 @@ Result<Snapshot> ControlPlane::copy_storage(Operation& operation, const Addon& a
   const fs::path partial = folder / ("." + snapshot_id + ".partial");
   VIA_TRY(make_private_folder(folder));
   VIA_TRY(remove_tree(partial));
-  VIA_TRY(make_private_folder(partial));
   const auto take = [&]() -> Result<Snapshot> {
+    VIA_TRY(make_private_folder(partial));
     VIA_TRY_LET(facts, d_.addons.take_snapshot(*instance, snapshot_id, partial, operation.watch()));
     VIA_TRY(operation.step("seal"));
     VIA_TRY_LET(sealed, seal(partial, operation.watch()));
@@ -110,7 +111,7 @@ Result<json> ControlPlane::snapshot_addon(const std::string& name_or_id, const s
       return change.commit();
     };
     if (auto committed = commit(); !committed) {
-      (void)remove_published(storage_of(addon) / "snapshots", snapshot);
+      if (!is_unknown(committed.error())) (void)remove_published(storage_of(addon) / "snapshots", snapshot);
       return committed.error();
     }
     d_.log.info("addon.snapshot_taken", {{"addon", addon.id}, {"snapshot", id}, {"bytes", snapshot.bytes}});
@@ -203,7 +204,7 @@ Result<json> ControlPlane::export_addon(const std::string& name_or_id, const std
   work.target = addon.id;
   work.claims = {"addon:" + addon.id};
   const std::string id = make_id("snap");
-  work.steps = json{{"addon", addon.id}, {"snapshot", id}}.dump();
+  work.steps = json{{"addon", addon.id}, {"snapshot", id}, {"file", target.string()}}.dump();
   work.run = [this, addon = addon, target, id](Operation& operation) -> Result<json> {
     VIA_TRY(operation.step("copy"));
     VIA_TRY_LET(snapshot, copy_storage(operation, addon, "manual", "", id));

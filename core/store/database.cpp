@@ -117,6 +117,10 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
   const int rc = sqlite3_open_v2(file.c_str(), &db->db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
                                  nullptr);
   if (rc != SQLITE_OK) return db->error(rc);
+  // Until it has been read: a close of what could not be opened must not remove a log whose index could not be opened
+  // either, which SQLite would take for empty.
+  int keep_log = 1;
+  sqlite3_file_control(db->db_, "main", SQLITE_FCNTL_PERSIST_WAL, &keep_log);
   sqlite3_db_config(db->db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(db->db_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   sqlite3_busy_timeout(db->db_, 5000);
@@ -124,6 +128,9 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
                      "PRAGMA cell_size_check=ON; PRAGMA cache_size=-16384;"));
   VIA_TRY_LET(journal, db->one([](const Row& r) { return r.text(0); }, "PRAGMA journal_mode"));
   if (journal != "wal") return fail(Code::internal, "control-plane database: write-ahead logging is not available");
+  VIA_TRY(db->script("SELECT count(*) FROM sqlite_schema"));
+  keep_log = 0;
+  sqlite3_file_control(db->db_, "main", SQLITE_FCNTL_PERSIST_WAL, &keep_log);
   return db;
 }
 
@@ -168,6 +175,7 @@ Result<void> Transaction::commit() {
     // A failed fsync is never tried again, and what reached the disk is only known after the next start.
     Error error = done.error();
     error.message += "; outcome unknown";
+    error.name = "outcome_unknown";
     return error;
   }
   db_ = nullptr;

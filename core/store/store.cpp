@@ -10,6 +10,16 @@ namespace via::store {
 namespace {
 
 constexpr std::string_view kFile = "control-plane.db";
+constexpr std::string_view kPartial = ".control-plane.db.partial";
+
+Result<void> remove_partial(const fs::path& folder) {
+  for (const char* tail : {"", "-wal", "-shm", "-journal"}) {
+    std::error_code ec;
+    fs::remove((folder / kPartial).string() + tail, ec);
+    if (ec) return system_error("remove a file of an earlier start", ec.value());
+  }
+  return {};
+}
 
 // True when the folder has an entry of that name that is not an empty folder.
 bool holds(const fs::path& folder, std::string_view name) {
@@ -22,11 +32,8 @@ bool holds(const fs::path& folder, std::string_view name) {
 
 Result<void> create(const fs::path& folder, const Clock& clock, Entropy& entropy) {
   // Built beside its place and renamed, so that a crash leaves no half-made database.
-  const fs::path partial = folder / ".control-plane.db.partial";
-  for (const char* tail : {"", "-wal", "-shm", "-journal"}) {
-    std::error_code ec;
-    fs::remove(partial.string() + tail, ec);
-  }
+  const fs::path partial = folder / kPartial;
+  VIA_TRY(remove_partial(folder));
   {
     VIA_TRY_LET(db, Database::open(partial, Database::Mode::create));
     VIA_TRY(migrate(*db, true));
@@ -40,7 +47,8 @@ Result<void> create(const fs::path& folder, const Clock& clock, Entropy& entropy
     return fail(Code::internal, "control-plane database: the new file could not be closed");
   fs::rename(partial, folder / kFile, ec);
   if (ec) return system_error("rename the control-plane database", ec.value());
-  return sync_folder(folder);
+  VIA_TRY(sync_folder(folder));
+  return remove_partial(folder);
 }
 
 Result<Meta> read_meta(Database& db) {
@@ -68,6 +76,8 @@ Result<std::unique_ptr<Store>> Store::open(const fs::path& folder, const Clock& 
         return fail(Code::internal, "control-plane.db is missing from a state folder that was in use (it has '" +
                                         std::string(used) + "'). Put it back, or restore a backup.");
     VIA_TRY(create(folder, clock, entropy));
+  } else {
+    (void)remove_partial(folder);
   }
   VIA_TRY_LET(db, Database::open(file, Database::Mode::must_exist));
   VIA_TRY(migrate(*db, false));

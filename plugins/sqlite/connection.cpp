@@ -31,6 +31,10 @@ Failure Connection::open(const std::string& path, Kind kind, const Limits& limit
   const auto config = [&](int what, int on) {
     if (rc == SQLITE_OK) rc = sqlite3_db_config(db, what, on, nullptr);
   };
+  // Until it has been read: a close of what could not be opened must not remove a log whose index could not be opened
+  // either, which SQLite would take for empty.
+  int keep_log = 1;
+  sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep_log);
   config(SQLITE_DBCONFIG_DEFENSIVE, 1);
   config(SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0);
   config(SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0);
@@ -62,6 +66,8 @@ Failure Connection::open(const std::string& path, Kind kind, const Limits& limit
   }
   // Reads the schema now, so that damage shows here and the first statement does not pay for it.
   if (rc == SQLITE_OK) rc = c->host_exec("SELECT count(*) FROM sqlite_schema");
+  keep_log = 0;
+  if (rc == SQLITE_OK) sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep_log);
   if (rc == SQLITE_OK && kind == Kind::reader) rc = c->host_exec("PRAGMA query_only=ON");
   if (rc != SQLITE_OK) return from_sqlite(db, rc);
   sqlite3_set_authorizer(db, Policy::callback, &c->policy_);

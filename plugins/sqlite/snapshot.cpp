@@ -229,7 +229,11 @@ Failure settle_wal(const std::string& data) {
     sqlite3* raw = nullptr;
     int rc = sqlite3_open_v2(data.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, nullptr);
     const Db db(raw);
-    if (rc == SQLITE_OK) sqlite3_exec(raw, "SELECT count(*) FROM sqlite_schema; PRAGMA wal_checkpoint(TRUNCATE)", nullptr, nullptr, nullptr);
+    int keep_log = 1;  // unless it was played in: a log that cannot be read is not an empty one
+    if (rc == SQLITE_OK) sqlite3_file_control(raw, "main", SQLITE_FCNTL_PERSIST_WAL, &keep_log);
+    if (rc == SQLITE_OK) rc = sqlite3_exec(raw, "SELECT count(*) FROM sqlite_schema; PRAGMA wal_checkpoint(TRUNCATE)", nullptr, nullptr, nullptr);
+    keep_log = 0;
+    if (rc == SQLITE_OK) sqlite3_file_control(raw, "main", SQLITE_FCNTL_PERSIST_WAL, &keep_log);
   }
   if (has(wal) || has(shm))
     return {VIA_E_PRECONDITION, "wal_remains",

@@ -8,6 +8,7 @@
 
 #include <boost/json.hpp>
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -75,6 +76,8 @@ Failure create_database(const std::string& path) {
                       nullptr, nullptr, nullptr);
   const int closed = sqlite3_close(db);
   if (rc != SQLITE_OK || closed != SQLITE_OK) return internal("cannot initialise the database file", rc);
+  for (const char* suffix : {"-wal", "-shm", "-journal"})  // which SQLite removed, unless it could not
+    if (::unlink((partial + suffix).c_str()) != 0 && errno != ENOENT) return internal("cannot initialise the database file");
   if (!sync_path(partial, O_RDWR) || ::rename(partial.c_str(), path.c_str()) != 0)
     return internal("cannot make the database file durable");
   return {};

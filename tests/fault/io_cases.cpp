@@ -1,6 +1,10 @@
 // The operations that io_test.cpp puts under faults: what they begin with, how they are asked for, and how one sees
 // whether they happened. A further operation is one more entry.
 #include <algorithm>
+#include <fstream>
+
+#include <sqlite3.h>
+#include <sys/stat.h>
 
 #include "fault/io_fault.hpp"
 
@@ -153,6 +157,7 @@ IoCase addon_destroy() {
   c.prepare = extra_addon;
   c.arguments = [](const json&) { return json{{"name", "extra-db"}}; };
   c.state = destroyed;
+  c.explains = {"conflict"};
   return c;
 }
 
@@ -427,6 +432,243 @@ IoCase secret_rotate() {
   return c;
 }
 
+namespace fs = std::filesystem;
+
+// The first column of the first row; empty when it cannot be read.
+std::string one_value(const fs::path& file, const char* sql) {
+  sqlite3* db = nullptr;
+  std::string out;
+  if (sqlite3_open_v2(file.c_str(), &db, SQLITE_OPEN_READWRITE, nullptr) == SQLITE_OK)
+    sqlite3_exec(
+        db, sql,
+        [](void* to, int, char** values, char**) {
+          *static_cast<std::string*>(to) = values[0] == nullptr ? "" : values[0];
+          return 0;
+        },
+        &out, nullptr);
+  sqlite3_close(db);
+  return out;
+}
+
+IoCase addon_export() {
+  IoCase c;
+  c.name = c.command = "addon.export";
+  c.outside = true;
+  c.prepare = [](IoFault& t) {
+    json about = other_with_snapshot(t);
+    about["file"] = (t.outside() / "exported.sqlite").string();
+    return about;
+  };
+  c.arguments = [](const json& about) { return json{{"name", "other-db"}, {"file", about.value("file", "")}}; };
+  c.state = [](IoFault&, const json& about) {
+    const fs::path file = about.value("file", "");
+    if (!fs::exists(file)) return Is::old_state;
+    const std::string rows = one_value(file, "SELECT group_concat(a, ' ') FROM t");
+    return rows == "first second" ? Is::new_state : neither("the exported file has '" + rows + "'");
+  };
+  return c;
+}
+
+IoCase backup_create(bool encrypted) {
+  IoCase c;
+  c.command = "backup.create";
+  c.name = encrypted ? "backup.create encrypted" : "backup.create";
+  c.outside = encrypted;
+  c.prepare = [encrypted](IoFault& t) {
+    json about = other_with_snapshot(t);
+    // The host's own folder for them, or one of somebody else.
+    about["file"] = ((encrypted ? t.outside() : t.host.state_dir() / "backups") / "host.backup").string();
+    if (!encrypted) {
+      fs::create_directory(t.host.state_dir() / "backups");
+      fs::permissions(t.host.state_dir() / "backups", fs::perms::owner_all);
+    }
+    about["archive"] = {{"file", about["file"]}};
+    if (encrypted) about["archive"]["passphrase"] = "correct horse";
+    return about;
+  };
+  c.arguments = [](const json& about) { return about["archive"]; };
+  // An archive that is whole is of use, and is never taken away again because its row could not be written.
+  c.state = [](IoFault& t, const json& about) {
+    const json listed = t.admin("backup.list")["items"];
+    const bool there = fs::exists(about.value("file", ""));
+    if (!there) return listed.empty() ? Is::old_state : neither("a row without a file: " + listed.dump());
+    const json seen = t.admin("backup.verify", about["archive"]);
+    if (!seen.value("ok", false) || seen["checks"].size() != 3) return neither(seen.dump());
+    return Is::new_state;
+  };
+  return c;
+}
+
+// Over a host that has changed since its backup: whichever host stands there afterwards, it is whole, and the replaced
+// one is kept.
+IoCase backup_restore() {
+  IoCase c;
+  c.name = "via backup restore";
+  c.how = How::in_process;
+  c.beside = true;
+  c.new_host = true;
+  c.words = {"backup", "restore", "", "--passphrase-file", "", "--yes"};
+  c.prepare = [](IoFault& t) {
+    const json about = other_with_snapshot(t);
+    const fs::path archive = t.host.folder() / "made.backup", secret = t.host.folder() / "passphrase";
+    std::ofstream(secret) << "correct horse\n";
+    ::chmod(secret.c_str(), 0600);
+    t.admin("backup.create", {{"file", archive.string()}, {"passphrase", "correct horse"}});
+    t.admin("app.create", {{"name", "later"}});
+    return json{{"words", {{"2", archive.string()}, {"4", secret.string()}}}, {"token", about["token"]}};
+  };
+  c.state = [](IoFault& t, const json& about) {
+    Caller old(t.host.port(), about.value("token", ""));
+    const int answered = old.query("SELECT a FROM t").status;
+    if (t.ask("app.show", {{"name", "later"}}))
+      return answered == 200 ? Is::old_state : neither("the old host refuses its tokens");
+    if (answered != 401) return neither("the restored host takes a token from before");
+    const json issued = t.admin("runtime.issue", {{"app", "other"}});
+    Caller fresh(t.host.port(), text_of(fs::path(issued.value("material", "")) / "token"));
+    const json rows = rows_of(fresh.query("SELECT a FROM t ORDER BY rowid"));
+    if (rows != json({{"first"}, {"second"}})) return neither("rows " + rows.dump());
+    t.admin("runtime.stop", {{"instance", issued.value("id", "")}});
+    return Is::new_state;
+  };
+  c.afterwards = [](IoFault& t, const json& about) {
+    const auto has_later = [](const fs::path& host) {
+      return fs::exists(host / "control-plane.db") &&
+             one_value(host / "control-plane.db", "SELECT count(*) FROM apps WHERE name='later'") == "1";
+    };
+    const Finished again = t.via({"backup", "restore", about["words"].value("2", ""), "--passphrase-file",
+                                  about["words"].value("4", ""), "--yes"});
+    EXPECT_EQ(again.exit_code, 0) << "it works when it is asked for again: " << again.err;
+    int kept = 0;
+    for (const auto& path : t.beside()) {
+      EXPECT_EQ(path.filename().string().find(".restoring"), std::string::npos) << "left over: " << path.filename();
+      kept += has_later(path) ? 1 : 0;
+    }
+    EXPECT_EQ(kept, 1) << "the host that was replaced is kept";
+  };
+  return c;
+}
+
+std::string active_key(IoFault& t) {
+  for (const json listed = t.admin("identity.keys.list"); const json& key : listed["items"])
+    if (key.value("state", "") == "active") return key.value("kid", "");
+  return "";
+}
+
+IoCase keys_rotate() {
+  IoCase c;
+  c.name = c.command = "identity.keys.rotate";
+  c.prepare = [](IoFault& t) { return json{{"kid", active_key(t)}}; };
+  c.arguments = [](const json&) { return json::object(); };
+  c.state = [](IoFault& t, const json& about) { return when(active_key(t) != about.value("kid", "")); };
+  return c;
+}
+
+IoCase keys_revoke() {
+  IoCase c;
+  c.name = c.command = "identity.keys.revoke";
+  c.prepare = [](IoFault& t) {
+    const json other = other_with_snapshot(t);
+    const std::string kid = active_key(t);
+    t.admin("identity.keys.rotate");
+    // Tokens are told apart by the second they were issued in.
+    const std::int64_t now = ::time(nullptr);
+    EXPECT_TRUE(eventually([&] { return ::time(nullptr) > now + 1; }));
+    t.replace_steady();
+    return json{{"kid", kid}, {"token", other["token"]}};
+  };
+  c.arguments = [](const json& about) { return json{{"kid", about.value("kid", "")}}; };
+  c.state = [](IoFault& t, const json& about) {
+    std::string is;
+    for (const json listed = t.admin("identity.keys.list"); const json& key : listed["items"])
+      if (key.value("kid", "") == about.value("kid", "")) is = key.value("state", "");
+    Caller app(t.host.port(), about.value("token", ""));
+    const bool works = app.query("SELECT 1").status == 200;
+    if (is == "revoked" && !works) return Is::new_state;
+    if (is == "retiring" && works) return Is::old_state;
+    return neither("the key is " + is + " and its token " + (works ? "works" : "does not work"));
+  };
+  return c;
+}
+
+// An instance whose day is over; the repair issues a new one in its place, with its own material's folder.
+IoCase app_repair() {
+  IoCase c;
+  c.name = c.command = "app.repair";
+  c.prepare = [](IoFault& t) {
+    t.admin("runtime.stop", {{"instance", other_with_snapshot(t)["instance"]}});
+    const json issued = t.admin("runtime.issue", {{"app", "other"}, {"ttl_seconds", 3600}});
+    EXPECT_EQ(t.host.stop(), 0);
+    const std::string id = issued.value("id", "");
+    one_value(t.host.state_dir() / "control-plane.db",
+              ("UPDATE instances SET issued_at=issued_at-7200000, expires_at=expires_at-7200000 WHERE id='" + id + "'").c_str());
+    EXPECT_TRUE(t.host.start()) << "which ends it";
+    return json{{"token", (fs::path(issued.value("material", "")) / "token").string()}};
+  };
+  c.arguments = [](const json&) { return json{{"name", "other"}}; };
+  c.state = [](IoFault& t, const json& about) {
+    const fs::path token = about.value("token", "");
+    if (!fs::exists(token)) return Is::old_state;
+    Caller app(t.host.port(), text_of(token));
+    const int answered = app.query("SELECT 1").status;
+    return answered == 200 ? Is::new_state : neither("the token answers " + std::to_string(answered));
+  };
+  return c;
+}
+
+IoCase manifest_apply() {
+  IoCase c;
+  c.name = c.command = "app.manifest.apply";
+  c.arguments = [](const json&) {
+    return json{{"manifest",
+                 "[app]\nname = \"steady\"\n\n[[addons]]\ntype = \"sqlite\"\nname = \"extra-db\"\nbind = \"EXTRA\"\n\n"
+                 "[config]\nCOLOUR = \"green\"\n"}};
+  };
+  // What it made before a fault stays, and applying it again makes the rest.
+  c.state = [](IoFault& t, const json&) {
+    const auto found = addon(t);
+    const std::string state = found ? found->value("state", "") : "none";
+    const bool bound = has_binding(t, "EXTRA"), set = config_value(t) == "green";
+    if (state != "none" && state != "failed" && state != "active") return neither("add-on " + state);
+    if ((bound && state != "active") || (set && !bound)) return neither("in another order than it is made in");
+    return when(set);
+  };
+  c.may_fail = true;
+  return c;
+}
+
+IoCase secret_unset() {
+  IoCase c;
+  c.name = c.command = "secret.unset";
+  c.prepare = [](IoFault& t) {
+    return t.admin("secret.set", {{"app", "steady"}, {"key", "PASSWORD"}, {"value", "correct horse"}});
+  };
+  c.arguments = [](const json&) { return json{{"app", "steady"}, {"key", "PASSWORD"}}; };
+  c.state = [](IoFault& t, const json&) { return when(secret_generation(t) == 0); };
+  return c;
+}
+
+// Cancelled while it copies: nothing is left of it. What is faulted is the end of the operation.
+IoCase op_cancel() {
+  IoCase c;
+  c.name = "op.cancel";
+  c.how = How::command;
+  c.prepare = [](IoFault& t) { return other_with_snapshot(t); };
+  c.act = [](IoFault& t, const json&) -> std::string {
+    const auto begun = t.ask("addon.snapshot", {{"name", "other-db"}, {"note", "now"}, {"wait", false}});
+    if (!begun) return "not begun";
+    const std::string id = begun->value("operation", "");
+    (void)t.ask("op.cancel", {{"operation", id}});  // it may be over already
+    const auto ended = t.ask("op.wait", {{"operation", id}});
+    return ended && ended->value("state", "") != "running" ? "" : "not ended";
+  };
+  c.state = [](IoFault& t, const json&) {
+    const json listed = t.admin("addon.snapshots", {{"name", "other-db"}});
+    const std::size_t n = listed["items"].size();
+    return n == 1 || n == 2 ? Is::new_state : neither(listed.dump());
+  };
+  return c;
+}
+
 IoCase command_line() {
   IoCase c = addon_create();
   c.name = "via addon create";
@@ -460,6 +702,9 @@ IoCase start_after(IoCase killed, double part) {
   c.name = "start after " + killed.name;
   c.how = How::start;
   c.may_fail = killed.may_fail;
+  c.outside = killed.outside;
+  // An index that cannot be made is not an empty log.
+  c.always = {"ENOSPC from here on: ftruncate control-plane.db-shm #1", "EIO: open control-plane.db-shm #1"};
   c.prepare = [killed, part](IoFault& t) {
     const json about = killed.prepare ? killed.prepare(t) : json::object();
     t.kill_at(killed.command, killed.arguments(about), part);
@@ -483,9 +728,17 @@ const std::vector<IoCase>& io_cases() {
       addon_import(),   addon_drain(),    addon_resume(),    rotate(),
       revoke(),         deploy_create(),  runtime_issue(),   runtime_stop(),
       deploy_rollback(), config_set(),    config_unset(),    secret_set(),
-      secret_rotate(),  command_line(),   first_start(),
-      start(),          start_after(addon_create(), 0.5),    start_after(addon_destroy(), 0.6),
+      secret_rotate(),  secret_unset(),   addon_export(),    backup_create(false),
+      backup_create(true), keys_rotate(), keys_revoke(),     app_repair(),
+      manifest_apply(), op_cancel(),      command_line(),    backup_restore(),
+      first_start(),    start(),
+      start_after(addon_create(), 0.5),   start_after(addon_destroy(), 0.6),
       start_after(addon_restore(), 0.6),  start_after(deploy_create(), 0.7),
+      start_after(addon_undelete(), 0.6), start_after(addon_import(), 0.8),
+      start_after(rotate(), 0.6),         start_after(revoke(), 0.6),
+      start_after(deploy_rollback(), 0.7), start_after(backup_create(false), 0.9),
+      start_after(addon_export(), 0.8),   start_after(keys_rotate(), 0.7),
+      start_after(keys_revoke(), 0.7),    start_after(manifest_apply(), 0.6),
   };
   return all;
 }

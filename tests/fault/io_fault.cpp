@@ -60,6 +60,11 @@ std::string tail(const std::string& log) {
   return log.substr(log.size() > 3000 ? log.size() - 3000 : 0);
 }
 
+const std::vector<std::string>& leftovers() {
+  static const std::vector<std::string> all{".partial", "staging", ".tmp", "trash", "-journal", ".restore", ".import", ".verify"};
+  return all;
+}
+
 }  // namespace
 
 std::string IoFault::Fault::text() const {
@@ -68,6 +73,23 @@ std::string IoFault::Fault::text() const {
 }
 
 IoFault::IoFault() : shim_(host.folder() / "shim", host.state_dir()), template_(host.folder() / "template") {}
+
+std::filesystem::path IoFault::outside() const { return host.folder() / "outside"; }
+
+std::vector<std::filesystem::path> IoFault::beside() const {
+  std::vector<fs::path> out;
+  for (const auto& entry : fs::directory_iterator(host.folder())) {
+    const std::string name = entry.path().filename().string();
+    if (name != HostProcess::kCanary && name.find(HostProcess::kCanary) != std::string::npos) out.push_back(entry.path());
+  }
+  return out;
+}
+
+Finished IoFault::via(std::vector<std::string> words) {
+  words.insert(words.begin(), VIA_BINARY);
+  words.insert(words.end(), {"--state-dir", host.state_dir().string()});
+  return run_program(words);
+}
 
 std::optional<json> IoFault::ask(const std::string& command, const json& arguments) {
   auto answer = cli::SocketTransport(host.admin_socket()).call(command, arguments);
@@ -93,6 +115,8 @@ void IoFault::kill_at(const std::string& command, const json& arguments, double 
   for (int attempt = 0; attempt < 5 && struck == 0; ++attempt, part *= 0.9) {
     fs::remove_all(host.state_dir());
     copy_tree(aside, host.state_dir());
+    fs::remove_all(outside());
+    fs::create_directory(outside());
     EXPECT_TRUE(host.start()) << host.log();
     shim_.arm(calls[static_cast<std::size_t>(part * static_cast<double>(calls.size() - 1))], VIA_SHIM_KILL, false);
     (void)ask(command, arguments);
@@ -119,6 +143,8 @@ void IoFault::without_room(const std::string& command, const json& arguments, co
 }
 
 void IoFault::make_template(const IoCase& what) {
+  fs::create_directory(outside());
+  shim_.watch(what.beside ? host.folder() : host.state_dir(), what.outside ? outside() : fs::path());
   if (what.how == How::first_start) {
     fs::create_directory(template_);
     fs::permissions(template_, fs::perms::owner_all);
@@ -137,6 +163,9 @@ void IoFault::make_template(const IoCase& what) {
 void IoFault::restore_template() {
   fs::remove_all(host.state_dir());
   copy_tree(template_, host.state_dir());
+  for (const auto& path : beside()) fs::remove_all(path);
+  fs::remove_all(outside());
+  fs::create_directory(outside());
 }
 
 IoFault::Outcome IoFault::act(const IoCase& what, const Fault* fault) {
@@ -158,9 +187,14 @@ IoFault::Outcome IoFault::act(const IoCase& what, const Fault* fault) {
       // Its database is open before the fault: opening one makes files.
       EXPECT_EQ(caller(steady_).query("SELECT a FROM t").status, 200);
       begin();
-      auto answer = cli::SocketTransport(host.admin_socket()).call(what.command, what.arguments(about_));
-      out.succeeded = static_cast<bool>(answer);
-      if (!answer) out.error = std::string(answer.error().wire_name());
+      if (what.act) {
+        out.error = what.act(*this, about_);
+        out.succeeded = out.error.empty();
+      } else {
+        auto answer = cli::SocketTransport(host.admin_socket()).call(what.command, what.arguments(about_));
+        out.succeeded = static_cast<bool>(answer);
+        if (!answer) out.error = std::string(answer.error().wire_name());
+      }
       // Writes that fail are no reason to refuse a read.
       if (fault != nullptr && host.running() && shim_.struck() > 0 && fault->sticky) {
         EXPECT_EQ(caller(steady_).query("SELECT a FROM t").status, 200) << "reads go on under " << fault->text();
@@ -171,6 +205,9 @@ IoFault::Outcome IoFault::act(const IoCase& what, const Fault* fault) {
       begin();
       std::vector<std::string> command{VIA_BINARY};
       command.insert(command.end(), what.words.begin(), what.words.end());
+      if (about_.contains("words"))
+        for (const auto& [place, word] : about_["words"].items())
+          command[std::stoul(place) + 1] = word.get<std::string>();
       command.insert(command.end(), {"--state-dir", host.state_dir().string()});
       const Finished run = run_program(command, shim_.environment());
       out.died = run.exit_code == 137;
@@ -214,24 +251,38 @@ void IoFault::check(const IoCase& what, const Outcome& outcome, bool again) {
   }
   EXPECT_EQ(admin("op.list", {{"state", "running"}})["items"], json::array());
   EXPECT_TRUE(admin("audit.verify").value("ok", false));
-  if (what.how != How::first_start) {
+  const Is is = what.state(*this, about_);
+  if (what.how != How::first_start && !(what.new_host && is == Is::new_state)) {
     EXPECT_EQ(rows_of(caller(steady_).query("SELECT a FROM t")), json({{"steady"}})) << "nobody else notices";
   }
-
-  const Is is = what.state(*this, about_);
   EXPECT_NE(is, Is::neither);
   ++(is == Is::new_state ? tally_.new_states : tally_.old_states);
   if (outcome.succeeded) {
     EXPECT_EQ(is, Is::new_state) << "it was acknowledged";
   }
-  if (!outcome.succeeded && !outcome.died && is == Is::new_state) ++tally_.done_but_refused;
-  if (again && is == Is::old_state && what.how == How::command) {
+  if (!outcome.succeeded && !outcome.died && is == Is::new_state && what.how == How::command) {
+    ++tally_.done_but_refused;
+    ++tally_.refusals[outcome.error];
+    EXPECT_TRUE(outcome.error == "outcome_unknown" || what.explains.contains(outcome.error))
+        << "the error '" << outcome.error << "' does not say that it may have been done";
+  }
+  if (again && is == Is::old_state && what.how == How::command && !what.act) {
     auto answer = cli::SocketTransport(host.admin_socket()).call(what.command, what.arguments(about_));
     EXPECT_TRUE(answer) << "it works when it is asked for again: " << (answer ? "" : answer.error().message);
     EXPECT_EQ(what.state(*this, about_), Is::new_state);
   }
   EXPECT_EQ(host.stop(), 0) << tail(host.log());
   check_files();
+  if (what.outside) check_outside();
+  if (what.afterwards && again) what.afterwards(*this, about_);
+}
+
+// A file is there under its name, whole, or not at all.
+void IoFault::check_outside() {
+  for (const auto& entry : fs::directory_iterator(outside())) {
+    const std::string name = entry.path().filename().string();
+    EXPECT_FALSE(name.starts_with('.')) << "left over outside: " << name;
+  }
 }
 
 void IoFault::check_files() {
@@ -243,11 +294,20 @@ void IoFault::check_files() {
   EXPECT_EQ(select(control, "SELECT name FROM addons WHERE state IN ('provisioning','destroying')"), none);
   const auto living = select(control, "SELECT id FROM addons WHERE state <> 'destroyed'");
   const auto known = select(control, "SELECT id FROM addons");
-  const auto instances = select(control, "SELECT id FROM instances WHERE wanted = 1");
+  auto material = select(control, "SELECT material FROM instances WHERE wanted = 1");
+  for (auto& folder : material) folder = fs::path(folder).filename().string();
   const auto snapshots = select(control, "SELECT id FROM snapshots WHERE deleted_at = 0");
+  const std::string key_list = text_of(host.state_dir() / "keys" / "keys.json");
   const auto in = [](const std::vector<std::string>& list, const std::string& id) {
     return std::find(list.begin(), list.end(), id) != list.end();
   };
+  for (const auto& id : snapshots) {
+    const auto folder = select(control, "SELECT type || '/' || addons.id FROM addons JOIN snapshots ON addon_id = addons.id WHERE snapshots.id = '" + id + "'");
+    const auto retained = fs::path("retained") / fs::path(folder.at(0)).filename();
+    EXPECT_TRUE(fs::exists(host.state_dir() / "addons" / folder.at(0) / "snapshots" / (id + ".sqlite")) ||
+                fs::exists(host.state_dir() / retained / (id + ".sqlite")))
+        << "the files of a snapshot are gone: " << id;
+  }
   for (fs::recursive_directory_iterator at(host.state_dir()), end; at != end; ++at) {
     const fs::path& path = at->path();
     const std::string name = path.filename().string();
@@ -255,11 +315,11 @@ void IoFault::check_files() {
     struct stat st {};
     ASSERT_EQ(::lstat(path.c_str(), &st), 0);
     EXPECT_EQ(st.st_mode & 077U, 0U) << below << " is open to others";
-    for (const char* left : {".partial", "staging", ".tmp", "trash", "-journal", ".restore", ".import"})
+    for (const auto& left : leftovers())
       EXPECT_EQ(name.find(left), std::string::npos) << "left over: " << below;
     const std::string parent = path.parent_path().filename().string();
     if (parent == "runtimes") {
-      EXPECT_TRUE(in(instances, name)) << "material of no instance: " << below;
+      EXPECT_TRUE(in(material, name)) << "material of no instance: " << below;
     }
     if (path.parent_path().parent_path() == host.state_dir() / "addons") {
       EXPECT_TRUE(in(known, name)) << "data of no add-on: " << below;
@@ -270,6 +330,9 @@ void IoFault::check_files() {
     if (parent == "snapshots") {
       EXPECT_TRUE(in(snapshots, path.stem().string())) << "no snapshot has it: " << below;
     }
+    if (parent == "keys" && name.ends_with(".pem")) {
+      EXPECT_NE(key_list.find(path.stem().string()), std::string::npos) << "no key of the list has it: " << below;
+    }
     if (name.ends_with(".sqlite") && at->is_regular_file()) {
       EXPECT_EQ(select(path, "PRAGMA integrity_check"), ok) << below;
     }
@@ -277,8 +340,20 @@ void IoFault::check_files() {
 }
 
 // Every fault of every point; or a sample: two kills, and one fault of one other kind.
-std::vector<IoFault::Fault> IoFault::choose(const std::vector<IoPoint>& points, std::mt19937& random) const {
+std::vector<IoFault::Fault> IoFault::choose(const IoCase& what, const std::vector<IoPoint>& points,
+                                            std::mt19937& random) const {
   std::vector<Fault> out;
+  const auto add_named = [&](const std::string& text) {
+    for (const auto& point : points)
+      for (const auto action : {VIA_SHIM_KILL, VIA_SHIM_TORN, VIA_SHIM_EIO, VIA_SHIM_ENOSPC, VIA_SHIM_SHORT})
+        for (const bool sticky : {false, true})
+          if (Fault one{point, action, sticky}; point.can(action) && one.text() == text) out.push_back(one);
+  };
+  if (const char* only = std::getenv("VIA_FAULT_ONLY")) {  // a failure's trace: that fault again
+    add_named(only);
+    return out;
+  }
+  for (const auto& text : what.always) add_named(text);
   const auto add = [&](via_shim_action action, bool sticky, std::size_t at_most) {
     std::vector<Fault> can;
     for (const auto& point : points)
@@ -317,7 +392,7 @@ void IoFault::run(const IoCase& what) {
   for (const auto& point : points) names.insert(point.name);
 
   int missed = 0;
-  for (const Fault& fault : choose(points, random)) {
+  for (const Fault& fault : choose(what, points, random)) {
     SCOPED_TRACE(what.name + ": " + fault.text());
     Outcome outcome;
     // Threads may have done less before the operation ended; the point comes in another run.
@@ -336,7 +411,9 @@ void IoFault::run(const IoCase& what) {
        << tally_.killed.size();
   for (const auto& [fault, runs] : tally_.runs) line << " | " << fault << ' ' << runs;
   line << " | old " << tally_.old_states << " | new " << tally_.new_states << " | done but refused "
-       << tally_.done_but_refused << " | missed " << missed;
+       << tally_.done_but_refused;
+  for (const auto& [name, times] : tally_.refusals) line << " (" << name << ' ' << times << ')';
+  line << " | missed " << missed;
   std::cout << line.str() << std::endl;
   if (every_kill()) {
     for (const auto& name : names) std::cout << "io-point | " << what.name << ": " << name << '\n';

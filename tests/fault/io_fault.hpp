@@ -36,9 +36,21 @@ struct IoCase {
   std::function<json(IoFault&)> prepare;
   std::string command;                                   // How::command
   std::function<json(const json& about)> arguments;      // How::command
-  std::vector<std::string> words;                        // How::in_process, behind `via`
+  // How::command, instead of the two: several commands. What failed, or "".
+  std::function<std::string(IoFault&, const json& about)> act;
+  // How::in_process, behind `via`; "words" of `about` replaces those that are only known then, by their place.
+  std::vector<std::string> words;
   std::function<Is(IoFault&, const json& about)> state;  // on a running host without faults; explains `neither`
+  // With the host stopped, once the state is known; for what a command leaves outside of the state folder.
+  std::function<void(IoFault&, const json& about)> afterwards;
+  bool beside = false;    // it works on the folders beside the state folder too: their files are counted as well
+  bool outside = false;   // it writes into outside()
+  bool new_host = false;  // the new state is another host, for which tokens from before are worth nothing
+  // Errors that may be answered although the new state comes: they say themselves what has happened and what will.
+  // Every other one must say `outcome_unknown`.
+  std::set<std::string> explains;
   bool may_fail = false;  // a fault may leave an add-on in state "failed", which is the old state and shown by status
+  std::vector<std::string> always;  // faults that are never left out, by their text
   std::set<std::string> tolerated;  // checks of `via status` that need not be ok, whatever happened
 };
 
@@ -48,6 +60,7 @@ struct IoTally {
   std::map<std::string, int> runs;  // by fault
   int old_states = 0, new_states = 0, done_but_refused = 0;  // the last: an error, and yet the new state
   std::set<std::string> killed;  // names
+  std::map<std::string, int> refusals;  // wire names of those errors
 };
 
 class IoFault : public World {
@@ -64,6 +77,11 @@ class IoFault : public World {
   void kill_at(const std::string& command, const json& arguments, double part);
   // A command that fails because no file can be made.
   void without_room(const std::string& command, const json& arguments, const std::string& call);
+  // Everybody's add-on is used by a new instance from here on.
+  void replace_steady() { steady_ = issue("steady"); }
+  Finished via(std::vector<std::string> words);       // on the state folder, to its end
+  std::filesystem::path outside() const;              // a folder that is no part of the host, empty before each fault
+  std::vector<std::filesystem::path> beside() const;  // what stands beside the state folder and came from it
 
  protected:
   void SetUp() override {}
@@ -88,7 +106,8 @@ class IoFault : public World {
   Outcome act(const IoCase& what, const Fault* fault);
   void check(const IoCase& what, const Outcome& outcome, bool again);
   void check_files();
-  std::vector<Fault> choose(const std::vector<IoPoint>& points, std::mt19937& random) const;
+  void check_outside();
+  std::vector<Fault> choose(const IoCase& what, const std::vector<IoPoint>& points, std::mt19937& random) const;
 
   IoShim shim_;
   std::filesystem::path template_;

@@ -40,6 +40,12 @@ std::map<std::string, std::string> IoShim::environment() const {
   return {{"LD_PRELOAD", VIA_IO_SHIM_LIBRARY}, {"VIA_IO_SHIM", control_.string()}};
 }
 
+void IoShim::watch(const std::filesystem::path& root, const std::filesystem::path& more) {
+  set_active(shared_, 0);
+  put(shared_->root, sizeof shared_->root, root.string());
+  put(shared_->more, sizeof shared_->more, more.string());
+}
+
 void IoShim::trace() {
   set_active(shared_, 0);
   shared_->action = VIA_SHIM_NONE;

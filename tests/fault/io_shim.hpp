@@ -33,6 +33,8 @@ class IoShim {
   // For the process to be watched.
   std::map<std::string, std::string> environment() const;
 
+  // Instead of what it was made for; and a further folder, whose name stands before those of its files.
+  void watch(const std::filesystem::path& root, const std::filesystem::path& more = {});
   void trace();  // count from here, no fault
   void arm(const IoPoint& point, via_shim_action action, bool sticky);
   void off();

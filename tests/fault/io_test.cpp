@@ -1,5 +1,6 @@
 // kill -9, EIO, ENOSPC and short writes at every file and database call of every lifecycle operation. VIA_FAULT_ALL=1
-// runs all of them and prints the table (VIA_FAULT_ALL=kill: all kills); otherwise a few, from a seed that is printed.
+// runs all of them and prints the table (VIA_FAULT_ALL=kill: all kills); VIA_FAULT_ONLY="EIO: fsync . #2" that one;
+// otherwise a few, from a seed that is printed.
 #include <algorithm>
 
 #include "fault/io_fault.hpp"

@@ -49,12 +49,19 @@ __attribute__((constructor)) static void attach(void) {
 
 static int counted(void) { return shm != NULL && __atomic_load_n(&shm->active, __ATOMIC_ACQUIRE) && getpid() == owner; }
 
-/* The path below the state folder, or NULL. "" is the state folder itself. */
-static const char* below_root(const char* path) {
-  const size_t n = strlen(shm->root);
-  if (n == 0 || strncmp(path, shm->root, n) != 0) return NULL;
+static const char* below(const char* folder, const char* path) {
+  const size_t n = strlen(folder);
+  if (n == 0 || strncmp(path, folder, n) != 0) return NULL;
   if (path[n] == '\0') return path + n;
   return path[n] == '/' ? path + n + 1 : NULL;
+}
+
+/* The path below the state folder, or NULL. "" is the state folder itself. */
+static const char* below_root(const char* path) {
+  const char* found = below(shm->root, path);
+  if (found != NULL || below(shm->more, path) == NULL) return found;
+  const char* slash = strrchr(shm->more, '/');
+  return path + (slash - shm->more) + 1;
 }
 
 static int path_of_fd(int fd, char* out, size_t size) {

@@ -29,6 +29,7 @@ struct via_shim {
   uint32_t occurrence; /* the target: the n-th call (from 1) of this name */
   char target[VIA_SHIM_NAME];
   char root[512]; /* the state folder, no slash at the end */
+  char more[512]; /* a further folder or ""; its files are named with its own name before them */
   uint32_t matched; /* calls of the target's name so far */
   uint32_t struck;  /* calls that were given the action */
   uint32_t count;   /* calls seen; the first VIA_SHIM_CALLS of them are in calls */

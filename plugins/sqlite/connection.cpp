@@ -11,6 +11,7 @@ namespace via::sqlite {
 namespace {
 
 constexpr size_t kCachedStatements = 128;
+constexpr size_t kCachedHostStatements = 256;
 constexpr size_t kCachedTextLimit = 8192;
 constexpr int kBeat = 500;  // VM operations between two looks at the guard
 
@@ -28,6 +29,8 @@ Failure Connection::open(const std::string& path, Kind kind, const Limits& limit
   int rc = sqlite3_open_v2(path.c_str(), &c->db_, flags, nullptr);
   if (rc != SQLITE_OK) return from_sqlite(nullptr, rc);
   sqlite3* db = c->db_;
+  c->history_operations = limits.history_operations;
+  c->history_age_ms = limits.history_age_ms;
   const auto config = [&](int what, int on) {
     if (rc == SQLITE_OK) rc = sqlite3_db_config(db, what, on, nullptr);
   };
@@ -79,6 +82,7 @@ Failure Connection::open(const std::string& path, Kind kind, const Limits& limit
 Connection::~Connection() {
   cache_.clear();
   loose_.reset();
+  for (const auto& [sql, stmt] : host_cache_) sqlite3_finalize(stmt);
   sqlite3_close_v2(db_);
 }
 
@@ -187,6 +191,27 @@ int64_t Connection::host_number(const char* sql, std::string_view bound) {
   }
   sqlite3_finalize(stmt);
   return n;
+}
+
+int Connection::host_statement(std::string_view sql, sqlite3_stmt*& out) {
+  policy_.host_sql = true;
+  if (const auto it = host_cache_.find(sql); it != host_cache_.end()) {
+    out = it->second;
+    sqlite3_reset(out);
+    return SQLITE_OK;
+  }
+  out = nullptr;
+  const int rc = sqlite3_prepare_v3(db_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &out, nullptr);
+  if (rc != SQLITE_OK) return rc;
+  if (host_cache_.size() >= kCachedHostStatements) {
+    std::erase_if(host_cache_, [](const auto& cached) {
+      if (sqlite3_stmt_busy(cached.second)) return false;
+      sqlite3_finalize(cached.second);
+      return true;
+    });
+  }
+  host_cache_.emplace(sql, out);
+  return rc;
 }
 
 void Connection::begin_guard(uint64_t deadline_ns, const via_call* call, uint64_t operations) {

@@ -7,7 +7,9 @@
 #include "plugins/sqlite/policy.hpp"
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <string>
 #include <unordered_map>
 
 namespace via::sqlite {
@@ -50,6 +52,12 @@ class Connection {
   int host_exec(const char* sql);
   int host_step(sqlite3_stmt*& slot, const char* sql);
   int64_t host_number(const char* sql, std::string_view bound = {});
+  // The host's statement for `sql` from a cache of its own, reset and ready to bind; kv/host_query.hpp is made of it. Bind
+  // and step it before the next call: a statement that has not begun may be thrown out of the cache.
+  int host_statement(std::string_view sql, sqlite3_stmt*& out);
+
+  // How much history of keys is kept (kv/history.hpp), from the limits.
+  int64_t history_operations = 10'000, history_age_ms = 0;
 
   // Guards what runs between begin and end. The deadline is the host clock's; 0 none; `operations` 0 no budget.
   void begin_guard(uint64_t deadline_ns, const via_call* call, uint64_t operations);
@@ -72,11 +80,16 @@ class Connection {
   struct Hash {
     size_t operator()(const Key& k) const { return std::hash<std::string_view>{}(k.sql) + static_cast<size_t>(k.mode); }
   };
+  struct TextHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view sql) const { return std::hash<std::string_view>{}(sql); }
+  };
 
   const Host& host_;
   sqlite3* db_ = nullptr;
   Policy policy_;
   std::unordered_map<Key, std::unique_ptr<Statement>, Hash> cache_;
+  std::unordered_map<std::string, sqlite3_stmt*, TextHash, std::equal_to<>> host_cache_;
   std::unique_ptr<Statement> loose_;  // the one statement that is too long to be cached
   uint64_t tick_ = 0;
 

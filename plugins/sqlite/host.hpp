@@ -26,6 +26,10 @@ class Host {
     if (clock_) return clock_->mono_ns(host_);
     return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
   }
+  int64_t unix_ms() const {
+    if (clock_) return clock_->unix_ms(host_);
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  }
   void log(int32_t level, std::string_view message) const {
     if (log_ && log_->enabled(host_, level)) log_->write(host_, level, {message.data(), message.size()}, nullptr, 0);
   }
@@ -49,6 +53,8 @@ struct Limits {
   uint64_t max_rows = 100'000;
   uint64_t max_result_bytes = 16ull << 20;
   uint64_t timeout_ms = 30'000;
+  int64_t history_operations = 10'000;  // kept of each key
+  int64_t history_age_ms = 0;           // 0: however old
 };
 
 }  // namespace via::sqlite

@@ -159,6 +159,11 @@ Failure parse_config(std::string_view config, uint64_t host_quota, Limits& out) 
   number("max_rows", out.max_rows);
   number("max_result_bytes", out.max_result_bytes);
   number("timeout_ms", out.timeout_ms);
+  uint64_t operations = 0, age_s = 0;
+  number("history_operations", operations);
+  number("history_age_s", age_s);
+  if (operations != 0) out.history_operations = static_cast<int64_t>(std::min<uint64_t>(operations, 50'000));
+  out.history_age_ms = static_cast<int64_t>(std::min<uint64_t>(age_s, 1ull << 40)) * 1000;
   return {};
 }
 

@@ -380,6 +380,7 @@ class ControlPlane {
   // In the caller's transaction: the operation is done with this result.
   Result<void> end_done(const Operation& operation, const nlohmann::json& result, const nlohmann::json& details);
   void end_operations();  // cancels what may be cancelled and waits for all
+  bool settle(store::Operation& row) const;
   std::shared_ptr<RunningOperation> running(const std::string& id) const;
 
   // plans.cpp

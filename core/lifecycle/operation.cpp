@@ -176,6 +176,23 @@ std::shared_ptr<RunningOperation> ControlPlane::running(const std::string& id) c
   return found == running_.end() ? nullptr : found->second;
 }
 
+// A row that nobody works on any more: the disk failed where the change may stand (unknown.hpp). It stays open for the next
+// start; who asks meanwhile is told that it failed and how.
+bool ControlPlane::settle(store::Operation& row) const {
+  if (row.state != "running") return false;
+  const auto live = running(row.id);
+  if (live) {
+    const std::lock_guard one(live->mutex);
+    if (!live->ended) return false;
+  }
+  row.state = "failed";
+  row.error = json{{"code", kOutcomeUnknown},
+                   {"message", "The host could not make sure of the change: it may or may not have been made, and the next start "
+                               "of the host settles it. Look before you ask for it again."}}
+                  .dump();
+  return true;
+}
+
 Result<std::vector<store::Operation>> ControlPlane::list_operations(int limit, const std::string& state,
                                                                     const std::string& target) {
   VIA_TRY_LET(lock, control());
@@ -185,14 +202,17 @@ Result<std::vector<store::Operation>> ControlPlane::list_operations(int limit, c
     VIA_TRY_LET(app, apps_.find(target));
     id = addon ? addon->id : app ? app->id : target;
   }
-  return d_.store.journal().list(limit, state, id);
+  VIA_TRY_LET(rows, d_.store.journal().list(limit, state, id));
+  std::erase_if(rows, [&](store::Operation& row) { return settle(row) && state == "running"; });
+  return rows;
 }
 
 Result<json> ControlPlane::show_operation(const std::string& id) {
-  const auto live = running(id);
   VIA_TRY_LET(lock, control());
+  const auto live = running(id);
   VIA_TRY_LET(row, d_.store.journal().find(id));
   if (!row) return fail(Code::not_found, "Operation '" + id + "' does not exist. See which do: via op list");
+  (void)settle(*row);
   json out = to_json(*row);
   if (live && row->state == "running") {
     if (const std::uint64_t done = live->done; done > 0) out["progress"] = {{"done", done}, {"total", live->total.load()}};

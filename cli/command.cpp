@@ -10,6 +10,7 @@
 
 #include "cli/confirm.hpp"
 #include "cli/follow.hpp"
+#include "core/base/clock.hpp"
 
 namespace via::cli {
 namespace {
@@ -107,6 +108,14 @@ Result<Json> convert(const std::string& name, Kind kind, const std::vector<std::
       if (values.empty() || values.front().empty()) return succeed(30);
       auto seconds = parse_duration(name, values.front());
       if (!seconds) return seconds.error();
+      return succeed(*seconds);
+    }
+    case Kind::since: {
+      if (parse_time(values.front())) return succeed(values.front());
+      auto seconds = parse_duration(name, values.front());
+      if (!seconds)
+        return fail(Code::bad_request, name + ": '" + values.front() +
+                                           "' is neither a duration (15m, 1h, 7d) nor a time (2026-11-21T11:54:32Z).");
       return succeed(*seconds);
     }
     case Kind::secret_file: {

@@ -28,6 +28,7 @@ enum class Kind {
   words,     // a list of strings
   pairs,     // KEY=VALUE…: an object
   seconds_or_default,  // a duration that may be left out: the flag alone means 30 s
+  since,               // a duration back from now, or an RFC 3339 time
   secret_file,         // the first line of a private file, "-" = standard input
   file_text,           // the content of a file
 };

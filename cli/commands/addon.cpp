@@ -50,7 +50,8 @@ int render_status(Output& out, const Json& addon) {
     // An add-on that nobody uses yet is well; one without its data is not.
     ok = out.checks(addon["layers"], {"binding", "release", "runtime"});
   }
-  return ok ? 0 : kDegraded;
+  // One that was destroyed is as it ought to be.
+  return ok || addon.value("state", "") == "destroyed" ? 0 : kDegraded;
 }
 
 int render_binding(Output& out, const Json& binding) {

@@ -65,7 +65,8 @@ void add_app_commands(CommandTree& tree) {
       .render(render_app_in_full, "id");
   tree.add(group, "delete", "delete an app that owns no add-ons", "app.delete")
       .argument("name", "APP", "name of the app")
-      .examples({"via app delete api"})
+      .destructive("name")
+      .examples({"via app delete api", "via app delete api --plan"})
       .render(
           [](Output& out, const Json& answer) {
             out.line("Deleted app " + printable(answer.value("deleted", "")) + ".");

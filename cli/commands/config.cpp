@@ -20,7 +20,8 @@ void add_config_commands(CommandTree& tree) {
   tree.add(group, "unset", "remove a value", "config.unset")
       .argument("app", "APP", "the app")
       .argument("key", "KEY", "the key")
-      .examples({"via config unset api GREETING"})
+      .destructive("key")
+      .examples({"via config unset api GREETING", "via config unset api GREETING --plan"})
       .render(
           [](Output& out, const Json& answer) {
             out.fields({{"app", "app"}, {"config version", "profile_version"}}, answer);
@@ -62,7 +63,8 @@ void add_config_commands(CommandTree& tree) {
   tree.add(secret, "unset", "remove a sealed value", "secret.unset")
       .argument("app", "APP", "the app")
       .argument("key", "KEY", "the key")
-      .examples({"via secret unset api API_TOKEN"})
+      .destructive("key")
+      .examples({"via secret unset api API_TOKEN", "via secret unset api API_TOKEN --plan"})
       .render(render_set, "profile_version");
   tree.add(secret, "list", "the names of an app's sealed values", "secret.list")
       .argument("app", "APP", "the app")

@@ -73,10 +73,11 @@ void add_operation_commands(CommandTree& tree) {
 
   CLI::App& audit = tree.group("audit", "the record of who did what", "THE HOST");
   tree.add(audit, "list", "entries of the record, oldest first", "audit.list")
-      .option("--since", "since", "DURATION", "only the last 1h, 7d …", Kind::duration)
+      .option("--since", "since", "WHEN", "only the last 1h, 7d …, or from a time on: 2026-11-21T11:54:32Z", Kind::since)
       .option("--limit", "limit", "N", "at most this many, the newest (100)", Kind::number)
       .option("--target", "target", "ID", "only those of this id")
-      .examples({"via audit list", "via audit list --since 1h", "via audit list --limit 1000 --json"})
+      .examples({"via audit list", "via audit list --since 1h", "via audit list --since 2026-11-21T09:00:00+01:00",
+                 "via audit list --limit 1000 --json"})
       .render(
           [](Output& out, const Json& answer) {
             out.table({{"N", "sequence"},

@@ -53,7 +53,8 @@ void add_runtime_commands(CommandTree& tree) {
       });
   tree.add(group, "stop", "stop an instance and end what its token may do", "runtime.stop")
       .argument("instance", "INSTANCE", "id of the instance")
-      .examples({"via runtime stop ins_01jd5qk7m8x9"})
+      .destructive("instance")
+      .examples({"via runtime stop ins_01jd5qk7m8x9", "via runtime stop ins_01jd5qk7m8x9 --plan"})
       .render(render_instance, "id");
 }
 

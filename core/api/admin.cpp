@@ -41,9 +41,9 @@ Answer runtime_issue(ControlPlane& plane, Arguments& a, const Actor& actor) {
 
 Answer runtime_stop(ControlPlane& plane, Arguments& a, const Actor& actor) {
   const auto instance = a.text("instance");
+  const auto plan = plan_request(a);
   VIA_TRY(a.done());
-  VIA_TRY_LET(stopped, plane.stop_instance(instance, actor));
-  return answer(to_json(stopped));
+  return plane.stop_instance(instance, plan, actor);
 }
 
 Answer plugin_list(ControlPlane& plane, Arguments& a, const Actor&) {

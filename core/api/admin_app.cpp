@@ -33,9 +33,9 @@ Answer app_show(ControlPlane& plane, Arguments& a, const Actor&) {
 
 Answer app_delete(ControlPlane& plane, Arguments& a, const Actor& actor) {
   const auto name = a.text("name");
+  const auto plan = plan_request(a);
   VIA_TRY(a.done());
-  VIA_TRY(plane.delete_app(name, actor));
-  return answer({{"deleted", name}});
+  return plane.delete_app(name, plan, actor);
 }
 
 Answer app_status(ControlPlane& plane, Arguments& a, const Actor&) {

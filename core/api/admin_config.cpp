@@ -22,9 +22,9 @@ Answer config_set(ControlPlane& plane, Arguments& a, const Actor& actor) {
 Answer config_unset(ControlPlane& plane, Arguments& a, const Actor& actor) {
   const auto app = a.text("app");
   const auto key = a.text("key");
+  const auto plan = plan_request(a);
   VIA_TRY(a.done());
-  VIA_TRY_LET(version, plane.unset_config(app, key, actor));
-  return answer({{"app", app}, {"profile_version", version}});
+  return plane.unset_config(app, key, plan, actor);
 }
 
 json list_values(const config::AppConfig& config, bool secrets) {
@@ -77,9 +77,9 @@ Answer secret_rotate(ControlPlane& plane, Arguments& a, const Actor& actor) {
 Answer secret_unset(ControlPlane& plane, Arguments& a, const Actor& actor) {
   const auto app = a.text("app");
   const auto key = a.text("key");
+  const auto plan = plan_request(a);
   VIA_TRY(a.done());
-  VIA_TRY_LET(version, plane.unset_secret(app, key, actor));
-  return answer({{"app", app}, {"profile_version", version}});
+  return plane.unset_secret(app, key, plan, actor);
 }
 
 Answer secret_list(ControlPlane& plane, Arguments& a, const Actor&) {

@@ -47,12 +47,11 @@ Answer op_cancel(ControlPlane& plane, Arguments& a, const Actor&) {
 }
 
 Answer audit_list(ControlPlane& plane, Arguments& a, const Actor&) {
-  const auto since = a.optional_integer("since").value_or(0);
+  const lifecycle::Since since = a.since("since");
   const auto limit = limit_of(a, "audit.list", 100);
   const auto target = a.optional_text("target").value_or("");
   VIA_TRY(a.done());
   if (!limit) return limit.error();
-  if (since < 0) return fail(Code::bad_request, "Argument 'since' of audit.list must be a number of seconds back.");
   VIA_TRY_LET(entries, plane.list_audit(since, *limit, target));
   return answer({{"items", list_json(entries)}});
 }

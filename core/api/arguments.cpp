@@ -1,5 +1,7 @@
 #include "core/api/arguments.hpp"
 
+#include "core/base/clock.hpp"
+
 namespace via::api {
 
 using nlohmann::json;
@@ -54,6 +56,18 @@ std::optional<std::int64_t> Arguments::optional_integer(const char* name) {
   }
   problem(name, "must be a whole number");
   return std::nullopt;
+}
+
+lifecycle::Since Arguments::since(const char* name) {
+  constexpr std::int64_t kMostSeconds = std::int64_t{1} << 40;
+  const json* value = find(name);
+  if (value == nullptr) return {};
+  if (value->is_number_integer() && value->get<std::int64_t>() >= 0 && value->get<std::int64_t>() <= kMostSeconds)
+    return {value->get<std::int64_t>(), 0};
+  if (value->is_string())
+    if (const auto moment = parse_time(value->get_ref<const std::string&>())) return {0, *moment};
+  problem(name, "must be a number of seconds back, or a time such as 2026-11-21T11:54:32Z");
+  return {};
 }
 
 std::vector<std::string> Arguments::texts(const char* name) {

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.hpp"
+#include "core/lifecycle/control_plane.hpp"
 
 namespace via::api {
 
@@ -25,6 +26,7 @@ class Arguments {
   std::optional<std::string> optional_text(const char* name);          // null counts as absent
   bool flag(const char* name, bool absent = false);
   std::optional<std::int64_t> optional_integer(const char* name);
+  lifecycle::Since since(const char* name);                            // seconds back, or an RFC 3339 time; absent = always
   std::vector<std::string> texts(const char* name);                    // array of strings, absent = empty
   std::map<std::string, std::string> text_map(const char* name, bool required);  // object of strings
   std::optional<nlohmann::json> optional_object(const char* name);

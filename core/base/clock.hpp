@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace via {
 
@@ -22,5 +24,7 @@ class SystemClock final : public Clock {
 
 // RFC 3339 in UTC with milliseconds: 2026-11-21T11:54:32.123Z.
 std::string format_time(std::int64_t unix_ms);
+// Milliseconds of any RFC 3339 time from 1970 on, with Z or an offset; empty when it is none.
+std::optional<std::int64_t> parse_time(std::string_view text);
 
 }  // namespace via

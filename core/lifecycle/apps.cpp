@@ -2,9 +2,11 @@
 #include <nlohmann/json.hpp>
 
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/views.hpp"
 
 namespace via::lifecycle {
 
+using nlohmann::json;
 using store::Transaction;
 
 // In the caller's transaction.
@@ -44,17 +46,36 @@ Result<AppView> ControlPlane::show_app(const std::string& name) {
   return AppView{std::move(app), std::move(addons), std::move(bound), std::move(instances)};
 }
 
-Result<void> ControlPlane::delete_app(const std::string& name, const Actor& actor) {
+Result<json> ControlPlane::delete_app(const std::string& name, const PlanRequest& request, const Actor& actor) {
   VIA_TRY_LET(lock, control());
   VIA_TRY_LET(app, need_app(name));
   VIA_TRY(not_claimed("app:" + app.id));
   VIA_TRY_LET(owned, addons_.list(app.id));
+  VIA_TRY_LET(bound, bindings_.of_app(app.id));
+  VIA_TRY_LET(instances, instances_.wanted(app.id));
+  VIA_TRY_LET(values, value_table_.load(app.id));
+  auto ids = json::array(), plain = json::array(), secrets = json::array(), releases = json::array();
+  for (const auto& instance : instances) ids.push_back(instance.id);
+  for (const auto& value : values->values) (value.secret() ? secrets : plain).push_back(value.key);
+  if (!app.current_release.empty()) releases.push_back(app.current_release);
+  json plan = {{"action", "app.delete"},
+               {"target", {{"app", name}, {"id", app.id}}},
+               {"touches",
+                {{"apps", {name}},
+                 {"releases", std::move(releases)},
+                 {"instances", std::move(ids)},
+                 {"bindings", touched(bound)},
+                 {"config", std::move(plain)},
+                 {"secrets", std::move(secrets)}}},
+               {"warnings", json::array()}};
+  if (!owned.empty())
+    plan["warnings"].push_back("It owns " + std::to_string(owned.size()) + " add-on(s) and is not deleted before they are destroyed.");
+  VIA_TRY_LET(shown, check_plan(std::move(plan), request));
+  if (!shown.is_null()) return {boost::system::in_place_value, std::move(shown)};
   if (!owned.empty())
     return fail(Code::refused, "App '" + name + "' still owns " + std::to_string(owned.size()) + " add-on(s), such as '" +
                                    owned.front().name + "'. Destroy them first: via addon destroy " +
                                    owned.front().name);
-  VIA_TRY_LET(bound, bindings_.of_app(app.id));
-  VIA_TRY_LET(instances, instances_.wanted(app.id));
   VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
   for (const auto& binding : bound) VIA_TRY(bindings_.remove(binding.id, now()));
   for (const auto& instance : instances) VIA_TRY(instances_.end(instance.id, releases::InstanceState::stopped, now()));
@@ -65,7 +86,7 @@ Result<void> ControlPlane::delete_app(const std::string& name, const Actor& acto
   values_.forget(name);
   withdraw(instances);
   d_.log.info("app.deleted", {{"app", name}});
-  return {};
+  return {boost::system::in_place_value, json{{"deleted", name}}};
 }
 
 }  // namespace via::lifecycle

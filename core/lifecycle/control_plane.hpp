@@ -134,6 +134,11 @@ struct PlanRequest {
   std::string if_hash;
 };
 
+// From when on: so many seconds back, or a moment. 0 and 0 = always.
+struct Since {
+  std::int64_t seconds_back = 0, unix_ms = 0;
+};
+
 struct RestoreAddon {
   std::string name, snapshot;
   std::optional<std::string> app;
@@ -248,7 +253,8 @@ class ControlPlane {
   Result<releases::App> create_app(const std::string& name, const Actor& actor);
   Result<std::vector<releases::App>> list_apps();
   Result<AppView> show_app(const std::string& name);
-  Result<void> delete_app(const std::string& name, const Actor& actor);
+  // These and the other destructive ones answer the plan when only that is asked for.
+  Result<nlohmann::json> delete_app(const std::string& name, const PlanRequest& plan, const Actor& actor);
 
   // The app's side, and the host's own: answers as docs/admin-api.md has them.
   Result<nlohmann::json> app_status(const std::string& name);
@@ -303,7 +309,7 @@ class ControlPlane {
   Result<nlohmann::json> show_operation(const std::string& id);
   Result<nlohmann::json> wait_operation(const std::string& id, std::int64_t timeout_seconds);
   Result<nlohmann::json> cancel_operation(const std::string& id);
-  Result<std::vector<store::AuditEntry>> list_audit(std::int64_t seconds_back, int limit, const std::string& target);
+  Result<std::vector<store::AuditEntry>> list_audit(const Since& since, int limit, const std::string& target);
   Result<nlohmann::json> verify_audit();
   // Called by the server now and then: retained data whose time is over goes.
   void expire_retained();
@@ -319,11 +325,12 @@ class ControlPlane {
 
   Result<std::vector<releases::Instance>> list_instances(const std::optional<std::string>& app);
   Result<releases::Instance> issue_runtime(const IssueRuntime& request, const Actor& actor);
-  Result<releases::Instance> stop_instance(const std::string& id, const Actor& actor);
+  Result<nlohmann::json> stop_instance(const std::string& id, const PlanRequest& plan, const Actor& actor);
 
   Result<config::SetResult> set_config(const std::string& app, const std::map<std::string, std::string>& values,
                                        const Actor& actor);
-  Result<std::int64_t> unset_config(const std::string& app, const std::string& key, const Actor& actor);
+  Result<nlohmann::json> unset_config(const std::string& app, const std::string& key, const PlanRequest& plan,
+                                      const Actor& actor);
   // Plain values and secrets; what a secret is stays sealed.
   Result<std::shared_ptr<const config::AppConfig>> list_config(const std::string& app);
   // `rotating`: not_found when the key has no secret yet.
@@ -332,7 +339,8 @@ class ControlPlane {
   // A random value of so many bytes, as URL-safe text.
   Result<config::SetResult> generate_secret(const std::string& app, const std::string& key, std::int64_t bytes,
                                             const Actor& actor);
-  Result<std::int64_t> unset_secret(const std::string& app, const std::string& key, const Actor& actor);
+  Result<nlohmann::json> unset_secret(const std::string& app, const std::string& key, const PlanRequest& plan,
+                                      const Actor& actor);
 
   std::vector<identity::KeyInfo> list_keys() const { return d_.keys.list(); }
   Result<identity::KeyInfo> rotate_keys(const Actor& actor);
@@ -421,7 +429,8 @@ class ControlPlane {
 
   // settings.cpp
   Result<void> check_free_key(const releases::App& app, const std::string& key, bool secret);
-  Result<std::int64_t> unset_value(const std::string& app, const std::string& key, bool secret, const Actor& actor);
+  Result<nlohmann::json> unset_value(const std::string& app, const std::string& key, bool secret, const PlanRequest& plan,
+                                     const Actor& actor);
 
   // app_health.cpp
   struct InstanceIdentity {

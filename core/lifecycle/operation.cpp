@@ -246,10 +246,10 @@ Result<json> ControlPlane::cancel_operation(const std::string& id) {
   return show_operation(id);
 }
 
-Result<std::vector<store::AuditEntry>> ControlPlane::list_audit(std::int64_t seconds_back, int limit,
+Result<std::vector<store::AuditEntry>> ControlPlane::list_audit(const Since& since, int limit,
                                                                 const std::string& target) {
   VIA_TRY_LET(lock, control());
-  return d_.store.audit().list(seconds_back == 0 ? 0 : now() - seconds_back * 1000, limit, target);
+  return d_.store.audit().list(since.seconds_back == 0 ? since.unix_ms : now() - since.seconds_back * 1000, limit, target);
 }
 
 Result<json> ControlPlane::verify_audit() {

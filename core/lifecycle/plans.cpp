@@ -5,6 +5,7 @@
 #include "core/base/digest.hpp"
 #include "core/lifecycle/control_plane.hpp"
 #include "core/lifecycle/snapshot_files.hpp"
+#include "core/lifecycle/views.hpp"
 
 namespace via::lifecycle {
 
@@ -19,13 +20,6 @@ Result<json> ControlPlane::plan_addon(std::string_view action, const catalog::Ad
                                          "SELECT rb.release_id FROM release_bindings rb JOIN releases r ON "
                                          "r.id=rb.release_id AND r.status='current' WHERE rb.addon_id=?1 ORDER BY 1",
                                          addon.id));
-  auto bindings = json::array();
-  for (const auto& binding : bound) {
-    auto live = json::array();
-    for (const auto& generation : binding.generations)
-      if (generation.live) live.push_back(generation.generation);
-    bindings.push_back({{"app", binding.app}, {"binding", binding.name}, {"generations", std::move(live)}});
-  }
   auto ids = json::array();
   for (const auto& instance : instances) ids.push_back(instance.id);
   auto kept = json::array();
@@ -37,7 +31,7 @@ Result<json> ControlPlane::plan_addon(std::string_view action, const catalog::Ad
                 {{"apps", users},
                  {"releases", current},
                  {"instances", std::move(ids)},
-                 {"bindings", std::move(bindings)},
+                 {"bindings", touched(bound)},
                  {"snapshots", std::move(kept)},
                  {"bytes", tree_bytes(storage_of(addon))}}},
                {"warnings", json::array()}}};

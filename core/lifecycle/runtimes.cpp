@@ -6,6 +6,7 @@
 
 #include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/views.hpp"
 #include "core/releases/material.hpp"
 
 namespace via::lifecycle {
@@ -187,11 +188,25 @@ Result<Instance> ControlPlane::issue_runtime(const IssueRuntime& request, const 
   return instance;
 }
 
-Result<Instance> ControlPlane::stop_instance(const std::string& id, const Actor& actor) {
+Result<nlohmann::json> ControlPlane::stop_instance(const std::string& id, const PlanRequest& request, const Actor& actor) {
   VIA_TRY_LET(lock, control());
   VIA_TRY_LET(instance, instances_.find(id));
   if (!instance) return fail(Code::not_found, "Instance '" + id + "' does not exist. See which do: via runtime list");
-  if (!instance->wanted) return *instance;
+  VIA_TRY_LET(running, instances_.wanted(instance->app_id));
+  auto apps = nlohmann::json::array(), releases = apps, ids = apps, warnings = apps;
+  if (instance->wanted) {
+    apps.push_back(instance->app);
+    releases.push_back(instance->release);
+    ids.push_back(id);
+    if (running.size() == 1) warnings.push_back("It is the last instance of app '" + instance->app + "'.");
+  }
+  VIA_TRY_LET(shown, check_plan({{"action", "runtime.stop"},
+                                 {"target", {{"instance", id}, {"app", instance->app}, {"driver", to_string(instance->driver)}}},
+                                 {"touches", {{"apps", apps}, {"releases", releases}, {"instances", ids}}},
+                                 {"warnings", warnings}},
+                                request));
+  if (!shown.is_null()) return {boost::system::in_place_value, std::move(shown)};
+  if (!instance->wanted) return {boost::system::in_place_value, to_json(*instance)};
   VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
   VIA_TRY(instances_.end(id, InstanceState::stopped, now()));
   VIA_TRY(record_change("runtime.stop", id, actor, {{"app", instance->app}}));
@@ -199,7 +214,7 @@ Result<Instance> ControlPlane::stop_instance(const std::string& id, const Actor&
   withdraw({*instance});
   d_.log.info("instance.stopped", {{"instance", id}});
   VIA_TRY_LET(stopped, instances_.find(id));
-  return stopped.value_or(*instance);
+  return {boost::system::in_place_value, to_json(stopped.value_or(*instance))};
 }
 
 Result<IssuedToken> ControlPlane::issue_token(const IssueToken& request, const Actor& actor) {

@@ -106,32 +106,44 @@ Result<config::SetResult> ControlPlane::generate_secret(const std::string& app, 
   return set_secret(app, key, value, true, actor);
 }
 
-Result<std::int64_t> ControlPlane::unset_config(const std::string& app, const std::string& key, const Actor& actor) {
-  return unset_value(app, key, false, actor);
+Result<nlohmann::json> ControlPlane::unset_config(const std::string& app, const std::string& key, const PlanRequest& plan,
+                                                  const Actor& actor) {
+  return unset_value(app, key, false, plan, actor);
 }
 
-Result<std::int64_t> ControlPlane::unset_secret(const std::string& app, const std::string& key, const Actor& actor) {
-  return unset_value(app, key, true, actor);
+Result<nlohmann::json> ControlPlane::unset_secret(const std::string& app, const std::string& key, const PlanRequest& plan,
+                                                  const Actor& actor) {
+  return unset_value(app, key, true, plan, actor);
 }
 
-Result<std::int64_t> ControlPlane::unset_value(const std::string& app_name, const std::string& key, bool secret,
-                                               const Actor& actor) {
+Result<nlohmann::json> ControlPlane::unset_value(const std::string& app_name, const std::string& key, bool secret,
+                                                 const PlanRequest& request, const Actor& actor) {
   const std::string command = secret ? "secret" : "config";
   VIA_TRY_LET(lock, control());
   VIA_TRY_LET(app, need_app(app_name));
   VIA_TRY(check_key(secret ? "A secret's key" : "A configuration key", key));
-  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-  auto version = value_table_.unset(app.id, key, now(), secret);
-  if (!version && version.error().code == Code::not_found)
+  VIA_TRY_LET(before, value_table_.load(app.id));
+  const config::Value* known = before->find(key);
+  if (known == nullptr || known->secret() != secret)
     return fail(Code::not_found, "App '" + app_name + "' has no " + (secret ? "secret " : "configuration value ") + key +
                                      ". See what it has: via " + command + " list " + app_name);
-  if (!version) return version;
+  VIA_TRY_LET(running, instances_.wanted(app.id));
+  auto instances = nlohmann::json::array();
+  for (const auto& instance : running) instances.push_back(instance.id);
+  VIA_TRY_LET(shown, check_plan({{"action", command + ".unset"},
+                                 {"target", {{"app", app_name}, {"key", key}, {"generation", known->generation}}},
+                                 {"touches", {{"apps", {app_name}}, {"instances", std::move(instances)}}},
+                                 {"warnings", nlohmann::json::array()}},
+                                request));
+  if (!shown.is_null()) return {boost::system::in_place_value, std::move(shown)};
+  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+  VIA_TRY_LET(version, value_table_.unset(app.id, key, now(), secret));
   VIA_TRY(record_change(command + ".unset", app.id, actor,
-                        {{"app", app_name}, {"profile_version", *version}, {"key", key}}));
+                        {{"app", app_name}, {"profile_version", version}, {"key", key}}));
   VIA_TRY_LET(snapshot, value_table_.load(app.id));
   VIA_TRY(change.commit());
   values_.set(std::move(snapshot));
-  return version;
+  return {boost::system::in_place_value, nlohmann::json{{"app", app_name}, {"profile_version", version}}};
 }
 
 Result<std::shared_ptr<const config::AppConfig>> ControlPlane::list_config(const std::string& app_name) {

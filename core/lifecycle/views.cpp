@@ -12,6 +12,17 @@ std::string_view access(bool read_only) { return read_only ? "read_only" : "read
 
 }  // namespace
 
+json touched(const std::vector<bindings::Binding>& bindings) {
+  auto out = json::array();
+  for (const auto& binding : bindings) {
+    auto live = json::array();
+    for (const auto& generation : binding.generations)
+      if (generation.live) live.push_back(generation.generation);
+    out.push_back({{"app", binding.app}, {"binding", binding.name}, {"generations", std::move(live)}});
+  }
+  return out;
+}
+
 json time_or_null(std::int64_t unix_ms) { return unix_ms == 0 ? json(nullptr) : json(format_time(unix_ms)); }
 
 json to_json(const releases::App& a) {

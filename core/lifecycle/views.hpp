@@ -25,6 +25,9 @@ nlohmann::json to_json(const store::AuditEntry& entry);
 nlohmann::json to_json(const BindingUse& use);
 nlohmann::json to_json(const DeployView& view);
 
+// As a plan names them: with the generations that live.
+nlohmann::json touched(const std::vector<bindings::Binding>& bindings);
+
 // Null for 0.
 nlohmann::json time_or_null(std::int64_t unix_ms);
 

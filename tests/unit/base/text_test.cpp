@@ -109,9 +109,25 @@ TEST(Secret, ComparesByContentAndLength) {
   EXPECT_EQ(Secret(), Secret(""));
 }
 
+TEST(Time, IsReadWithItsOffset) {
+  EXPECT_EQ(parse_time("1970-01-01T00:00:00Z"), 0);
+  EXPECT_EQ(parse_time("2026-11-21T11:54:32Z"), 1'795'262'072'000);
+  EXPECT_EQ(parse_time("2026-11-21t11:54:32.5z"), 1'795'262'072'500);
+  EXPECT_EQ(parse_time("2026-11-21T11:54:32.1234567Z"), 1'795'262'072'123);
+  EXPECT_EQ(parse_time("2026-11-21T12:54:32+01:00"), 1'795'262'072'000);
+  EXPECT_EQ(parse_time("2026-11-20T23:54:32-12:00"), 1'795'262'072'000);
+  EXPECT_EQ(parse_time("2024-02-29T00:00:00Z"), 1'709'164'800'000);
+  for (const char* bad : {"", "2026-11-21", "2026-11-21T11:54:32", "2026-11-21 11:54:32Z", "2026-11-21T11:54Z", "2026-11-21T11:54:32.Z",
+                          "2026-11-21T11:54:32Zx", "2026-11-21T24:00:00Z", "2026-11-21T11:60:00Z", "2025-02-29T00:00:00Z",
+                          "2026-00-21T11:54:32Z", "2026-11-00T11:54:32Z", "2026-11-21T11:54:32+1:00", "2026-11-21T11:54:32+24:00",
+                          "2026-11-21T11:54:32+0100", "1969-12-31T23:59:59Z", "1970-01-01T00:30:00+01:00", "-026-11-21T11:54:32Z"})
+    EXPECT_FALSE(parse_time(bad)) << bad;
+}
+
 TEST(Time, IsWrittenInUtcWithMilliseconds) {
   EXPECT_EQ(format_time(0), "1970-01-01T00:00:00.000Z");
   EXPECT_EQ(format_time(1'795'262'072'123), "2026-11-21T11:54:32.123Z");
+  EXPECT_EQ(parse_time("2026-11-21T11:54:32.123Z"), 1'795'262'072'123);
 }
 
 }  // namespace

@@ -40,6 +40,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"status", "status", "{}"}, Case{"app create api", "app.create", R"({"name":"api"})"},
         Case{"app list", "app.list", "{}"}, Case{"app show api", "app.show", R"({"name":"api"})"},
         Case{"app delete api", "app.delete", R"({"name":"api"})"},
+        Case{"app delete api --plan", "app.delete", R"({"name":"api","plan":true})"},
         // A name that is also a command's is a name where a name is asked for.
         Case{"app show addon", "app.show", R"({"name":"addon"})"},
         Case{"app show list", "app.show", R"({"name":"list"})"},
@@ -76,6 +77,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"addon revoke-credentials db --app api --binding D --generation 1 --yes", "addon.revoke-credentials",
              R"({"name":"db","app":"api","binding":"D","generation":1,"yes":true})"},
         Case{"audit list --since 1h", "audit.list", R"({"since":3600})"},
+        Case{"audit list --since 2026-11-21T12:00:00+01:00", "audit.list", R"({"since":"2026-11-21T12:00:00+01:00"})"},
         Case{"backup create", "backup.create", "{}"},
         Case{"deploy rollback api --to 3 --reissue --yes", "deploy.rollback", R"({"app":"api","to":"3","reissue":true})"},
         Case{"deploy create api", "deploy.create", R"({"app":"api"})"},
@@ -96,8 +98,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"runtime issue api --out /run/x --ttl 15m", "runtime.issue",
              R"({"app":"api","out":"/run/x","ttl_seconds":900})"},
         Case{"runtime stop ins_1", "runtime.stop", R"({"instance":"ins_1"})"},
+        Case{"runtime stop ins_1 --plan", "runtime.stop", R"({"instance":"ins_1","plan":true})"},
         Case{"config set api A=1 B=two", "config.set", R"({"app":"api","values":{"A":"1","B":"two"}})"},
         Case{"config unset api A", "config.unset", R"({"app":"api","key":"A"})"},
+        Case{"config unset api A --apply 00ff", "config.unset", R"({"app":"api","key":"A","if_plan":"00ff"})"},
+        Case{"secret unset api A --plan", "secret.unset", R"({"app":"api","key":"A","plan":true})"},
         Case{"config list api", "config.list", R"({"app":"api"})"},
         Case{"identity keys list", "identity.keys.list", "{}"},
         Case{"identity issue --kind build --app api --ttl 1h", "identity.issue",
@@ -186,8 +191,18 @@ TEST(ExitCodes, AreSevenWhenSomethingIsDegraded) {
   shell.host.answer =
       succeed({{"name", "db"}, {"layers", {{{"name", "runtime"}, {"ok", false}, {"detail", "0"}}}}});
   EXPECT_EQ(shell.run({"addon", "status", "db"}).code, 0);  // not used yet is not ill
+  shell.host.answer = succeed({{"name", "db"}, {"state", "destroyed"}, {"layers", bad}});
+  EXPECT_EQ(shell.run({"addon", "status", "addon_1"}).code, 0);  // nor is what was destroyed
   shell.host.answer = succeed({{"ok", false}, {"checks", bad}});
   EXPECT_EQ(shell.run({"plugin", "verify", "x"}).code, 4);
+}
+
+TEST(Usage, AMomentIsADurationBackOrATime) {
+  for (const char* bad : {"yesterday", "2026-11-21", "2026-11-21T12:00:00", "2026-13-21T12:00:00Z", "-1h"}) {
+    Shell shell;
+    EXPECT_EQ(shell.run({"audit", "list", "--since", bad}).code, 2) << bad;
+    EXPECT_TRUE(shell.host.calls.empty()) << bad;
+  }
 }
 
 TEST(Serve, HandsItsOptionsToTheServer) {

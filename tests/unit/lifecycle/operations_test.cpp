@@ -185,6 +185,20 @@ TEST_F(Operations, UnknownOnesAreNotFoundAndLimitsAreChecked) {
   EXPECT_EQ(w.error("audit.list", {{"limit", 10'001}}), "bad_request");
 }
 
+TEST_F(Operations, TheAuditIsListedFromAMomentOn) {
+  w.clock.advance_ms(10'000);
+  const std::string moment = format_time(w.clock.unix_ms());
+  w.must("addon.snapshot", {{"name", "db"}});
+  w.clock.advance_ms(5'000);
+  const json late = w.must("audit.list", {{"since", moment}})["items"];
+  ASSERT_EQ(late.size(), 1U);
+  EXPECT_EQ(late[0]["action"], "addon.snapshot");
+  EXPECT_EQ(w.must("audit.list", {{"since", 5}})["items"], late);
+  EXPECT_EQ(w.must("audit.list", {{"since", 4}})["items"].size(), 0U);
+  EXPECT_GT(w.must("audit.list", {{"since", "1970-01-01T00:00:00Z"}})["items"].size(), 1U);
+  for (const json& bad : {json(-1), json("1h"), json("2026-11-21")}) EXPECT_EQ(w.error("audit.list", {{"since", bad}}), "bad_request");
+}
+
 TEST_F(Operations, ListIsNewestFirstAndFilters) {
   for (int i = 0; i < 5; ++i) {
     w.clock.advance_ms(1);

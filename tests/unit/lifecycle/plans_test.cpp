@@ -97,5 +97,70 @@ TEST_F(Plans, HoldWhileTheDataGrows) {
   w.must("addon.destroy", {{"name", "db"}, {"force", true}, {"if_plan", hash}});
 }
 
+struct AppPlans : ::testing::Test {
+  World w;
+  std::string instance;
+  void SetUp() override {
+    w.must("app.create", {{"name", "api"}});
+    w.must("config.set", {{"app", "api"}, {"values", {{"GREETING", "hello"}}}});
+    w.must("secret.set", {{"app", "api"}, {"key", "TOKEN"}, {"value", "CANARY"}});
+    w.must("deploy.create", {{"app", "api"}});
+    instance = w.external();
+  }
+  std::vector<std::pair<std::string, json>> destructive() const {
+    return {{"config.unset", {{"app", "api"}, {"key", "GREETING"}}},
+            {"secret.unset", {{"app", "api"}, {"key", "TOKEN"}}},
+            {"runtime.stop", {{"instance", instance}}},
+            {"app.delete", {{"name", "api"}}}};
+  }
+  json plan(const std::string& command, json args) {
+    args["plan"] = true;
+    return w.must(command, args);
+  }
+};
+
+TEST_F(AppPlans, ChangeNothingAndNameWhatIsTouched) {
+  const auto entries = w.store->audit().head()->sequence;
+  for (const auto& [command, args] : destructive()) {
+    const json shown = plan(command, args);
+    EXPECT_EQ(shown["plan"]["action"], command);
+    EXPECT_EQ(shown["plan"]["touches"]["apps"], json::array({"api"})) << command;
+    EXPECT_EQ(shown["plan"]["touches"]["instances"], json::array({instance})) << command;
+    EXPECT_EQ(shown.dump().find("CANARY"), std::string::npos);
+    EXPECT_EQ(plan(command, args), shown) << "the same world has the same plan";
+  }
+  EXPECT_EQ(w.store->audit().head()->sequence, entries);
+  const json touches = plan("app.delete", {{"name", "api"}})["plan"]["touches"];
+  EXPECT_EQ(touches["config"], json::array({"GREETING"}));
+  EXPECT_EQ(touches["secrets"], json::array({"TOKEN"}));
+  EXPECT_EQ(plan("runtime.stop", {{"instance", instance}})["plan"]["warnings"].size(), 1U) << "it is the last";
+}
+
+TEST_F(AppPlans, AreAppliedWhileTheyAreTrueAndNoLonger) {
+  std::map<std::string, std::string> old;
+  for (const auto& [command, args] : destructive()) old[command] = plan(command, args)["hash"];
+  w.must("config.set", {{"app", "api"}, {"values", {{"GREETING", "hello again"}, {"NEW", "1"}}}});
+  w.must("secret.rotate", {{"app", "api"}, {"key", "TOKEN"}, {"value", "another"}});
+  const std::string second = w.external();
+  for (auto [command, args] : destructive()) {
+    args["if_plan"] = old[command];
+    EXPECT_EQ(w.error(command, args), "precondition_failed") << command;
+  }
+  for (auto [command, args] : destructive()) {
+    args["if_plan"] = plan(command, args)["hash"];
+    w.must(command, args);
+  }
+  EXPECT_EQ(w.error("app.show", {{"name", "api"}}), "not_found");
+}
+
+TEST_F(AppPlans, OfWhatIsNotThereIsAnError) {
+  for (const char* command : {"config.unset", "secret.unset"})
+    EXPECT_EQ(w.error(command, {{"app", "api"}, {"key", "NOTHING"}, {"plan", true}}), "not_found");
+  EXPECT_EQ(w.error("runtime.stop", {{"instance", "ins_x"}, {"plan", true}}), "not_found");
+  w.must("addon.create", {{"type", "box"}, {"name", "db"}, {"app", "api"}});
+  EXPECT_EQ(plan("app.delete", {{"name", "api"}})["plan"]["warnings"].size(), 1U) << "it owns an add-on";
+  EXPECT_EQ(w.error("app.delete", {{"name", "api"}}), "refused");
+}
+
 }  // namespace
 }  // namespace via::test

@@ -29,7 +29,4 @@ Failure history_exists(Connection& connection, bool& exists);
 // A live value is the same when bytes, content type and expiry are.
 bool same_value(const Entry* a, const Entry* b);
 
-// Time of operation `0` with key '' says: what was forgotten in this table happened before (see retention.hpp).
-inline constexpr std::string_view kHorizonOp = "horizon";
-
 }  // namespace via::sqlite::kv

@@ -1,5 +1,9 @@
-// Restore: a checked copy is made ready beside the data, a safety snapshot is taken, operations are drained, and the plugin
-// puts the copy in place. Until that one step the old data is what opens; after it, the new.
+// Restore: a checked copy is made ready beside the data, operations are drained, and the plugin puts the copy in place.
+// Until that one step the old data is what opens; after it, the new.
+//
+// The safety snapshot is what was replaced, where the plugin exchanges (swap, keep: two renames; its hash is taken when the
+// add-on serves again), else a copy that is taken before the drain. From the commit of {"phase":"swap"} on a crash is
+// finished by the next start: the hash of what is staged tells whether the exchange was made.
 #include <algorithm>
 #include <map>
 
@@ -82,15 +86,21 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
                                        const RestoreAddon& request) {
   VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
   const fs::path staging = staging_of(storage_of(addon), operation.id());
+  const fs::path folder = storage_of(addon) / "snapshots";
   const bool active = addon.state == AddonState::active;
-  bool drained = false;
+  const bool exchange = has_data(addon) && d_.addons.exchanges_on_restore(*instance);
+  bool drained = false, in_staging = false;
   json safety = nullptr;
+  Sealed replaced;
   const auto prepare = [&]() -> Result<void> {
     VIA_TRY(operation.step("verify"));
-    VIA_TRY(stage(folder_of(addon, snapshot), snapshot, staging, operation.watch()));
-    VIA_TRY(d_.addons.verify_snapshot(*instance, snapshot.id, staging, operation.watch()));
-    const bool has = has_data(addon);
-    if (has) {
+    VIA_TRY(stage(folder_of(addon, snapshot), snapshot, staging, operation.watch(), [&] {
+      return d_.addons.verify_snapshot(*instance, snapshot.id, staging, operation.watch());
+    }));
+    if (exchange) {
+      VIA_TRY_LET(lock, operation.control());
+      safety = make_id("snap");
+    } else if (has_data(addon)) {
       VIA_TRY(operation.step("safety_snapshot"));
       std::string id;
       {
@@ -125,12 +135,39 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
     VIA_TRY(operation.step("suspend"));
     operation.only_forward();
     VIA_TRY(d_.addons.suspend(*instance));
-    VIA_TRY(operation.remember({{"addon", addon.id}, {"snapshot", snapshot.id}, {"safety", safety}, {"phase", "swap"}}));
+    VIA_TRY(operation.remember(
+        {{"addon", addon.id}, {"snapshot", snapshot.id}, {"safety", safety}, {"phase", "swap"}, {"exchange", exchange}}));
     VIA_TRY(operation.step("swap"));
-    return d_.addons.restore_snapshot(*instance, snapshot.id, staging, operation.watch());
+    if (!exchange) return d_.addons.restore_snapshot(*instance, snapshot.id, staging, operation.watch());
+    VIA_TRY(make_private_folder(folder));
+    const auto swap = [&]() -> Result<void> {
+      VIA_TRY(d_.addons.restore_snapshot(*instance, snapshot.id, staging, operation.watch()));
+      VIA_TRY(operation.step("keep"));
+      VIA_TRY_LET(names, unsealed(staging));
+      replaced = names;
+      return publish(staging, replaced, folder, safety);
+    };
+    auto swapped = swap();
+    if (swapped) return {};
+    // What was there goes back. Where even that fails, it stays in the staging folder, which nothing removes then.
+    std::error_code ec;
+    if (!replaced.files.empty() && fs::exists(published(folder, safety, replaced.files), ec)) {
+      // Its folder could not be synced, which a crash of the machine could undo; both sets of data are there now.
+      d_.log.warn("restore.safety_snapshot_not_synced", {{"addon", addon.id}, {"reason", swapped.error().message}});
+      return {};
+    }
+    if (!holds(staging, snapshot)) {
+      if (auto back = d_.addons.restore_snapshot(*instance, snapshot.id, staging, {}); !back) {
+        in_staging = !holds(staging, snapshot);
+        Error error = swapped.error();
+        error.message += "; outcome unknown";
+        return error;
+      }
+    }
+    return swapped;
   };
   if (auto prepared = prepare(); !prepared) {
-    (void)remove_tree(staging);
+    if (!in_staging) (void)remove_tree(staging);
     if (drained && !addon.drained) (void)d_.addons.resume(*instance);
     return prepared.error();
   }
@@ -146,6 +183,14 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
   if (!addon.drained) VIA_TRY(d_.addons.resume(*instance));
   if (!restart) return restart.error();
 
+  std::optional<Snapshot> kept;
+  if (exchange) {
+    VIA_TRY(operation.step("seal"));
+    auto sealed = seal_published(folder, safety, replaced.files, {});
+    if (!sealed)
+      return fail(Code::internal, "the add-on was restored, but what it replaced cannot be read: " + sealed.error().message);
+    kept = safety_snapshot(addon, snapshot, safety, *sealed, operation.id());
+  }
   const json result = {{"addon", addon.name},
                        {"addon_id", addon.id},
                        {"snapshot", snapshot.id},
@@ -156,12 +201,31 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
   VIA_TRY_LET(lock, operation.control());
   VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
   VIA_TRY(addons_.set_state(addon.id, AddonState::active, "", now()));
+  if (kept) VIA_TRY(snapshots_.insert(*kept));
   VIA_TRY(end_done(operation, result,
                    {{"addon", addon.name}, {"snapshot", snapshot.id}, {"safety_snapshot", safety},
                     {"flow", request.force_after_timeout ? "force" : "drain"}, {"restarted", users.restarted.size()}}));
   VIA_TRY(change.commit());
   d_.log.info("addon.restored", {{"addon", addon.id}, {"snapshot", snapshot.id}});
   return answer(result);
+}
+
+Snapshot ControlPlane::safety_snapshot(const Addon& addon, const Snapshot& restored, const std::string& id, const Sealed& sealed,
+                                       const std::string& operation) const {
+  Snapshot out;
+  out.id = id;
+  out.addon_id = addon.id;
+  out.addon = addon.name;
+  out.kind = "safety";
+  out.note = "before restoring " + restored.id;
+  out.created_at = now();
+  out.bytes = sealed.bytes;
+  out.sha256 = sealed.sha256;
+  out.format = restored.format;
+  out.storage_schema = restored.storage_schema;
+  out.files = sealed.files;
+  out.operation = operation;
+  return out;
 }
 
 Result<ControlPlane::Restarted> ControlPlane::restart_users(Operation& operation, const Addon& addon) {
@@ -209,6 +273,7 @@ Result<std::string> ControlPlane::recover_restore(const store::Operation& row) {
     VIA_TRY(remove_tree(staging));
     return std::string("undone");
   }
+  if (steps.value("exchange", false)) return finish_exchange(*addon, steps, row);
   if (fs::exists(staging, ec) && !fs::is_empty(staging, ec)) {
     VIA_TRY_LET(instance, d_.addons.instance(addon->id, addon->type, addon->config));
     if (auto done = d_.addons.restore_snapshot(*instance, steps.value("snapshot", ""), staging, {}); !done) {
@@ -220,6 +285,48 @@ Result<std::string> ControlPlane::recover_restore(const store::Operation& row) {
   }
   VIA_TRY(remove_tree(staging));
   VIA_TRY(addons_.set_state(addon->id, AddonState::active, "", now()));
+  return std::string("done");
+}
+
+// An exchange that a crash interrupted: made if it was not, then what was replaced is published, sealed and recorded.
+Result<std::string> ControlPlane::finish_exchange(const Addon& addon, const json& steps, const store::Operation& row) {
+  const fs::path staging = staging_of(storage_of(addon), row.id), folder = storage_of(addon) / "snapshots";
+  const std::string safety = steps.value("safety", "");
+  VIA_TRY_LET(restored, snapshots_.find(steps.value("snapshot", "")));
+  if (!restored) return std::string("undone");
+  VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
+  std::error_code ec;
+  if (fs::exists(staging, ec) && holds(staging, *restored)) {
+    if (auto done = d_.addons.restore_snapshot(*instance, restored->id, staging, {}); !done) {
+      d_.log.warn("restore.not_finished", {{"addon", addon.id}, {"reason", done.error().message}});
+      if (holds(staging, *restored)) VIA_TRY(remove_tree(staging));
+      return std::string("failed");
+    }
+    (void)d_.addons.resume(*instance);
+  }
+  if (fs::exists(staging, ec) && !fs::is_empty(staging, ec)) {
+    VIA_TRY(make_private_folder(folder));
+    VIA_TRY_LET(names, unsealed(staging));
+    VIA_TRY(publish(staging, names, folder, safety));
+  }
+  VIA_TRY(remove_tree(staging));
+  std::vector<catalog::SnapshotFile> files;
+  for (fs::directory_iterator at(folder, ec), end; !ec && at != end; at.increment(ec)) {
+    const fs::path path = at->path();
+    if (path.filename() == safety) {
+      VIA_TRY_LET(names, unsealed(path));
+      files = names.files;
+    } else if (path.stem() == safety) {
+      // A single file has the extension of its own name; that name is what the snapshot that was restored calls it.
+      for (const auto& file : restored->files)
+        if (fs::path(file.name).extension() == path.extension()) files = {{file.name, 0, {}}};
+    }
+  }
+  if (!files.empty()) {
+    VIA_TRY_LET(sealed, seal_published(folder, safety, files, {}));
+    VIA_TRY(snapshots_.insert(safety_snapshot(addon, *restored, safety, sealed, row.id)));
+  }
+  VIA_TRY(addons_.set_state(addon.id, AddonState::active, "", now()));
   return std::string("done");
 }
 

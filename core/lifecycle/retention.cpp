@@ -260,8 +260,9 @@ Result<json> ControlPlane::run_undelete(Operation& operation, const Addon& addon
   VIA_TRY(d_.addons.provision(*instance));
   VIA_TRY(operation.step("verify"));
   const fs::path staging = storage_of(addon) / (".restore-" + operation.id());
-  VIA_TRY(stage(folder_of(addon, snapshot), snapshot, staging, operation.watch()));
-  VIA_TRY(d_.addons.verify_snapshot(*instance, snapshot.id, staging, operation.watch()));
+  VIA_TRY(stage(folder_of(addon, snapshot), snapshot, staging, operation.watch(), [&] {
+    return d_.addons.verify_snapshot(*instance, snapshot.id, staging, operation.watch());
+  }));
   VIA_TRY(operation.step("swap"));
   VIA_TRY_LET(quiet, d_.addons.drain(*instance, 0, {}));
   VIA_TRY(d_.addons.suspend(*instance));

@@ -82,7 +82,8 @@ class AddonHost {
   // take: leaves a consistent copy of the storage in `folder` while operations go on; flushes nothing (the caller
   // hashes, syncs and seals what is there). verify: reads every byte the plugin can check; the instance may be open,
   // closed or not provisioned. restore: the instance is suspended; the plugin may take the files out of `folder`;
-  // all or nothing, and durable when it returns.
+  // all or nothing, and durable when it returns. Where exchanges_on_restore() what was replaced, if anything, is in
+  // `folder` afterwards like a snapshot that was taken, and a second restore from there undoes the first.
   virtual Result<SnapshotFacts> take_snapshot(AddonInstance& instance, const std::string& snapshot_id,
                                               const std::filesystem::path& folder, const Watch& watch) = 0;
   virtual Result<void> verify_snapshot(AddonInstance& instance, const std::string& snapshot_id,
@@ -90,6 +91,7 @@ class AddonHost {
   virtual Result<void> restore_snapshot(AddonInstance& instance, const std::string& snapshot_id,
                                         const std::filesystem::path& folder, const Watch& watch) = 0;
   virtual bool can_snapshot(AddonInstance& instance) = 0;
+  virtual bool exchanges_on_restore(AddonInstance& instance) = 0;
   // Bytes of storage in use, as the plugin counts them ("via.stats/1"), else the size of the folder's files.
   virtual Result<std::uint64_t> bytes_used(AddonInstance& instance) = 0;
 

@@ -277,6 +277,13 @@ bool AddonInstance::can_snapshot() {
          api->verify != nullptr;
 }
 
+bool AddonInstance::exchanges_on_restore() {
+  const std::lock_guard lock(control_);
+  if (!create()) return false;
+  const auto* api = static_cast<const via_snapshot_api*>(extension(VIA_EXT_SNAPSHOT));
+  return api != nullptr && VIA_HAS(via_snapshot_api, api, flags) && (api->flags & VIA_SNAPSHOT_EXCHANGES) != 0;
+}
+
 Result<std::string> AddonInstance::snapshot(SnapshotCall which, const std::string& snapshot_id,
                                             const std::string& folder, const Watch& watch) {
   if (!can_snapshot())

@@ -105,6 +105,7 @@ class AddonInstance {
   Result<std::string> snapshot(SnapshotCall which, const std::string& snapshot_id, const std::string& folder,
                                const Watch& watch);
   bool can_snapshot();
+  bool exchanges_on_restore();
   // What "via.stats/1" answers; empty when the type has none.
   Result<std::string> stats();
 

@@ -215,6 +215,8 @@ Result<void> PluginHost::restore_snapshot(AddonInstance& instance, const std::st
 
 bool PluginHost::can_snapshot(AddonInstance& instance) { return instance.can_snapshot(); }
 
+bool PluginHost::exchanges_on_restore(AddonInstance& instance) { return instance.exchanges_on_restore(); }
+
 Result<std::uint64_t> PluginHost::bytes_used(AddonInstance& instance) {
   auto text = instance.stats();
   if (!text) return text.error();

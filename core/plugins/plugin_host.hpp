@@ -53,6 +53,7 @@ class PluginHost final : public AddonHost {
   Result<void> restore_snapshot(AddonInstance& instance, const std::string& snapshot_id,
                                 const std::filesystem::path& folder, const Watch& watch) override;
   bool can_snapshot(AddonInstance& instance) override;
+  bool exchanges_on_restore(AddonInstance& instance) override;
   Result<std::uint64_t> bytes_used(AddonInstance& instance) override;
   Result<bool> drain(AddonInstance& instance, int limit_ms, const Watch& watch) override;
   Result<void> cancel_running(AddonInstance& instance) override;

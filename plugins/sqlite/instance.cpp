@@ -20,6 +20,7 @@ constexpr uint64_t kCheapNs = 500'000;          // of processor time: being desc
 constexpr uint64_t kCheapWaitNs = 50'000'000;   // in all: one that waits for a disk each time is not cheap either
 constexpr uint64_t kInlineNs = 2'000'000;
 constexpr size_t kBodyLimit = 32u << 20;
+constexpr std::string_view kSnapshotFacts = R"({"format":"sqlite/1","schema":1,"position":""})";
 
 Operation operation_of(const via_op_args* args) {
   return args->op_index < 4 ? static_cast<Operation>(args->op_index) : Operation::batch;
@@ -111,13 +112,13 @@ void Instance::deprovision(via_call* call) {
 
 void Instance::take(const via_snapshot_args* args, via_call* call) {
   if (Failure f = snapshot::take(database_, std::string(text(args->dir)), call)) return fail_call(call, f);
-  finish_call(call, R"({"format":"sqlite/1","schema":1,"position":""})");
+  finish_call(call, kSnapshotFacts);
 }
 
 void Instance::restore(const via_snapshot_args* args, via_call* call) {
   if (database_.serving()) return fail_call(call, {VIA_E_PRECONDITION, "not_closed", "the add-on is open; close it before a restore"});
   if (Failure f = snapshot::restore(dir(), std::string(text(args->dir)), host_, call)) return fail_call(call, f);
-  finish_call(call);
+  finish_call(call, kSnapshotFacts);
 }
 
 void Instance::verify(const via_snapshot_args* args, via_call* call) {

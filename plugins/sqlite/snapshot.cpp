@@ -307,8 +307,11 @@ Failure restore(const std::string& storage_dir, const std::string& given, const 
   if (::chmod(copy.c_str(), 0600) != 0 || !sync(copy, O_RDWR)) return disk(errno);
   if (Failure f = settle_wal(data)) return f;
   if (cancelled(call)) return was_cancelled();
-  if (::rename(copy.c_str(), data.c_str()) != 0) return disk(errno);
-  if (!sync(storage_dir, O_RDONLY | O_DIRECTORY))
+  const bool replaces = has(data);
+  if (replaces ? ::renameat2(AT_FDCWD, copy.c_str(), AT_FDCWD, data.c_str(), RENAME_EXCHANGE) != 0
+               : ::rename(copy.c_str(), data.c_str()) != 0)
+    return disk(errno);
+  if (!sync(storage_dir, O_RDONLY | O_DIRECTORY) || (replaces && !sync(dir, O_RDONLY | O_DIRECTORY)))
     return {VIA_E_INTERNAL, "outcome_unknown", "the restored database could not be made durable"};
   return {};
 }

@@ -16,8 +16,9 @@ enum class Way { fastest, backup };  // `backup` is for tests and measurements
 Failure take(Database& database, const std::string& dir, via_call* call, Way way = Way::fastest);
 // Reads every page.
 Failure verify(const std::string& dir, const Host& host, const via_call* call);
-// Takes dir/data.sqlite for the closed database in `storage`; durable when it returns. Its pages were verified before:
-// here only what is cheap is checked again.
+// Exchanges dir/data.sqlite with the closed database in `storage`, or moves it there when there is none; durable when it
+// returns. What is in `dir` then is whole without a -wal, as after take(). The pages of the copy were verified before: here
+// only what is cheap is checked again.
 Failure restore(const std::string& storage, const std::string& dir, const Host& host, const via_call* call);
 // Bytes of the database and its WAL.
 uint64_t bytes_used(const std::string& storage);

@@ -33,7 +33,7 @@ const via_ops_api kOpsApi{sizeof(via_ops_api), 0, op_invoke, op_try_invoke};
 
 const via_snapshot_api kSnapshotApi{
     sizeof(via_snapshot_api),
-    0,
+    VIA_SNAPSHOT_EXCHANGES,
     [](via_instance* i, const via_snapshot_args* a, via_call* c) { barrier(c, [&] { Instance::from(i).take(a, c); }); },
     [](via_instance* i, const via_snapshot_args* a, via_call* c) { barrier(c, [&] { Instance::from(i).restore(a, c); }); },
     [](via_instance* i, const via_snapshot_args* a, via_call* c) { barrier(c, [&] { Instance::from(i).verify(a, c); }); },

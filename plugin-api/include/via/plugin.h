@@ -226,11 +226,15 @@ typedef struct via_snapshot_api {
    * fsyncs and seals it afterwards. result_json = {"format","schema","position"}. */
   void (*take)(via_instance *, const via_snapshot_args *, via_call *);               /* [control] */
   /* `dir` is a private copy on the storage's filesystem: the plugin may take files out of it (rename). All or
-   * nothing, and durable when it completes. */
+   * nothing, and durable when it completes. With VIA_SNAPSHOT_EXCHANGES in `flags` what was there before, if anything,
+   * is in `dir` afterwards as take would have left it (so a second restore from `dir` undoes the first), and
+   * result_json is that of take. */
   void (*restore)(via_instance *, const via_snapshot_args *, via_call *);   /* closed  [control] */
   /* The instance may be open, closed or not provisioned. */
   void (*verify)(via_instance *, const via_snapshot_args *, via_call *);                /* [data] */
 } via_snapshot_api;
+
+enum { VIA_SNAPSHOT_EXCHANGES = 1u << 0 };
 
 #define VIA_EXT_DRAIN "via.drain/1" /* absent => the host just waits for in-flight calls to end */
 typedef struct via_drain_api {

@@ -155,7 +155,13 @@ TEST(Crash, RollbackEndsInTheOldOrTheNewReleaseAndKeepsNoGenerationWithoutARow) 
           EXPECT_EQ(release["status"] == "current", release["id"] == current) << point;
         }
         const json binding = w.must("app.show", {{"name", "api"}})["bindings"][0];
-        EXPECT_EQ(w.addons.bound.contains(binding["id"].get<std::string>() + "/2"), binding["generation"] == 2) << point;
+        bool second = false, third = false;  // lives; is current
+        for (const auto& generation : binding["generations"])
+          second = second || (generation["generation"] == 2 && generation["status"] == "live");
+        for (const json all = w.must("release.list", {{"app", "api"}}); const auto& release : all["items"])
+          third = third || (release["number"] == 3 && release["id"] == current);
+        EXPECT_EQ(w.addons.bound.contains(binding["id"].get<std::string>() + "/2"), second) << point;
+        EXPECT_EQ(second, third) << point << ": it lives with the release that it was made for";
         EXPECT_EQ(w.authority->current()->size(), 1U) << point;
       });
 }
@@ -261,6 +267,21 @@ TEST(Crash, RestoreEndsInTheOldDataOrTheNewWithItsSafetySnapshot) {
         EXPECT_EQ(w.addons.data(s.id), "bytes") << point;
       });
   EXPECT_TRUE(old_seen && new_seen);
+}
+
+TEST(Crash, RestoreByACopyEndsInTheOldDataOrTheNewWithItsSafetySnapshot) {
+  Stored s;
+  kill_everywhere(
+      [&](World& w) {
+        w.addons.exchanges = false;
+        s = with_snapshot(w);
+      },
+      [&](World& w) { (void)w.call("addon.restore", {{"name", "db"}, {"snapshot", s.snapshot}, {"force_after_timeout", 0}}); },
+      [&](World& w, int point) {
+        const std::string data = w.addons.data(s.id);
+        EXPECT_TRUE(data == "newer" || data == "bytes") << point << " " << data;
+        expect_snapshots_whole(w, s.id, point);
+      });
 }
 
 TEST(Crash, ImportEndsInTheOldDataOrTheNew) {

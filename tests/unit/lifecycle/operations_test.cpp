@@ -147,7 +147,7 @@ TEST_F(Operations, CancelBeforeThePointOfNoReturnLeavesNothing) {
 TEST_F(Operations, ARestoreCancelledBeforeItsSwapLeavesTheOldDataServing) {
   const std::string snapshot = w.must("addon.snapshot", {{"name", "db"}})["id"];
   (void)write_file_atomic(w.addons.folder(id) / "data", "newer");
-  for (const char* point : {"after verify_snapshot", "after take_snapshot"}) {
+  for (const char* point : {"after verify_snapshot", "before drain"}) {
     SCOPED_TRACE(point);
     const json ended = during("addon.restore", {{"name", "db"}, {"snapshot", snapshot}, {"force_after_timeout", 0}}, point,
                               [&](const std::string& operation) { w.must("op.cancel", {{"operation", operation}}); });

@@ -67,6 +67,42 @@ TEST_F(Restore, PutsTheSnapshotBackAndNamesTheSafetySnapshot) {
   EXPECT_EQ(w.addons.data(id), "newer");
 }
 
+// A plugin that only puts the copy in place: what is there is copied before.
+TEST_F(Restore, WithoutAnExchangeASafetySnapshotIsTakenFirst) {
+  w.addons.exchanges = false;
+  const int before = w.addons.calls["take_snapshot"];
+  const std::string safety = w.must("addon.restore", with_flow())["safety_snapshot"];
+  EXPECT_EQ(w.addons.data(id), "bytes");
+  EXPECT_EQ(w.addons.calls["take_snapshot"], before + 1);
+  w.must("addon.restore", with_flow({{"snapshot", safety}}));
+  EXPECT_EQ(w.addons.data(id), "newer");
+}
+
+TEST_F(Restore, WithAnExchangeNothingIsCopiedTwice) {
+  const int before = w.addons.calls["take_snapshot"];
+  const json done = w.must("addon.restore", with_flow());
+  EXPECT_EQ(w.addons.calls["take_snapshot"], before);
+  const fs::path kept = w.addons.folder(id) / "snapshots" / (done["safety_snapshot"].get<std::string>() + ".box");
+  EXPECT_EQ(*read_file(kept), "newer");
+}
+
+// The exchange was made, but what was replaced cannot become a snapshot: it goes back.
+TEST_F(Restore, WhatCannotBeKeptGoesBack) {
+  const fs::path folder = w.addons.folder(id) / "snapshots";
+  w.addons.before = [&](const std::string& point) {
+    if (point == "after restore_snapshot" && w.addons.calls["restore_snapshot"] == 1) {
+      fs::rename(folder, w.folder.path() / "moved");
+      std::ofstream(folder) << "no folder";
+    }
+  };
+  EXPECT_NE(w.error("addon.restore", with_flow()), "");
+  w.addons.before = {};
+  fs::remove(folder);
+  fs::rename(w.folder.path() / "moved", folder);
+  EXPECT_EQ(w.addons.calls["restore_snapshot"], 2);
+  expect_untouched();
+}
+
 TEST_F(Restore, CanBeRunAgainFromTheSameSnapshot) {
   w.must("addon.restore", with_flow());
   write("third");
@@ -96,14 +132,16 @@ TEST_F(Restore, ForceCancelsWhatStillRuns) {
 }
 
 TEST_F(Restore, EveryStepThatFailsLeavesWhatWasThere) {
-  for (const char* step : {"verify_snapshot", "take_snapshot", "drain", "suspend", "restore_snapshot"}) {
+  for (const char* step : {"verify_snapshot", "drain", "suspend", "restore_snapshot", "take_snapshot"}) {
     SCOPED_TRACE(step);
     w.addons.failing = {step};
+    w.addons.exchanges = std::string(step) != "take_snapshot";  // which only copies
     EXPECT_NE(w.error("addon.restore", with_flow()), "");
     w.addons.failing.clear();
     expect_untouched();
     EXPECT_EQ(w.must("addon.status", {{"name", "db"}})["state"], "active");
   }
+  w.addons.exchanges = true;
   w.addons.quiet = false;
   w.addons.failing = {"cancel_running"};
   EXPECT_NE(w.error("addon.restore", {{"name", "db"}, {"snapshot", snapshot}, {"force_after_timeout", 0}}), "");

@@ -2,6 +2,9 @@
 // started again as a crash would.
 #pragma once
 
+#include <fcntl.h>
+#include <stdio.h>
+
 #include <functional>
 #include <map>
 #include <set>
@@ -106,6 +109,7 @@ class FakeAddonHost final : public plugins::AddonHost {
   }
   Result<void> rotate(plugins::AddonInstance& i, const plugins::BindingSpec& spec) override { return bind(i, spec); }
   bool can_snapshot(plugins::AddonInstance&) override { return snapshots; }
+  bool exchanges_on_restore(plugins::AddonInstance&) override { return exchanges; }
   Result<std::uint64_t> bytes_used(plugins::AddonInstance&) override { return std::uint64_t{5}; }
   Result<plugins::SnapshotFacts> take_snapshot(plugins::AddonInstance& i, const std::string&, const fs::path& to,
                                                const plugins::Watch& watch) override {
@@ -126,7 +130,10 @@ class FakeAddonHost final : public plugins::AddonHost {
   Result<void> restore_snapshot(plugins::AddonInstance& i, const std::string&, const fs::path& from,
                                 const plugins::Watch&) override {
     if (auto ok = enter("restore_snapshot"); !ok) return ok;
-    fs::rename(from / "data.box", folder(of(i).id) / "data");
+    const fs::path copy = from / "data.box", data = folder(of(i).id) / "data";
+    if (!exchanges || !fs::exists(data)) fs::rename(copy, data);
+    else if (::renameat2(AT_FDCWD, copy.c_str(), AT_FDCWD, data.c_str(), RENAME_EXCHANGE) != 0)
+      return fail(Code::internal, "the fake cannot exchange");
     return leave("restore_snapshot");
   }
   Result<bool> drain(plugins::AddonInstance& i, int, const plugins::Watch&) override {
@@ -146,7 +153,7 @@ class FakeAddonHost final : public plugins::AddonHost {
     auto bytes = read_file(folder(id) / "data");
     return bytes ? *bytes : "none";
   }
-  bool healthy = true, snapshots = true, quiet = true;
+  bool healthy = true, snapshots = true, quiet = true, exchanges = true;
   std::set<std::string> drained;
 
  private:
@@ -172,6 +179,11 @@ class FakeLauncher final : public lifecycle::Launcher {
   std::vector<std::string> events;
   int fail_after = -1;  // starts that succeed before one fails
   std::function<void()> on_stop;
+  bool missing = false;  // the program of every command
+  Result<void> look(const releases::ProcessSpec&) const override {
+    if (missing) return fail(Code::refused, "no such program");
+    return {};
+  }
   Result<void> start(releases::ProcessSpec spec) override {
     if (fail_after == 0) return fail(Code::not_found, "no such program");
     if (fail_after > 0) --fail_after;

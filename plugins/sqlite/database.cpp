@@ -98,8 +98,20 @@ Failure Database::serve(std::string dir, const Limits& limits) {
   return {};
 }
 
+Failure Database::serve_file(std::string path, const Limits& limits, std::atomic<int64_t>* all_bytes, int64_t own_bytes) {
+  const std::lock_guard lock(mutex_);
+  path_ = std::move(path);
+  limits_ = limits;
+  share_quota(all_bytes, own_bytes);
+  if (Failure f = check()) return f;
+  serving_.store(true, std::memory_order_release);
+  return {};
+}
+
+Failure Database::check() const { return dir_.empty() ? storage::check_file(path_) : storage::check(dir_); }
+
 Failure Database::open_locked() {
-  if (Failure f = storage::check(dir_)) return f;
+  if (Failure f = check()) return f;
   if (!queue_) {
     if (!host_.executor() || host_.executor()->queue_create(host_.raw(), 4, &queue_) != VIA_OK)
       return internal("the host gives no executor queue");

@@ -70,6 +70,8 @@ class Database {
   Pin pin();                        // Thread: any; never blocks
   Failure pin_or_open(Pin& out);    // Thread: worker; may block
   Failure serve(std::string dir, const Limits& limits);  // Thread: control
+  // Any file, by its real path, which `check` approved; as one of several that share `all_bytes` under limits.quota_bytes.
+  Failure serve_file(std::string path, const Limits& limits, std::atomic<int64_t>* all_bytes, int64_t own_bytes);  // Thread: worker
   void stop();                      // Thread: control; waits for every use to end; the last close checkpoints
   bool serving() const { return serving_.load(std::memory_order_acquire); }
 
@@ -84,17 +86,35 @@ class Database {
   const std::string& path() const { return path_; }
   Watchdog& watchdog() { return watchdog_; }
   via_queue* queue() const { return queue_; }
+  bool open() const { return handles_.load(std::memory_order_acquire) != nullptr; }
+
+  // The quota of an add-on with several databases: what this one has is counted in the sum of all.
+  void share_quota(std::atomic<int64_t>* all_bytes, int64_t own_bytes) {
+    bytes_.store(own_bytes, std::memory_order_relaxed);
+    all_bytes_.store(all_bytes, std::memory_order_release);
+  }
+  bool shared_quota() const { return all_bytes_.load(std::memory_order_acquire) != nullptr; }
+  void set_bytes(int64_t now) {
+    if (auto* all = all_bytes_.load(std::memory_order_acquire)) all->fetch_add(now - bytes_.exchange(now));
+  }
+  int64_t bytes_left() const {  // for this one, those it has included
+    const auto* all = all_bytes_.load(std::memory_order_acquire);
+    return static_cast<int64_t>(std::min<uint64_t>(limits_.quota_bytes, INT64_MAX)) - (all->load() - bytes_.load());
+  }
   // Closes it when nothing uses it. Thread: worker.
   bool close_if_idle(bool even_if_touched);
 
  private:
   static void idle_tick(void* self, via_status why);
   Failure open_locked();
+  Failure check() const;
   void close_locked();  // waits for the pins
 
   const Host& host_;
   Limits limits_;
-  std::string dir_, path_;
+  std::string dir_, path_;  // dir_ is empty for any file
+  std::atomic<std::atomic<int64_t>*> all_bytes_{nullptr};
+  std::atomic<int64_t> bytes_{0};
   std::atomic<bool> serving_{false};
   std::atomic<Handles*> handles_{nullptr};
   std::atomic<uint32_t> users_{0};

@@ -18,6 +18,7 @@ struct Failure {
   int sqlite_code = 0;
   int statement_index = -1;
   int retry_after_ms = -1;
+  int http_status = 0;    // of the data API, where it is not that of `status`; 200: undone, but `message` is the body (api/)
 
   explicit operator bool() const { return status != VIA_OK; }
 };

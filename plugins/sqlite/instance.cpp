@@ -75,7 +75,7 @@ Failure read_body(const via_op_args* args, via_call* call, std::string& out) {
 
 }  // namespace
 
-Instance::Instance(const via_host* host) : link_{{&kInstanceApi}, this}, host_(host), database_(host_) {}
+Instance::Instance(const via_host* host) : link_{{&kInstanceApi}, this}, host_(host), database_(host_), api_(host_, database_) {}
 
 std::string Instance::dir() const {
   return host_.storage() ? storage::resolve(text(host_.storage()->dir(host_.raw()))) : std::string();
@@ -85,6 +85,9 @@ void Instance::provision(const via_provision_args* args, via_call* call) {
   Limits limits;
   if (Failure f = storage::parse_config(text(args->config_json), 0, limits)) return fail_call(call, f);
   if (args->storage_schema > 1) return fail_call(call, {VIA_E_UNSUPPORTED, "unsupported", "the storage is of a newer version"});
+  api::Kit kit;
+  if (Failure f = api::parse_kit(text(args->config_json), kit)) return fail_call(call, f);
+  if (kit.on) return finish_call(call);  // a folder of databases is all it needs
   if (!database_.serving()) {
     if (Failure f = storage::provision(dir(), text(args->plan), text(args->config_json))) return fail_call(call, f);
   }
@@ -95,17 +98,25 @@ void Instance::open(const via_provision_args* args, via_call* call) {
   Limits limits;
   const uint64_t quota = host_.storage() ? host_.storage()->quota_bytes(host_.raw()) : 0;
   if (Failure f = storage::parse_config(text(args->config_json), quota, limits)) return fail_call(call, f);
-  if (Failure f = database_.serve(dir(), limits)) return fail_call(call, f);
+  api::Kit kit;
+  if (Failure f = api::parse_kit(text(args->config_json), kit)) return fail_call(call, f);
+  if (dir().empty()) return fail_call(call, internal("the storage folder is missing"));
+  if (!kit.on) {
+    if (Failure f = database_.serve(dir(), limits)) return fail_call(call, f);
+  }
+  api_.databases().serve(dir(), limits, kit);
   finish_call(call);
 }
 
 void Instance::close(via_call* call) {
   database_.stop();
+  api_.databases().stop();
   finish_call(call);
 }
 
 void Instance::deprovision(via_call* call) {
   database_.stop();
+  api_.databases().stop();
   if (Failure f = storage::destroy(dir())) return fail_call(call, f);
   finish_call(call);
 }
@@ -127,16 +138,20 @@ void Instance::verify(const via_snapshot_args* args, via_call* call) {
 }
 
 void Instance::drain(via_call* call) {
-  if (Database::Pin pin = database_.pin()) {
+  const uint64_t until = call->deadline_ns != 0 ? call->deadline_ns : UINT64_MAX;
+  Failure failure;
+  const auto one = [&](const std::string&, Database& database) {
+    Database::Pin pin = database.pin();
     bool whole = false;
-    const uint64_t until = call->deadline_ns != 0 ? call->deadline_ns : UINT64_MAX;
-    if (Failure f = pin->writer->between_groups(until, call, whole, [] { return Failure{}; })) return fail_call(call, f);
-  }
+    if (pin && !failure) failure = pin->writer->between_groups(until, call, whole, [] { return Failure{}; });
+  };
+  api_.databases().for_each(one);
+  if (failure) return fail_call(call, failure);
   finish_call(call);
 }
 
 void Instance::stats(via_call* call) {
-  finish_call(call, "{\"bytes_used\":" + std::to_string(snapshot::bytes_used(dir())) + "}");
+  finish_call(call, "{\"bytes_used\":" + std::to_string(snapshot::bytes_used(dir()) + api_.databases().folder_bytes()) + "}");
 }
 
 void Instance::describe(const via_binding_args* args, via_call* call) {
@@ -147,6 +162,7 @@ void Instance::describe(const via_binding_args* args, via_call* call) {
 }
 
 void Instance::health(via_call* call) {
+  if (api_.databases().kit().on && api_.databases().serving()) return finish_call(call, R"({"state":"ok","checks":[]})");
   if (!database_.serving()) return finish_call(call, R"({"state":"closed","checks":[]})");
   if (Database::Pin pin = database_.pin()) {
     std::unique_ptr<Connection> c;

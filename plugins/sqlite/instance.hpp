@@ -1,8 +1,10 @@
-// One managed SQLite add-on behind the C ABI: lifecycle calls, the four operations, and the way of a request: inline
+// One managed SQLite add-on, or the databases of a kit, behind the C ABI: lifecycle calls, the data API (api/), the four
+// operations, and the way of a request: inline
 // when it is known to be cheap, on a worker otherwise, through the writer when it writes.
 // Thread: as via/plugin.h tags each function.
 #pragma once
 
+#include "plugins/sqlite/api/api.hpp"
 #include "plugins/sqlite/database.hpp"
 
 namespace via::sqlite {
@@ -21,6 +23,7 @@ class Instance {
   void health(via_call* call);
   void invoke(const via_op_args* args, via_call* call);
   via_status try_invoke(const via_op_args* args, via_call* call);
+  void handle(const via_http_request* request, via_call* call) { api_.handle(request, call); }
   void take(const via_snapshot_args* args, via_call* call);
   void restore(const via_snapshot_args* args, via_call* call);
   void verify(const via_snapshot_args* args, via_call* call);
@@ -41,6 +44,7 @@ class Instance {
   Link link_;
   Host host_;
   Database database_;
+  api::Api api_;
 };
 
 extern const via_instance_api kInstanceApi;

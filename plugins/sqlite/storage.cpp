@@ -9,6 +9,9 @@
 #include <boost/json.hpp>
 
 #include <cerrno>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -131,6 +134,38 @@ Failure check(const std::string& dir) {
   if (f.get() < 0 || ::pread(f.get(), head, 16, 0) != 16 || std::memcmp(head, "SQLite format 3", 16) != 0)
     return {VIA_E_CORRUPT, "internal", "the database file is damaged: its header is not a database's"};
   return {};
+}
+
+Failure check_file(const std::string& path) {
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) return {VIA_E_NOT_FOUND, "not_found", "database not found"};
+  if (S_ISDIR(st.st_mode)) return bad_request("the database path names a directory");
+  if (!S_ISREG(st.st_mode)) return bad_request("the database path does not name a regular file");
+  if (st.st_nlink != 1) return bad_request("the database file has several names (hard links)");
+  const File f(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (f.get() < 0) return {VIA_E_DENIED, "denied", "the database file cannot be opened"};
+  char head[16] = {};
+  const ssize_t n = ::pread(f.get(), head, 16, 0);
+  if (n != 0 && (n != 16 || std::memcmp(head, "SQLite format 3", 16) != 0)) return bad_request("the file is not a database");
+  return {};
+}
+
+Failure create_file(const std::string& path) {
+  // Two that make the same file at once must not share a temporary name, nor replace each other's file.
+  static std::atomic<uint64_t> count{0};
+  const size_t slash = path.rfind('/');
+  const std::string folder = path.substr(0, slash), whole = folder + "/.new-" + std::to_string(::getpid()) + "-" + std::to_string(++count);
+  if (exists(path)) return {VIA_E_CONFLICT, "conflict", "the database exists already"};
+  Failure f = create_database(whole);
+  // What a file that was taken away left behind would be taken for the new one's.
+  for (const char* suffix : {"-wal", "-shm", "-journal"}) ::unlink((path + suffix).c_str());
+  if (!f && ::renameat2(AT_FDCWD, whole.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) != 0)
+    f = errno == EEXIST ? Failure{VIA_E_CONFLICT, "conflict", "the database exists already"} : internal("cannot make the database file");
+  if (!f && !sync_dir(folder)) f = internal("cannot make the database file durable");
+  if (f) {
+    for (const char* suffix : {"", ".partial", ".partial-wal", ".partial-shm"}) ::unlink((whole + suffix).c_str());
+  }
+  return f;
 }
 
 Failure destroy(const std::string& dir) {

@@ -16,6 +16,10 @@ std::string resolve(std::string_view dir);
 Failure provision(const std::string& dir, std::string_view plan, std::string_view config);
 // Regular file, one name, ours, a database by its first bytes.
 Failure check(const std::string& dir);
+// Any database file: regular, one name, empty or a database by its first bytes; refusals are the caller's mistakes.
+Failure check_file(const std::string& path);
+// Makes an empty database, 0600, all of it or nothing; VIA_E_CONFLICT when there is a file already.
+Failure create_file(const std::string& path);
 // Removes what is ours; <dir>/snapshots/ is the host's and stays.
 Failure destroy(const std::string& dir);
 Failure parse_config(std::string_view config_json, uint64_t host_quota, Limits& out);

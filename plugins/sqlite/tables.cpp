@@ -46,12 +46,16 @@ const via_drain_api kDrainApi{
 };
 const via_stats_api kStatsApi{
     sizeof(via_stats_api), 0, [](via_instance* i, via_call* c) { barrier(c, [&] { Instance::from(i).stats(c); }); }};
+const via_http_api kHttpApi{sizeof(via_http_api), 0, [](via_instance* i, const via_http_request* r, via_call* c) {
+                              barrier(c, [&] { Instance::from(i).handle(r, c); });
+                            }};
 
 const void* extension(via_instance*, const char* id) {
   if (std::strcmp(id, VIA_EXT_OPS) == 0) return &kOpsApi;
   if (std::strcmp(id, VIA_EXT_SNAPSHOT) == 0) return &kSnapshotApi;
   if (std::strcmp(id, VIA_EXT_DRAIN) == 0) return &kDrainApi;
   if (std::strcmp(id, VIA_EXT_STATS) == 0) return &kStatsApi;
+  if (std::strcmp(id, VIA_EXT_HTTP) == 0) return &kHttpApi;
   return nullptr;
 }
 

@@ -28,7 +28,7 @@ Writer::Writer(Database& database, Handles& handles, std::unique_ptr<Connection>
 }
 
 Writer::~Writer() {
-  for (sqlite3_stmt* s : {begin_, commit_, rollback_, savepoint_, release_, undo_}) sqlite3_finalize(s);
+  for (sqlite3_stmt* s : {begin_, commit_, rollback_, savepoint_, release_, undo_, page_count_}) sqlite3_finalize(s);
 }
 
 bool Writer::submit(std::unique_ptr<Job>& job) {
@@ -164,6 +164,7 @@ void Writer::attempt(Group& group, bool& again) {
       if (!j->failure) j->failure = f;
   };
   connection_->begin_guard(0, nullptr, 0);
+  apply_quota();
   if (const int rc = host(begin_, "BEGIN IMMEDIATE"); rc != SQLITE_OK) return fail_all(full(from_sqlite(connection_->db(), rc)));
   const bool savepoints = pending > 1;
   int64_t done = 0;
@@ -197,6 +198,10 @@ void Writer::attempt(Group& group, bool& again) {
   }
   const int rc = host(commit_, "COMMIT");
   if (rc == SQLITE_OK) {
+    if (database_.shared_quota() && page_count_ && sqlite3_step(page_count_) == SQLITE_ROW) {
+      database_.set_bytes(sqlite3_column_int64(page_count_, 0) * page_size_);
+      sqlite3_reset(page_count_);
+    }
     handles_.commits.fetch_add(1, std::memory_order_release);
     return;
   }
@@ -213,9 +218,34 @@ void Writer::attempt(Group& group, bool& again) {
   fail_all(f);
 }
 
+// One quota covers all databases of an add-on: what the others have is not there for this one. Two that write at the same
+// moment may both use the rest, so the sum can go over the quota by one group of writes of each.
+void Writer::apply_quota() {
+  if (!database_.shared_quota()) return;
+  connection_->policy().host_sql = true;
+  if (!page_count_) {
+    page_size_ = connection_->host_number("PRAGMA page_size");
+    if (page_size_ <= 0 || sqlite3_prepare_v3(connection_->db(), "PRAGMA page_count", -1, SQLITE_PREPARE_PERSISTENT, &page_count_, nullptr) != SQLITE_OK) return;
+  }
+  const int64_t pages = std::max<int64_t>(8, database_.bytes_left() / page_size_);
+  if (pages == max_pages_) return;
+  max_pages_ = pages;
+  connection_->host_exec(("PRAGMA max_page_count=" + std::to_string(pages)).c_str());
+}
+
 void Writer::run_job(Job& job) {
   job.result.clear();
   const Guarded guarded(database_.watchdog(), *connection_, job.deadline_ns, job.call);
+  if (job.write) {
+    job.answer = {};
+    try {
+      job.failure = job.write(*connection_, job.answer);
+    } catch (...) {
+      job.failure = internal("the write ran out of memory");
+    }
+    if (job.failure) job.failure = full(std::move(job.failure));
+    return;
+  }
   StringOutput out;
   int64_t updated = 0;
   if (job.operation == Operation::batch) {
@@ -324,6 +354,17 @@ Failure Writer::full(Failure failure) {
 
 void Writer::answer(std::unique_ptr<Job> job) {
   via_call* call = job->call;
+  if (job->write) {
+    job->write = nullptr;
+    if (job->failure) {
+      job->answer = api::answer_of(job->failure);
+      if (job->answer.status >= 500 && job->failure.status >= VIA_E_CORRUPT) database_.host().log(4, job->failure.message);
+      job->failure = {};
+    }
+    api::send_head(call, job->answer);
+    job->result = std::move(job->answer.body);
+    if (job->result.empty()) return finish_call(call);
+  }
   if (job->failure) return fail_call(call, job->failure);
   const via_bytes bytes{reinterpret_cast<const uint8_t*>(job->result.data()), job->result.size()};
   const via_status st = call->write(call, bytes, 0);

@@ -4,6 +4,7 @@
 // Thread: submit any; the rest runs as one task of the host's executor at a time.
 #pragma once
 
+#include "plugins/sqlite/api/context.hpp"
 #include "plugins/sqlite/database.hpp"
 
 #include <functional>
@@ -11,7 +12,10 @@
 namespace via::sqlite {
 
 struct Job {
-  Request request;
+  Request request;      // either the operation of "via.ops/1" with its request,
+  api::WriteFn write;   // or a write of the data API, with its answer
+  api::Answer answer;
+  std::shared_ptr<void> keep;  // what the write uses beyond the pin
   Operation operation = Operation::execute;
   via_call* call = nullptr;
   uint64_t deadline_ns = 0;
@@ -44,6 +48,7 @@ class Writer {
   Failure check_views();
   Failure full(Failure failure);
   void answer(std::unique_ptr<Job> job);
+  void apply_quota();
   void checkpoint();
   bool checkpoint_all();
   int host(sqlite3_stmt*& slot, const char* sql) { return connection_->host_step(slot, sql); }
@@ -62,6 +67,8 @@ class Writer {
   Database::Pin running_pin_;
   int wal_pages_ = 0;
   bool was_full_ = false;
+  int64_t page_size_ = 0, max_pages_ = -1;
+  sqlite3_stmt* page_count_ = nullptr;
 };
 
 }  // namespace via::sqlite

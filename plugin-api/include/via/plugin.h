@@ -208,6 +208,9 @@ typedef struct via_http_request {
   const via_pair *path_params, *query, *headers; /* hop-by-hop and Authorization already removed */
   size_t path_params_len, query_len, headers_len;
   const via_caller *caller;             /* NULL only on a route the manifest marks public */
+  via_bytes body;                       /* larger input streams through via_call.read */
+  const via_pair *limits;               /* what a capability URL was narrowed to: "db"=NAME, "only"="query" */
+  size_t limits_len;
 } via_http_request;
 typedef struct via_http_api {
   uint32_t struct_size, flags;

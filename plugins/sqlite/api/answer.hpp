@@ -26,7 +26,9 @@ Failure error(int http_status, std::string text);
 // error" (the message goes to the log).
 Answer answer_of(const Failure& failure);
 
-// Ends the call with the answer. A HEAD request gets the head alone; the host sees to that.
+// Status and fields, before the first byte of the body.
+void send_head(via_call* call, const Answer& answer);
+// Ends the call with the answer; waits for a slow reader. A HEAD request gets the head alone; the host sees to that.
 void respond(via_call* call, const Answer& answer);
 
 }  // namespace via::sqlite::api

@@ -19,6 +19,7 @@ namespace via::sqlite::api {
 
 class Api;           // api.hpp: the instance's side
 class OpenDatabase;  // databases.hpp: a Database kept open for this request; shared, never null when handed out
+struct Place;        // databases.hpp: where a name leads
 
 using ReadFn = std::function<Failure(Connection&)>;
 using WriteFn = std::function<Failure(Connection&, Answer&)>;
@@ -32,6 +33,13 @@ class Context {
   virtual uint64_t deadline_ns() const = 0;
   virtual const Host& host() const = 0;
 
+  // For what is beyond databases: maintenance, directories, streams.
+  virtual Api& api() = 0;
+  virtual via_call* call() = 0;
+
+  // What a name given by the caller means, under the rules of names and of the caller's rights; looks at no file. An empty
+  // `given` with no parameter `db` is the add-on's own, or the one database of a capability URL.
+  virtual Failure place(std::string_view given, Place& out) const = 0;
   // The database that the parameter `db` names, opened. Missing: 404 "database not found", or made when `create`.
   // Missing `db`: the add-on's own under a binding or capability URL, else 400 "db is required".
   virtual Failure database(bool create, std::shared_ptr<OpenDatabase>& out) = 0;

@@ -208,10 +208,11 @@ class FakeHost {
                                of(host).log_.push_back(line);
                              }};
     static const via_clock clock{sizeof(via_clock), 0, [](const via_host* host) { return of(host).now(); },
-                                 [](const via_host*) {
+                                 [](const via_host* host) {
                                    return static_cast<int64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
                                                                    std::chrono::system_clock::now().time_since_epoch())
-                                                                   .count());
+                                                                   .count()) +
+                                          static_cast<int64_t>(of(host).ahead_.load() / 1'000'000);
                                  }};
     static const via_storage storage{sizeof(via_storage), 0, [](const via_host* host) { return str(of(host).options_.dir); },
                                      [](const via_host* host) { return of(host).options_.quota_bytes; }};
@@ -331,6 +332,8 @@ class FakeCall {
     call_.head = [](via_call* c, const via_head* h) {
       of(c).http_status = h->http_status;
       of(c).content_type = to_string(h->content_type);
+      for (size_t i = 0; i < h->headers_len; ++i)
+        of(c).headers.emplace_back(to_string(h->headers[i].key), to_string(h->headers[i].value));
       return static_cast<via_status>(VIA_OK);
     };
     call_.write = [](via_call* c, via_bytes chunk, uint32_t flags) {
@@ -417,6 +420,7 @@ class FakeCall {
 
   std::function<void(uint64_t done, uint64_t total)> on_progress;
   std::string more_body, content_type;
+  std::vector<std::pair<std::string, std::string>> headers;  // of head()
   int http_status = 200;
   size_t high_water = static_cast<size_t>(-1);
 

@@ -1,0 +1,335 @@
+// The router, and the context that endpoints see.
+#include "plugins/sqlite/api/api.hpp"
+
+#include "plugins/sqlite/writer.hpp"
+
+#include <boost/json.hpp>
+
+#include <algorithm>
+#include <new>
+
+namespace via::sqlite::api {
+namespace {
+
+constexpr std::string_view kKeyPlaces[] = {"{key}", "{index}"};
+
+std::vector<std::string_view> segments(std::string_view path) {
+  std::vector<std::string_view> out;
+  while (!path.empty()) {
+    path.remove_prefix(1);
+    const size_t end = std::min(path.find('/'), path.size());
+    out.push_back(path.substr(0, end));
+    path.remove_prefix(end);
+  }
+  return out;
+}
+
+bool is_key(std::string_view segment) {
+  return std::find(std::begin(kKeyPlaces), std::end(kKeyPlaces), segment) != std::end(kKeyPlaces);
+}
+
+// Matches `path` with `pattern`; the number of its fixed segments, or -1. `key` gets the raw text of its place.
+int match(std::string_view pattern, std::string_view path, std::string_view& key) {
+  const auto want = segments(pattern), have = segments(path);
+  const auto place = std::find_if(want.begin(), want.end(), is_key);
+  if (place == want.end()) return want == have ? static_cast<int>(want.size()) : -1;
+  const size_t before = static_cast<size_t>(place - want.begin()), after = want.size() - before - 1;
+  if (have.size() < want.size()) return -1;
+  if (!std::equal(want.begin(), place, have.begin())) return -1;
+  if (!std::equal(want.end() - static_cast<std::ptrdiff_t>(after), want.end(), have.end() - static_cast<std::ptrdiff_t>(after))) return -1;
+  const char* const begin = have[before].data();
+  const std::string_view last = have[have.size() - after - 1];
+  key = {begin, static_cast<size_t>(last.data() + last.size() - begin)};
+  return key.empty() ? -1 : static_cast<int>(before + after);
+}
+
+const char* name_of(Method m) {
+  switch (m) {
+    case Method::get: return "GET";
+    case Method::head: return "HEAD";
+    case Method::put: return "PUT";
+    case Method::post: return "POST";
+    case Method::del: return "DELETE";
+    default: return "";
+  }
+}
+
+int hex(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+Failure read_body(const via_http_request* request, via_call* call, std::string& out) {
+  if (VIA_HAS(via_http_request, request, body))
+    out.assign(reinterpret_cast<const char*>(request->body.ptr), request->body.len);
+  if (!call->read) return {};
+  uint8_t piece[4096];
+  for (;;) {
+    if (out.size() > kBodyLimit) return error(413, "the body is too large");
+    size_t got = 0;
+    const via_status st = call->read(call, piece, sizeof piece, VIA_WAIT, &got);
+    if (st != VIA_OK) return {st, "", "the body could not be read"};
+    if (got == 0) return {};
+    out.append(reinterpret_cast<const char*>(piece), got);
+  }
+}
+
+Failure rights_of(const via_http_request* request, Rights& out) {
+  out.write = false;
+  bool read = false;
+  const via_caller* caller = request->caller;
+  for (size_t i = 0; caller && i < caller->scopes_len; ++i) {
+    read = read || text(caller->scopes[i]) == "read";
+    out.write = out.write || text(caller->scopes[i]) == "write";
+  }
+  if (!read && !out.write) return error(403, "this caller may not read");
+  if (!VIA_HAS(via_http_request, request, limits_len)) return {};
+  for (size_t i = 0; i < request->limits_len; ++i) {
+    const std::string_view name = text(request->limits[i].key), value = text(request->limits[i].value);
+    if (name == "db") out.only_db = value;
+    else if (name == "only" && value == "query") out.query_only = true;
+    else return error(403, "this URL is limited in a way that is not known here");
+  }
+  return {};
+}
+
+class RequestContext final : public Context {
+ public:
+  RequestContext(Api& api, via_call* call) : api_(api), call_(call), now_ms_(api.host().unix_ms()) {
+    const uint64_t own = api.host().now_ns() + api.databases().limits().timeout_ms * 1'000'000;
+    deadline_ns_ = call->deadline_ns != 0 ? std::min(call->deadline_ns, own) : own;
+  }
+
+  Request& mutable_request() { return request_; }
+  bool ended() const { return ended_; }
+
+  const Request& request() const override { return request_; }
+  int64_t now_ms() const override { return now_ms_; }
+  uint64_t deadline_ns() const override { return deadline_ns_; }
+  const Host& host() const override { return api_.host(); }
+  Api& api() override { return api_; }
+  via_call* call() override { return call_; }
+
+  Failure place(std::string_view given, Place& out) const override {
+    const Databases& all = api_.databases();
+    const std::string& only = request_.rights.only_db;
+    if (given.empty() && !request_.parameters.find("db") && !only.empty()) given = only;
+    if (given.empty() && !request_.parameters.find("db")) {
+      if (all.kit().on) return error(400, "db is required");
+      out = all.own_place();
+    } else if (Failure f = all.place(given, out)) {
+      return f;
+    }
+    if (only.empty()) return {};
+    Place allowed;
+    if (only == "data.sqlite") allowed = all.own_place();
+    else if (Failure f = all.place(only, allowed)) return f;
+    return allowed.name == out.name && allowed.own == out.own ? Failure{} : error(403, "this URL does not reach that database");
+  }
+
+  Failure database(bool create, std::shared_ptr<OpenDatabase>& out) override {
+    Place where;
+    if (Failure f = place(request_.parameters.text("db"), where)) return f;
+    return api_.databases().open(where, create && request_.rights.write, out);
+  }
+
+  Failure wants_create(bool& create) const override {
+    bool one = false, other = false;
+    const Parameters& p = request_.parameters;
+    if (Failure f = p.boolean("create_db_if_missing", one)) return f;
+    if (Failure f = p.boolean("auto_create", other)) return f;
+    if (p.find("create_db_if_missing") && p.find("auto_create") && one != other)
+      return error(400, "conflicting flags: create_db_if_missing and auto_create must match");
+    create = one || other;
+    return {};
+  }
+
+  Failure read(OpenDatabase& open, const ReadFn& fn) override {
+    Database& database = open.database();
+    database.open_wanted(open.handles());
+    std::unique_ptr<Connection> c;
+    if (Failure f = database.take_reader(open.handles(), deadline_ns_, c)) return f;
+    Failure failure;
+    {
+      const Guarded guarded(database.watchdog(), *c, deadline_ns_, call_);
+      if (const int rc = c->host_exec("BEGIN"); rc != SQLITE_OK) {
+        failure = c->failure(rc);
+      } else {
+        try {
+          failure = fn(*c);
+        } catch (const std::bad_alloc&) {
+          failure = internal("out of memory");
+        } catch (...) {
+          failure = internal("an unexpected exception");
+        }
+      }
+    }
+    c->begin_guard(0, nullptr, 0);
+    if (sqlite3_get_autocommit(c->db()) == 0) c->host_exec("ROLLBACK");
+    c->end_guard();
+    database.give_reader(open.handles(), std::move(c));
+    return failure;
+  }
+
+  void write(std::shared_ptr<OpenDatabase> database, WriteFn fn, bool exclusive) override {
+    if (!request_.rights.write) return fail(error(403, "this caller may not write"));
+    auto job = std::make_unique<Job>();
+    job->write = std::move(fn);
+    job->call = call_;
+    job->deadline_ns = deadline_ns_;
+    job->exclusive = exclusive;
+    job->pin = database->pin().clone();
+    Writer& writer = *job->pin->writer;
+    job->keep = std::move(database);
+    ended_ = true;
+    if (!writer.submit(job))
+      respond(call_, answer_of({VIA_E_EXHAUSTED, "queue_full", "too many writes are waiting for this database", 0, -1, 100}));
+  }
+
+  void answer(Answer answer) override {
+    ended_ = true;
+    respond(call_, answer);
+  }
+  void fail(Failure failure) override {
+    const Answer a = answer_of(failure);
+    if (a.status >= 500 && failure.status >= VIA_E_CORRUPT) api_.host().log(4, failure.message);
+    answer(a);
+  }
+
+ private:
+  Api& api_;
+  via_call* call_;
+  int64_t now_ms_;
+  uint64_t deadline_ns_;
+  Request request_;
+  bool ended_ = false;
+};
+
+Failure serve_request(const via_http_request* in, via_call* call, RequestContext& context) {
+  Request& request = context.mutable_request();
+  std::string_view path = text(in->path);
+  if (path.starts_with(kPrefix) && (path.size() == kPrefix.size() || path[kPrefix.size()] == '/')) path.remove_prefix(kPrefix.size());
+  request.method = method_of(text(in->method));
+  if (Failure f = rights_of(in, request.rights)) return f;
+  Router::Found found;
+  if (Failure f = Router::get().find(request.method, path, found)) return f;
+  request.route = found.route->pattern;
+  request.key = std::move(found.key);
+  if (request.rights.query_only && request.route != "/query" && !request.route.starts_with("/health"))
+    return error(403, "this URL allows GET /query only");
+  if (found.route->needs == Needs::write && !request.rights.write) return error(403, "this caller may not write");
+  for (size_t i = 0; i < in->query_len; ++i)
+    request.parameters.add(std::string(text(in->query[i].key)), std::string(text(in->query[i].value)));
+  for (size_t i = 0; i < in->headers_len; ++i) {
+    const std::string_view name = text(in->headers[i].key);
+    constexpr std::string_view kType = "content-type";
+    if (std::equal(name.begin(), name.end(), kType.begin(), kType.end(), [](char a, char b) { return (a | 0x20) == (b | 0x20); }))
+      request.content_type = text(in->headers[i].value);
+  }
+  if (Failure f = read_body(in, call, request.body)) return f;
+  if (found.route->needs != Needs::nothing && !context.api().databases().serving())
+    return {VIA_E_UNAVAILABLE, "not_open", "the add-on is not open"};
+  found.route->endpoint(context);
+  return {};
+}
+
+}  // namespace
+
+Method method_of(std::string_view name) {
+  if (name == "GET") return Method::get;
+  if (name == "HEAD") return Method::head;
+  if (name == "PUT") return Method::put;
+  if (name == "POST") return Method::post;
+  if (name == "DELETE") return Method::del;
+  return Method::other;
+}
+
+bool decode_path(std::string_view s, std::string& out) {
+  out.clear();
+  out.reserve(s.size());
+  for (size_t i = 0; i < s.size(); ++i) {
+    char c = s[i];
+    if (c == '%') {
+      if (i + 2 >= s.size()) return false;
+      const int high = hex(s[i + 1]), low = hex(s[i + 2]);
+      if (high < 0 || low < 0) return false;
+      c = static_cast<char>(high << 4 | low);
+      i += 2;
+    }
+    if (c == '\0') return false;
+    out += c;
+  }
+  return true;
+}
+
+Router::Router() {
+  for (auto* of : {&sql_routes, &service_routes, &kv_routes, &travel_routes})
+    for (const Route& r : of()) routes_.push_back(r);
+}
+
+const Router& Router::get() {
+  static const Router router;
+  return router;
+}
+
+Failure Router::find(Method method, std::string_view path, Found& out) const {
+  int best = -1;
+  std::string_view pattern, raw_key;
+  for (const Route& r : routes_) {
+    std::string_view key;
+    if (const int fixed = match(r.pattern, path, key); fixed > best) {
+      best = fixed;
+      pattern = r.pattern;
+      raw_key = key;
+    }
+  }
+  if (best < 0) return error(404, "not found");
+  out.allowed.clear();
+  const Route* for_head = nullptr;
+  for (const Route& r : routes_) {
+    if (r.pattern != pattern) continue;
+    if (r.method == method) out.route = &r;
+    if (r.method == Method::get) for_head = &r;
+    out.allowed += out.allowed.empty() ? "" : ", ";
+    out.allowed += name_of(r.method);
+  }
+  if (!out.route && method == Method::head) out.route = for_head;
+  if (!out.route) {
+    std::string why = "method not allowed; this path takes " + out.allowed;
+    if (pattern.starts_with("/kv/"))
+      why += " (a key that looks like this path is reached with the slash or a letter of its last word percent-encoded)";
+    return error(405, std::move(why));
+  }
+  if (!decode_path(raw_key, out.key)) return error(400, "the key in the path is not properly percent-encoded");
+  return {};
+}
+
+void Api::handle(const via_http_request* request, via_call* call) {
+  RequestContext context(*this, call);
+  try {
+    if (Failure f = serve_request(request, call, context)) context.fail(std::move(f));
+  } catch (const std::bad_alloc&) {
+    if (!context.ended()) context.fail(internal("out of memory"));
+  } catch (...) {
+    if (!context.ended()) context.fail(internal("an unexpected exception"));
+  }
+}
+
+Failure parse_kit(std::string_view config, Kit& out) {
+  out = {};
+  if (config.empty()) return {};
+  boost::json::error_code ec;
+  const auto value = boost::json::parse({config.data(), config.size()}, ec);
+  if (ec || !value.is_object()) return bad_request("the configuration is not a JSON object");
+  const auto* kit = value.get_object().if_contains("kit");
+  if (!kit) return {};
+  if (!kit->is_object()) return bad_request("kit must be an object");
+  out.on = true;
+  const auto* any = kit->get_object().if_contains("allow_any_absolute_db_path");
+  out.any_absolute = any && any->is_bool() && any->get_bool();
+  return {};
+}
+
+}  // namespace via::sqlite::api

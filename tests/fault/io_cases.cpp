@@ -1,10 +1,9 @@
 // The operations that io_test.cpp puts under faults: what they begin with, how they are asked for, and how one sees
 // whether they happened. A further operation is one more entry.
 #include <algorithm>
-#include <fstream>
+#include <ctime>
 
 #include <sqlite3.h>
-#include <sys/stat.h>
 
 #include "fault/io_fault.hpp"
 
@@ -507,15 +506,13 @@ IoCase backup_restore() {
   c.how = How::in_process;
   c.beside = true;
   c.new_host = true;
-  c.words = {"backup", "restore", "", "--passphrase-file", "", "--yes"};
+  c.words = {"backup", "restore", "", "--yes"};
   c.prepare = [](IoFault& t) {
     const json about = other_with_snapshot(t);
-    const fs::path archive = t.host.folder() / "made.backup", secret = t.host.folder() / "passphrase";
-    std::ofstream(secret) << "correct horse\n";
-    ::chmod(secret.c_str(), 0600);
-    t.admin("backup.create", {{"file", archive.string()}, {"passphrase", "correct horse"}});
+    const fs::path archive = t.host.folder() / "made.backup";
+    t.admin("backup.create", {{"file", archive.string()}});
     t.admin("app.create", {{"name", "later"}});
-    return json{{"words", {{"2", archive.string()}, {"4", secret.string()}}}, {"token", about["token"]}};
+    return json{{"words", {{"2", archive.string()}}}, {"token", about["token"]}};
   };
   c.state = [](IoFault& t, const json& about) {
     Caller old(t.host.port(), about.value("token", ""));
@@ -535,8 +532,7 @@ IoCase backup_restore() {
       return fs::exists(host / "control-plane.db") &&
              one_value(host / "control-plane.db", "SELECT count(*) FROM apps WHERE name='later'") == "1";
     };
-    const Finished again = t.via({"backup", "restore", about["words"].value("2", ""), "--passphrase-file",
-                                  about["words"].value("4", ""), "--yes"});
+    const Finished again = t.via({"backup", "restore", about["words"].value("2", ""), "--yes"});
     EXPECT_EQ(again.exit_code, 0) << "it works when it is asked for again: " << again.err;
     int kept = 0;
     for (const auto& path : t.beside()) {
@@ -571,8 +567,8 @@ IoCase keys_revoke() {
     const std::string kid = active_key(t);
     t.admin("identity.keys.rotate");
     // Tokens are told apart by the second they were issued in.
-    const std::int64_t now = ::time(nullptr);
-    EXPECT_TRUE(eventually([&] { return ::time(nullptr) > now + 1; }));
+    const std::int64_t now = std::time(nullptr);
+    EXPECT_TRUE(eventually([&] { return std::time(nullptr) > now + 1; }));
     t.replace_steady();
     return json{{"kid", kid}, {"token", other["token"]}};
   };

@@ -36,7 +36,10 @@ class Operation {
   }
   bool admitted() const { return admitted_; }
   bool done() const { return call_.done(); }
-  via_status status() const { return call_.status(); }
+  via_status status() const {
+    while (!call_.done()) std::this_thread::yield();
+    return call_.status();
+  }
 
  private:
   Buffer out_;

@@ -239,6 +239,11 @@ Command& Command::destructive(std::string name_key, std::string yes_key, std::fu
   return *this;
 }
 
+Command& Command::offer(std::function<bool(Session&, const Json&, Json&)> offer) {
+  offer_ = std::move(offer);
+  return *this;
+}
+
 Command& Command::input(const std::string& key, const std::string& what) {
   input_key_ = key;
   input_what_ = what;
@@ -289,6 +294,12 @@ Result<void> Command::agree(Session& session, AdminTransport& admin, Json& reque
   if (!person)
     return fail(Code::refused, "This needs a yes from an operator who has seen what it hits: look with --plan, then add --confirm " +
                                    name + " or --yes. Nothing was done.");
+  if (offer_ && offer_(session, shown->value("plan", Json::object()), request)) {
+    look = request;
+    look["plan"] = true;
+    shown = admin.call(admin_command_, look);
+    if (!shown) return shown.error();
+  }
   if (!ask_to_retype(session, shown->value("plan", Json::object()), name))
     return fail(Code::refused, "That is not '" + name + "'. Nothing was done.");
   if (!yes_key_.empty()) request[yes_key_] = true;

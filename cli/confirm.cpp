@@ -71,4 +71,12 @@ bool ask_to_retype(Session& session, const Json& plan, const std::string& name) 
   return line == name;
 }
 
+bool ask(Session& session, const std::string& question) {
+  std::ostream& err = session.environment.err;
+  err << printable(question) << " [y/N] " << std::flush;
+  std::string line;
+  if (session.environment.in == nullptr || !std::getline(*session.environment.in, line)) err << '\n';
+  return line == "y" || line == "Y" || line == "yes";
+}
+
 }  // namespace via::cli

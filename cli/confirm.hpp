@@ -12,4 +12,7 @@ void render_plan(Output& out, const Json& answer);
 // Shows the plan on standard error and asks to retype `name`. True when they match.
 bool ask_to_retype(Session& session, const Json& plan, const std::string& name);
 
+// A question on standard error that is answered with y or yes. Anything else is no.
+bool ask(Session& session, const std::string& question);
+
 }  // namespace via::cli

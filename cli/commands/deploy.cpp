@@ -1,6 +1,8 @@
 // via deploy and via release: what an app runs, with which bindings.
 #include "cli/commands/deploy.hpp"
 
+#include "cli/confirm.hpp"
+
 namespace via::cli {
 namespace {
 
@@ -106,6 +108,17 @@ void add_deploy_commands(CommandTree& tree) {
       .flag("--reissue", "reissue", "give it new generations where its own were revoked")
       .long_running()
       .destructive("app")
+      .offer([](Session& session, const Json& plan, Json& request) {
+        std::string names;
+        for (const Json& item : plan.value("revoked", Json::array()))
+          names += (names.empty() ? "" : ", ") + item.value("binding", "") + " generation " +
+                   item.value("generation", Json()).dump();
+        if (names.empty() || request.value("reissue", false)) return false;
+        if (!ask(session, "That release uses credentials that were revoked: " + names + ". Give it living ones in their place?"))
+          return false;
+        request["reissue"] = true;
+        return true;
+      })
       .examples({"via deploy rollback api --to 3", "via deploy rollback api --to 3 --plan",
                  "via deploy rollback api --to rel_01jd5qk7m8x9 --reissue"})
       .render(render_deploy, "id");

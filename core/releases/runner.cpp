@@ -212,6 +212,20 @@ void signal_group(pid_t leader, int signal) {
 
 }  // namespace
 
+Result<void> look(const ProcessSpec& spec) {
+  const Image image(spec);
+  const FileHandle folder(::open(image.folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!folder || ::faccessat(folder.get(), ".", X_OK, AT_EACCESS) != 0)
+    return fail(Code::refused, "The folder to run the command in does not exist or cannot be entered. Nothing was changed.");
+  for (const std::string& candidate : image.candidates) {
+    struct stat st {};
+    if (::fstatat(folder.get(), candidate.c_str(), &st, 0) == 0 && S_ISREG(st.st_mode) &&
+        ::faccessat(folder.get(), candidate.c_str(), X_OK, AT_EACCESS) == 0)
+      return {};
+  }
+  return fail(Code::refused, "The command's program does not exist, or may not be run by the host's user. Nothing was changed.");
+}
+
 struct Runner::Impl {
   struct Entry {
     std::uint64_t id = 0;

@@ -32,6 +32,10 @@ struct ProcessSpec {
   std::vector<std::pair<std::string, std::string>> variables;  // the deploy's own
 };
 
+// What can be told of a command before it is run: refused when its folder cannot be entered, or no program of its name is
+// there that may be run.
+Result<void> look(const ProcessSpec& spec);
+
 enum class ProcessState { starting, running, exited, failed };
 
 struct ProcessInfo {

@@ -59,6 +59,25 @@ TEST(Confirming, TheNameGoesToTheHostWithForce) {
   }
 }
 
+TEST(Confirming, ARollbackOffersToReissueWhatWasRevoked) {
+  const json plan = {{"plan", {{"action", "deploy.rollback"}, {"revoked", {{{"binding", "DATABASE"}, {"generation", 1}}}}}}, {"hash", "abc"}};
+  json again = plan;
+  again["hash"] = "def";
+  for (const bool yes : {true, false}) {
+    Shell shell;
+    shell.terminal = shell.input_terminal = true;
+    shell.input = yes ? "y\napi\n" : "n\napi\n";
+    shell.host.answers["deploy.rollback"] = {succeed(plan)};
+    if (yes) shell.host.answers["deploy.rollback"].push_back(succeed(again));
+    shell.host.answers["deploy.rollback"].push_back(succeed({{"id", "dep_1"}, {"app", "api"}}));
+    const Ran ran = shell.run({"deploy", "rollback", "api", "--to", "1"});
+    EXPECT_NE(ran.err.find("DATABASE generation 1"), std::string::npos) << ran.err;
+    ASSERT_EQ(shell.host.calls.size(), yes ? 3U : 2U);
+    EXPECT_EQ(shell.host.calls.back().arguments.value("reissue", false), yes);
+    EXPECT_EQ(shell.host.calls.back().arguments["if_plan"], yes ? "def" : "abc");
+  }
+}
+
 TEST(Interrupted, WaitingEndsAndTheOperationGoesOn) {
   Shell shell;
   shell.interrupts = 1;

@@ -308,6 +308,30 @@ TEST_F(RunnerTest, FolderLogFileAndCommandThatCannotBeUsedFail) {
   EXPECT_NE(logged().find("Permission denied"), std::string::npos) << logged();
 }
 
+TEST_F(RunnerTest, WhatCannotBeStartedIsToldBefore) {
+  EXPECT_TRUE(look(shell("true")));
+  ProcessSpec spec = shell("true");
+  spec.command = {"sh"};
+  EXPECT_TRUE(look(spec)) << "by PATH";
+  std::ofstream(work() / "app") << "#!/bin/sh\n";
+  spec.command = {"./app"};
+  EXPECT_FALSE(look(spec)) << "it may not be run";
+  std::filesystem::permissions(work() / "app", std::filesystem::perms::owner_all);
+  EXPECT_TRUE(look(spec)) << "from its folder";
+  for (const char* bad : {"no-such-program-anywhere", "/no/such/program", "/etc", "/etc/passwd", "app"}) {
+    spec.command = {bad};
+    const auto told = look(spec);
+    ASSERT_FALSE(told) << bad;
+    EXPECT_EQ(told.error().code, Code::refused);
+    EXPECT_EQ(told.error().message.find(bad), std::string::npos) << "no paths in errors";
+  }
+  spec = shell("true");
+  spec.working_folder = root.path() / "none";
+  EXPECT_FALSE(look(spec));
+  spec.working_folder = "/etc/passwd";
+  EXPECT_FALSE(look(spec));
+}
+
 TEST_F(RunnerTest, CommandsAreFoundInThePathOfTheChildAndNeverInItsFolder) {
   std::filesystem::create_directory(root.path() / "bin");
   for (const auto& file : {root.path() / "bin" / "tool", work() / "other"}) {

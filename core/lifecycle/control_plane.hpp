@@ -49,6 +49,8 @@
 
 namespace via::lifecycle {
 
+struct Sealed;  // snapshot_files.hpp
+
 struct Settings {
   std::filesystem::path state_dir;
   std::string config_url;  // "http://127.0.0.1:8181": where apps reach the config server
@@ -400,6 +402,9 @@ class ControlPlane {
   std::filesystem::path storage_of(const catalog::Addon& addon) const;
   std::filesystem::path retained_of(const std::string& addon_id) const;
   std::filesystem::path folder_of(const catalog::Addon& addon, const catalog::Snapshot& snapshot) const;
+  catalog::Snapshot safety_snapshot(const catalog::Addon& addon, const catalog::Snapshot& restored, const std::string& id,
+                                    const Sealed& sealed, const std::string& operation) const;
+  Result<std::string> finish_exchange(const catalog::Addon& addon, const nlohmann::json& steps, const store::Operation& row);
   Result<catalog::Snapshot> copy_storage(Operation& operation, const catalog::Addon& addon, const std::string& kind,
                                          const std::string& note, const std::string& snapshot_id);
   Result<catalog::Snapshot> need_snapshot(const std::string& id, const catalog::Addon& addon);

@@ -273,6 +273,7 @@ Result<std::unique_ptr<Keys>> Keys::open(fs::path folder, bool create, const Clo
   // An empty list comes first: a crash behind it leaves a folder that is known to hold nothing of worth yet.
   if (!create) return damaged("there are none", Code::not_found);
   if (auto written = impl.write_index({}); !written) return written.error();
+  impl.delete_unlisted();  // of a first start that was cut off here
   auto first = impl.make();
   if (!first) return first.error();
   first->info.state = KeyState::active;

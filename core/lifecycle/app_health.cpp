@@ -108,6 +108,8 @@ Result<std::vector<ControlPlane::InstanceIdentity>> ControlPlane::identities_of(
   for (const auto& instance : wanted) out.push_back(identity_of(instance));
   if (!out.empty()) return out;
   VIA_TRY_LET(all, instances_.list(app_id));
+  // One that could not be given its material, by a repair before this, took nobody's place.
+  std::erase_if(all, [](const Instance& i) { return i.driver == Driver::external && i.state == InstanceState::failed; });
   if (all.empty()) return out;
   VIA_TRY_LET(ids, d_.store.db().all([](const store::Row& r) { return r.text(0); },
                                      "SELECT id FROM instances WHERE app_id=?1 AND wanted=0 AND driver='external' AND "

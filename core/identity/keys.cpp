@@ -257,7 +257,7 @@ Result<std::unique_ptr<Keys>> Keys::open(fs::path folder, bool create, const Clo
     if (name == kIndex) has_index = true;
     if (name.starts_with("key_") && name.ends_with(".pem")) has_keys = true;
     // A write that a crash cut off. It may hold a private key that nothing was signed with.
-    if (name.starts_with(".key_") && name.ends_with(".partial")) ::unlink(entry.path().c_str());
+    if (name.starts_with(".key") && name.ends_with(".partial")) ::unlink(entry.path().c_str());
   }
   if (ec) return damaged("their folder is unreadable");
 

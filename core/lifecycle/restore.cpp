@@ -322,7 +322,8 @@ Result<std::string> ControlPlane::finish_exchange(const Addon& addon, const json
         if (fs::path(file.name).extension() == path.extension()) files = {{file.name, 0, {}}};
     }
   }
-  if (!files.empty()) {
+  VIA_TRY_LET(known, snapshots_.find(safety));  // a start before this one may have come as far
+  if (!known && !files.empty()) {
     VIA_TRY_LET(sealed, seal_published(folder, safety, files, {}));
     VIA_TRY(snapshots_.insert(safety_snapshot(addon, *restored, safety, sealed, row.id)));
   }

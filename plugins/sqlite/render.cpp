@@ -126,7 +126,11 @@ bool render_real(Output& out, double d) {
 }
 
 bool render_blob(Output& out, const void* data, size_t size) {
-  if (!out.append("{\"base64\":\"")) return false;
+  return out.append("{\"base64\":") && render_base64(out, data, size) && out.put('}');
+}
+
+bool render_base64(Output& out, const void* data, size_t size) {
+  if (!out.put('"')) return false;
   const auto* p = static_cast<const unsigned char*>(data);
   while (size > 0) {
     const size_t take = std::min<size_t>(size, 768);
@@ -151,7 +155,7 @@ bool render_blob(Output& out, const void* data, size_t size) {
     out.advance(w);
     size -= take;
   }
-  return out.append("\"}");
+  return out.put('"');
 }
 
 bool render_column(Output& out, sqlite3_stmt* stmt, int column, bool integers_as_text) {

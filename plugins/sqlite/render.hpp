@@ -16,7 +16,8 @@ bool render_text(Output& out, std::string_view text);
 bool render_integer(Output& out, int64_t n, bool as_text_beyond_2_53);
 // Shortest digits that read back as the same double, always with a point or an exponent; what is not finite is null.
 bool render_real(Output& out, double d);
-bool render_blob(Output& out, const void* data, size_t size);
+bool render_base64(Output& out, const void* data, size_t size);  // in quotes
+bool render_blob(Output& out, const void* data, size_t size);    // {"base64":"…"}
 bool render_column(Output& out, sqlite3_stmt* stmt, int column, bool integers_as_text);
 // The current row as [v,v,…].
 bool render_row(Output& out, sqlite3_stmt* stmt, int columns, bool integers_as_text);

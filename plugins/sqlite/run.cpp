@@ -1,6 +1,9 @@
 // The step loops. What a client reads of a result is written here and in render.cpp only.
 #include "plugins/sqlite/run.hpp"
 
+#include <string>
+#include <vector>
+
 namespace via::sqlite {
 namespace {
 
@@ -159,6 +162,34 @@ Failure run_write(Connection& connection, Statement& s, const Request& request, 
     out->append(truncated ? "],\"truncated\":true" : "],\"truncated\":false");
   }
   out->put('}');
+  return {};
+}
+
+int64_t reserved_objects(Connection& connection) {
+  return connection.host_number("SELECT count(*) FROM sqlite_schema WHERE substr(name,1,5)='_via_' COLLATE NOCASE");
+}
+
+Failure check_views(Connection& connection) {
+  std::vector<std::string> names;
+  connection.policy().host_sql = true;
+  sqlite3_stmt* stmt = nullptr;
+  if (sqlite3_prepare_v2(connection.db(), "SELECT name FROM sqlite_schema WHERE type='view'", -1, &stmt, nullptr) == SQLITE_OK)
+    while (sqlite3_step(stmt) == SQLITE_ROW)
+      names.emplace_back(reinterpret_cast<const char*>(sqlite3_column_text(stmt, 0)), static_cast<size_t>(sqlite3_column_bytes(stmt, 0)));
+  sqlite3_finalize(stmt);
+  for (const auto& name : names) {
+    std::string sql = "SELECT * FROM main.\"";
+    for (const char c : name) {
+      if (c == '"') sql += '"';
+      sql += c;
+    }
+    sql += '"';
+    Statement s;
+    std::string_view rest;
+    const Failure f = connection.prepare(Operation::query, sql, false, s, rest);
+    // A view over a table that is not there yet is the app's business; one that the policy forbids is ours.
+    if (f && (std::string_view(f.code) == "sql_denied" || f.message.find("unsafe use of") != f.message.npos)) return denied_by_policy();
+  }
   return {};
 }
 

@@ -22,4 +22,10 @@ Failure read_rows(Connection& connection, Statement& statement, const Request& r
 Failure run_write(Connection& connection, Statement& statement, const Request& request, const Limits& limits,
                   Output* out, int64_t& updated);
 
+// How many objects of the schema have the host's prefix. ALTER TABLE … RENAME TO does not show its target to the
+// authorizer: where this changed over an app's statement, it made one.
+int64_t reserved_objects(Connection& connection);
+// A view's text meets the policy only when it is used; uses each once, so that a bad one is never stored.
+Failure check_views(Connection& connection);
+
 }  // namespace via::sqlite

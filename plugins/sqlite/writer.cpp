@@ -198,6 +198,7 @@ void Writer::attempt(Group& group, bool& again) {
   }
   const int rc = host(commit_, "COMMIT");
   if (rc == SQLITE_OK) {
+    connection_->policy().host_sql = true;
     if (database_.shared_quota() && page_count_ && sqlite3_step(page_count_) == SQLITE_ROW) {
       database_.set_bytes(sqlite3_column_int64(page_count_, 0) * page_size_);
       sqlite3_reset(page_count_);
@@ -290,7 +291,6 @@ Failure Writer::run_statement(Job& job, const StatementText& text, Output* out, 
 
 Failure Writer::run_setup(Job& job, const StatementText& text, int64_t& updated) {
   std::string_view rest = job.request.sql(text);
-  const char* const reserved = "SELECT count(*) FROM sqlite_schema WHERE substr(name,1,5)='_via_' COLLATE NOCASE";
   int64_t reserved_before = -1;
   bool any = false, views = false;
   while (!skip_blank(rest).empty()) {
@@ -302,41 +302,15 @@ Failure Writer::run_setup(Job& job, const StatementText& text, int64_t& updated)
       if (text.count > 0) return bad_request("setup takes parameters only with a single statement");
     }
     any = true;
-    if (s.alters && reserved_before < 0) reserved_before = connection_->host_number(reserved);
+    if (s.alters && reserved_before < 0) reserved_before = reserved_objects(*connection_);
     views = views || s.creates_view;
     if (Failure f = bind(*connection_, s, job.request, text)) return f;
     if (Failure f = run_write(*connection_, s, job.request, database_.limits(), nullptr, updated)) return f;
     rest = next;
   }
   if (!any) return bad_request("the SQL text holds no statement");
-  // ALTER TABLE … RENAME TO does not show its target to the authorizer.
-  if (reserved_before >= 0 && connection_->host_number(reserved) != reserved_before) return denied_by_policy();
-  return views ? check_views() : Failure{};
-}
-
-// A view's text meets the policy only when it is used; use it once now, so that a bad one is never stored.
-Failure Writer::check_views() {
-  std::vector<std::string> names;
-  connection_->policy().host_sql = true;
-  sqlite3_stmt* stmt = nullptr;
-  if (sqlite3_prepare_v2(connection_->db(), "SELECT name FROM sqlite_schema WHERE type='view'", -1, &stmt, nullptr) == SQLITE_OK)
-    while (sqlite3_step(stmt) == SQLITE_ROW)
-      names.emplace_back(reinterpret_cast<const char*>(sqlite3_column_text(stmt, 0)), static_cast<size_t>(sqlite3_column_bytes(stmt, 0)));
-  sqlite3_finalize(stmt);
-  for (const auto& name : names) {
-    std::string sql = "SELECT * FROM main.\"";
-    for (const char c : name) {
-      if (c == '"') sql += '"';
-      sql += c;
-    }
-    sql += '"';
-    Statement s;
-    std::string_view rest;
-    const Failure f = connection_->prepare(Operation::query, sql, false, s, rest);
-    // A view over a table that is not there yet is the app's business; one that the policy forbids is ours.
-    if (f && (std::string_view(f.code) == "sql_denied" || f.message.find("unsafe use of") != f.message.npos)) return denied_by_policy();
-  }
-  return {};
+  if (reserved_before >= 0 && reserved_objects(*connection_) != reserved_before) return denied_by_policy();
+  return views ? check_views(*connection_) : Failure{};
 }
 
 // Tells the quota from a disk that is really full, which is the operator's trouble and not the app's.

@@ -45,7 +45,6 @@ class Writer {
   void run_job(Job& job);
   Failure run_statement(Job& job, const StatementText& text, Output* out, int64_t& updated);
   Failure run_setup(Job& job, const StatementText& text, int64_t& updated);
-  Failure check_views();
   Failure full(Failure failure);
   void answer(std::unique_ptr<Job> job);
   void apply_quota();

@@ -115,18 +115,18 @@ class RequestContext final : public Context {
   Failure place(std::string_view given, Place& out) const override {
     const Databases& all = api_.databases();
     const std::string& only = request_.rights.only_db;
-    if (given.empty() && !request_.parameters.find("db") && !only.empty()) given = only;
-    if (given.empty() && !request_.parameters.find("db")) {
-      if (all.kit().on) return error(400, "db is required");
-      out = all.own_place();
-    } else if (Failure f = all.place(given, out)) {
-      return f;
-    }
-    if (only.empty()) return {};
+    const bool unnamed = given.empty() && !request_.parameters.find("db");
     Place allowed;
-    if (only == "data.sqlite") allowed = all.own_place();
-    else if (Failure f = all.place(only, allowed)) return f;
-    return allowed.name == out.name && allowed.own == out.own ? Failure{} : error(403, "this URL does not reach that database");
+    if (only == "data.sqlite" && !all.kit().on) allowed = all.own_place();
+    else if (Failure f = only.empty() ? Failure{} : all.place(only, allowed)) return f;
+    if (unnamed) {
+      if (only.empty() && all.kit().on) return error(400, "db is required");
+      out = only.empty() ? all.own_place() : allowed;
+      return {};
+    }
+    if (Failure f = all.place(given, out)) return f;
+    if (only.empty() || (allowed.name == out.name && allowed.own == out.own)) return {};
+    return error(403, "this URL does not reach that database");
   }
 
   Failure database(bool create, std::shared_ptr<OpenDatabase>& out) override {
@@ -214,7 +214,13 @@ Failure serve_request(const via_http_request* in, via_call* call, RequestContext
   request.method = method_of(text(in->method));
   if (Failure f = rights_of(in, request.rights)) return f;
   Router::Found found;
-  if (Failure f = Router::get().find(request.method, path, found)) return f;
+  if (Failure f = Router::get().find(request.method, path, found)) {
+    if (f.http_status != 405) return f;
+    Answer a = answer_of(f);
+    a.headers.emplace_back("Allow", found.allowed);
+    context.answer(std::move(a));
+    return {};
+  }
   request.route = found.route->pattern;
   request.key = std::move(found.key);
   if (request.rights.query_only && request.route != "/query" && !request.route.starts_with("/health"))

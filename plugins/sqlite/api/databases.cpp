@@ -193,9 +193,10 @@ Failure Databases::open(const Place& place, bool create, std::shared_ptr<OpenDat
     for (int attempt = 0;; ++attempt) {
       if (Failure f = real_path(place, real)) {
         if (f.http_status != 404 || !create) return f;
-        if (real.empty()) return error(400, "the folder of the database does not exist");
         const std::lock_guard lock(mutex_);
         if (!serving()) return {VIA_E_UNAVAILABLE, "not_open", "the add-on is not open"};
+        if (!real_path(place, real)) continue;  // somebody made it meanwhile
+        if (real.empty()) return error(400, "the folder of the database does not exist");
         if (const auto old = entries_.find(real); old != entries_.end()) {  // its file was taken away
           if (old->second->users.load() != 0) return error(503, "the database file was replaced while it is in use");
           entries_.erase(old);

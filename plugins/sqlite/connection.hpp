@@ -58,6 +58,8 @@ class Connection {
 
   // How much history of keys is kept (kv/history.hpp), from the limits.
   int64_t history_operations = 10'000, history_age_ms = 0;
+  std::string history_table, history_key;  // how far the pass over old history has come (kv/retention.hpp)
+  bool history_checked = false;  // the history table was looked at: it is ours, or not there
 
   // Guards what runs between begin and end. The deadline is the host clock's; 0 none; `operations` 0 no budget.
   void begin_guard(uint64_t deadline_ns, const via_call* call, uint64_t operations);

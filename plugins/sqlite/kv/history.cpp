@@ -2,6 +2,7 @@
 #include "plugins/sqlite/kv/history.hpp"
 
 #include "plugins/sqlite/kv/host_query.hpp"
+#include "plugins/sqlite/kv/retention.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -62,6 +63,11 @@ int find_newest(Connection& connection, const Table& table, std::string_view key
 
 // The same, after the table was made when it is missing.
 Failure newest(Connection& connection, const Table& table, std::string_view key, const Entry* before, int64_t now_ms, Newest& out) {
+  if (!connection.history_checked) {
+    bool exists = false;
+    if (Failure f = history_exists(connection, exists)) return f;
+    connection.history_checked = true;
+  }
   int rc = find_newest(connection, table, key, before, now_ms, out);
   if ((rc & 0xff) == SQLITE_ERROR) {
     if (Failure f = make_schema(connection)) return f;
@@ -83,6 +89,16 @@ Failure trim(Connection& connection, const Table& table, std::string_view key, i
                 "WHERE tbl=?1 AND key=?2 AND time<=?3)");
     return q.text(table.name()).text(key).integer(now_ms - connection.history_age_ms).run();
   }
+  return {};
+}
+
+// Every record looks at one other key, so that as many writes as there are keys make a whole pass.
+Failure forget_more(Connection& connection, int64_t now_ms) {
+  ForgetCursor cursor{connection.history_table, connection.history_key};
+  bool done = false;
+  if (Failure f = forget(connection, now_ms, 1, cursor, done)) return f;
+  connection.history_table = std::move(cursor.table);
+  connection.history_key = std::move(cursor.key);
   return {};
 }
 
@@ -133,7 +149,9 @@ Failure record(Connection& connection, const Table& table, std::string_view key,
   }
   if (op_number) *op_number = number;
   const int64_t step = std::clamp<int64_t>(connection.history_operations / 8, 1, kTrimStep);
-  return number % step == 0 ? trim(connection, table, key, number, now_ms) : Failure{};
+  if (number % step == 0)
+    if (Failure f = trim(connection, table, key, number, now_ms)) return f;
+  return connection.history_age_ms > 0 ? forget_more(connection, now_ms) : Failure{};
 }
 
 Failure skip(Connection& connection, const Table& table, std::string_view key, int64_t now_ms) {

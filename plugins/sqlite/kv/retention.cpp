@@ -18,8 +18,6 @@ Failure move_horizon(Connection& connection, std::string_view table, int64_t tim
 Failure forget(Connection& connection, int64_t now_ms, size_t keys, ForgetCursor& cursor, bool& done) {
   done = true;
   if (connection.history_age_ms <= 0) return {};
-  bool exists = false;
-  if (Failure f = history_exists(connection, exists); f || !exists) return f;
   const int64_t edge = now_ms - connection.history_age_ms;
   for (size_t i = 0; i < keys; ++i) {
     {

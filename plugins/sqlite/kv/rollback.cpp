@@ -3,6 +3,7 @@
 
 #include "plugins/sqlite/api/answer.hpp"
 #include "plugins/sqlite/kv/host_query.hpp"
+#include "plugins/sqlite/kv/table.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
@@ -59,16 +60,16 @@ struct Changes {
 // Puts the state into the table and on record. `target` null: the key goes.
 Failure apply(Connection& connection, const Travel& travel, const Table& table, std::string_view key, const Entry* current,
               const Entry* target, int64_t now_ms, int64_t* op_number) {
-  if (!travel.has_table()) {
-    if (target) return api::error(409, "the table does not exist any more; write a key to it first");
-  } else if (target) {
+  if (target) {
+    if (!travel.has_table())
+      if (Failure f = ensure_table(connection, table)) return f;
     HostQuery q(connection, "INSERT INTO \"" + table.name() +
                                 "\"(key, value, content_type, created_at, updated_at, expires_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
                                 "ON CONFLICT(key) DO UPDATE SET value=excluded.value, content_type=excluded.content_type, "
                                 "created_at=excluded.created_at, updated_at=excluded.updated_at, expires_at=excluded.expires_at");
     q.text(key).blob(target->value).text(target->content_type).integer(target->created_ms > 0 ? target->created_ms : now_ms);
     if (Failure f = q.integer(now_ms).integer(target->expires_ms).run()) return f;
-  } else {
+  } else if (travel.has_table()) {
     HostQuery q(connection, "DELETE FROM \"" + table.name() + "\" WHERE key=?1");
     if (Failure f = q.text(key).run()) return f;
   }

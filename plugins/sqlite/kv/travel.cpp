@@ -3,6 +3,7 @@
 
 #include "plugins/sqlite/api/answer.hpp"
 #include "plugins/sqlite/kv/host_query.hpp"
+#include "plugins/sqlite/kv/table.hpp"
 #include "plugins/sqlite/render.hpp"
 
 #include <boost/json/parse.hpp>
@@ -39,11 +40,7 @@ Failure chain_gap() { return api::error(409, "time-travel chain gap"); }
 Failure Travel::open(Connection& connection, const Table& table, int64_t now_ms, std::optional<Travel>& out) {
   Travel t(connection, table, now_ms);
   if (Failure f = history_exists(connection, t.has_history_)) return f;
-  {
-    HostQuery q(connection, "SELECT 1 FROM sqlite_schema WHERE type='table' AND name=?1 COLLATE NOCASE");
-    t.has_table_ = q.text(table.name()).next();
-    if (Failure f = q.failed()) return f;
-  }
+  if (Failure f = find_table(connection, table, t.has_table_)) return f;
   if (t.has_history_) {
     HostQuery q(connection, "SELECT time FROM _via_kv_history WHERE tbl=?1 AND key='' AND op_number=0 AND op='horizon'");
     if (q.text(table.name()).next()) t.horizon_ = q.number(0);

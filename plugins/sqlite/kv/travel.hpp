@@ -35,7 +35,7 @@ struct Operation {
 
 class Travel {
  public:
-  // 409 when there is a history table of another make.
+  // 400 when the table is not a key-value table, 409 when the history is of another make.
   static Failure open(Connection& connection, const Table& table, int64_t now_ms, std::optional<Travel>& out);
 
   // The key at the end of the millisecond `at_ms`; a time to come is now.

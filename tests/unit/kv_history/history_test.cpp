@@ -125,6 +125,22 @@ TEST(KvHistory, ForgetsWhatIsTooOldButNeverAnswersWrongly) {
   EXPECT_EQ(s.at("gone", s.now), "again");
 }
 
+TEST(KvHistory, WritingForgetsOtherKeysThatAreLongGone) {
+  Limits limits;
+  limits.history_age_ms = 1000;
+  Store s(limits);
+  for (int i = 0; i < 20; ++i) {
+    s.set("session/" + std::to_string(i), "1");
+    s.del("session/" + std::to_string(i));
+  }
+  s.now += 5000;
+  for (int i = 0; i < 30; ++i) s.set("busy", std::to_string(i));
+  EXPECT_EQ(s.connection().host_number("SELECT count(*) FROM _via_kv_history WHERE key LIKE 'session/%'"), 0);
+  EXPECT_EQ(s.at("busy", s.now), "29");
+  EXPECT_EQ(s.at("session/3", s.now), "-");
+  EXPECT_EQ(s.at("session/3", s.now - 5000), "gap");
+}
+
 TEST(KvHistory, RefusesATableOfThatNameThatIsNotOurs) {
   Store s;
   s.sql("CREATE TABLE _via_kv_history(x)");
@@ -140,6 +156,17 @@ TEST(KvHistory, ATriggerOnItIsNotOurs) {
   s.sql("CREATE TRIGGER t AFTER INSERT ON _via_kv_history BEGIN DELETE FROM kv_store; END");
   std::optional<Travel> travel;
   EXPECT_EQ(Travel::open(s.connection(), s.table, s.now, travel).status, VIA_E_PRECONDITION);
+  s.open();
+  EXPECT_EQ(record(s.connection(), s.table, "k", "delete", nullptr, nullptr, s.now).status, VIA_E_PRECONDITION);
+  EXPECT_EQ(skip(s.connection(), s.table, "k", s.now).status, VIA_E_PRECONDITION);
+}
+
+TEST(KvHistory, ATableOfAnotherShapeIsNoKeyValueTable) {
+  Store s;
+  s.set("k", "1");
+  s.sql("ALTER TABLE kv_store ADD COLUMN mine");
+  std::optional<Travel> travel;
+  EXPECT_EQ(Travel::open(s.connection(), s.table, s.now, travel).http_status, 400);
 }
 
 }  // namespace

@@ -53,6 +53,16 @@ TEST(KvRollback, IsRefusedAcrossAGapAndChangesNothing) {
   EXPECT_EQ(s.current("k")->value, "dark");
 }
 
+TEST(KvRollback, MakesATableThatWasDroppedAgain) {
+  Store s;
+  s.set("k", "1");
+  s.now += 10;
+  s.del("k");
+  s.sql("DROP TABLE kv_store");
+  EXPECT_EQ(s.rollback("k")["exists"], true);
+  EXPECT_EQ(s.current("k")->value, "1");
+}
+
 TEST(KvRollback, RefusesStepsThatCannotBe) {
   Store s;
   EXPECT_EQ(s.rollback("never").value("refused", 0), 404);

@@ -6,6 +6,7 @@
 #include "plugins/sqlite/kv/host_query.hpp"
 #include "plugins/sqlite/kv/retention.hpp"
 #include "plugins/sqlite/kv/rollback.hpp"
+#include "plugins/sqlite/kv/table.hpp"
 
 #include <via/testing.hpp>
 
@@ -30,7 +31,7 @@ class Store {
     folder_ = ::mkdtemp(pattern.data());
     { const std::ofstream made(path()); }
     open();
-    sql("CREATE TABLE kv_store(key TEXT PRIMARY KEY, value BLOB, content_type TEXT, created_at INTEGER, updated_at INTEGER, expires_at INTEGER)");
+    must(ensure_table(connection(), table));
   }
   ~Store() {
     connection_.reset();

@@ -28,7 +28,8 @@ bool is_key(std::string_view segment) {
   return std::find(std::begin(kKeyPlaces), std::end(kKeyPlaces), segment) != std::end(kKeyPlaces);
 }
 
-// Matches `path` with `pattern`; the number of its fixed segments, or -1. `key` gets the raw text of its place.
+// Matches `path` with `pattern`; the number of its fixed segments, or -1. `key` gets the raw text of its place, which may
+// be empty.
 int match(std::string_view pattern, std::string_view path, std::string_view& key) {
   const auto want = segments(pattern), have = segments(path);
   const auto place = std::find_if(want.begin(), want.end(), is_key);
@@ -40,7 +41,7 @@ int match(std::string_view pattern, std::string_view path, std::string_view& key
   const char* const begin = have[before].data();
   const std::string_view last = have[have.size() - after - 1];
   key = {begin, static_cast<size_t>(last.data() + last.size() - begin)};
-  return key.empty() ? -1 : static_cast<int>(before + after);
+  return static_cast<int>(before + after);
 }
 
 const char* name_of(Method m) {
@@ -291,7 +292,8 @@ Failure Router::find(Method method, std::string_view path, Found& out) const {
       raw_key = key;
     }
   }
-  if (best < 0) return error(404, "not found");
+  const bool needs_key = pattern.find('{') != std::string_view::npos;
+  if (best < 0 || (needs_key && raw_key.empty())) return error(404, "not found");
   out.allowed.clear();
   const Route* for_head = nullptr;
   for (const Route& r : routes_) {

@@ -1,0 +1,95 @@
+// The key-value store over HTTP: values, documents, counters, arrays, batches.
+#include "tests/unit/sqlite_api/api_fixture.hpp"
+
+#include <thread>
+
+namespace via::sqlite::test {
+namespace {
+
+TEST(KvStore, KeepsBytesAndType) {
+  DataApi a;
+  EXPECT_EQ(a.call("GET", "/kv/k").error(), "Key not found");
+  EXPECT_EQ(a.call("PUT", "/kv/k", "a\xff", "image/png").status, 200);
+  HttpAnswer r = a.call("GET", "/kv/k");
+  EXPECT_EQ(r.body, "a\xff");
+  EXPECT_EQ(r.content_type, "image/png");
+  EXPECT_EQ(a.call("PUT", "/kv/k", R"({"a":1})").status, 200);
+  EXPECT_EQ(a.call("GET", "/kv/k").content_type, "application/json");
+  EXPECT_EQ(a.call("DELETE", "/kv/k").body, R"({"success":true,"deleted":true})");
+  EXPECT_EQ(a.call("DELETE", "/kv/k").status, 404);
+}
+
+TEST(KvStore, APathChangesOnlyItsLeaf) {
+  DataApi a;
+  a.call("PUT", "/kv/p", R"({ "n": 1.50, "a": {"b":[1,{"c":"x"}]} })");
+  EXPECT_EQ(a.call("GET", "/kv/p?path=a.b[1].c").body, "\"x\"");
+  EXPECT_EQ(a.call("PUT", "/kv/p?path=a.b[1].c", "\"y\"").status, 200);
+  EXPECT_EQ(a.call("PUT", "/kv/p?path=d.e", "2").status, 200);
+  EXPECT_EQ(a.call("GET", "/kv/p").body, R"({ "n": 1.50, "a": {"b":[1,{"c":"y"}]} ,"d":{"e":2}})");
+  EXPECT_EQ(a.call("GET", "/kv/p?path=a.z").status, 404);
+  EXPECT_EQ(a.call("GET", "/kv/p?path=a..z").status, 400);
+}
+
+TEST(KvStore, ComparesTheLiteralValue) {
+  DataApi a;
+  EXPECT_EQ(a.call("PUT", "/kv/c?if_match=1", "2").error(), "Key does not exist for CAS");
+  a.call("PUT", "/kv/c", "1");
+  const HttpAnswer r = a.call("PUT", "/kv/c?if_match=3", "2");
+  EXPECT_EQ(r.status, 412);
+  EXPECT_EQ(r.error(), "Value mismatch for CAS");
+  EXPECT_EQ(a.call("PUT", "/kv/c?if_match=1", "2").status, 200);
+}
+
+TEST(KvStore, CountsWithinSixtyFourBits) {
+  DataApi a;
+  EXPECT_EQ(a.call("POST", "/kv/n/incr?delta=9223372036854775807").status, 200);
+  EXPECT_EQ(a.call("POST", "/kv/n/incr").status, 400);
+  EXPECT_EQ(a.call("POST", "/kv/n/incr?delta=x").error(), "delta must be an integer");
+  EXPECT_EQ(a.call("POST", "/kv/n/decr?delta=7").status, 200);
+  const HttpAnswer r = a.call("GET", "/kv/n");
+  EXPECT_EQ(r.body, "9223372036854775800");
+  EXPECT_EQ(r.content_type, "text/plain");
+}
+
+TEST(KvStore, ChangesArrays) {
+  DataApi a;
+  for (const char* v : {"1", "\"two\"", "3"}) EXPECT_EQ(a.call("POST", "/kv/l/push", v).status, 200);
+  EXPECT_EQ(a.call("POST", "/kv/l/remove", "\"two\"").status, 200);
+  EXPECT_EQ(a.call("GET", "/kv/l").body, "[1,3]");
+  EXPECT_EQ(a.call("POST", "/kv/l/remove?index=0").status, 200);
+  EXPECT_EQ(a.call("POST", "/kv/l/pop").json()["value"], 3);
+  EXPECT_EQ(a.call("POST", "/kv/l/pop").status, 400);
+}
+
+TEST(KvStore, BatchesAreOneTransaction) {
+  DataApi a;
+  EXPECT_EQ(a.call("POST", "/kv/batch/set", R"({"items":[{"key":"a","value":{"x":1}}]})").error(), "Invalid JSON body");
+  EXPECT_EQ(a.call("POST", "/kv/batch/set", R"({"items":[{"key":"u/a","value":"1"},{"key":"u/b","value":"2","ttl":9}]})").status, 200);
+  EXPECT_EQ(a.call("POST", "/kv/batch/get", R"({"keys":["u/a","z"]})").json(),
+            Json::parse(R"({"u/a":{"value":"1","content_type":"application/json"},"z":null})"));
+  const Json list = a.call("GET", "/kv?prefix=u/&offset=1").json();
+  EXPECT_EQ(list["items"].size(), 1u);
+  EXPECT_EQ(list["items"][0]["key"], "u/b");
+  EXPECT_EQ(a.call("POST", "/kv/batch/delete", R"({"keys":["u/a","z"]})").body, R"({"deleted":1,"success":true})");
+}
+
+TEST(KvStore, RefusesATableThatIsNotItsOwn) {
+  DataApi a;
+  a.call("POST", "/db", R"j({"transaction":[{"statement":"CREATE TABLE mine(x)"}]})j");
+  EXPECT_EQ(a.call("PUT", "/kv/k?table=mine", "1").status, 400);
+  EXPECT_EQ(a.call("GET", "/kv/k?table=_via_kv_history").error(), "invalid table name");
+}
+
+TEST(KvStore, LosesNoIncrementUnderLoad) {
+  DataApi a;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 64; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 5; ++i) EXPECT_EQ(a.call("POST", "/kv/n/incr").status, 200);
+    });
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(a.call("GET", "/kv/n").body, "320");
+}
+
+}  // namespace
+}  // namespace via::sqlite::test

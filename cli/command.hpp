@@ -201,6 +201,7 @@ void add_program_commands(CommandTree& tree);  // version, completion, man: of e
 void add_vary_commands(CommandTree& tree);
 void add_db_commands(CommandTree& tree);  // of via and hoody
 void add_kv_commands(CommandTree& tree);
+void add_kit_commands(CommandTree& tree);
 
 // Help text of a command or a group, generated from the tree.
 std::string help_text(const CommandTree& tree, const CLI::App& app);

@@ -22,6 +22,12 @@ struct ServeRequest {
   std::string listen;                 // empty = from the configuration
 };
 
+struct KitRequest {
+  std::filesystem::path databases;
+  std::string listen;
+  bool any_absolute_path = false, allow_public = false, json = false;
+};
+
 // A backup archive into a state folder: local work, as no host runs there yet.
 struct RestoreBackupRequest {
   std::filesystem::path file;
@@ -53,6 +59,7 @@ struct Environment {
   std::function<std::string(const char*)> variable{};  // environment variable, empty when unset
   std::function<Result<std::unique_ptr<AdminTransport>>(const std::filesystem::path& state_dir)> open_admin{};
   std::function<int(const ServeRequest&)> serve{};
+  std::function<int(const KitRequest&)> kit{};
   std::istream* in = nullptr;
   bool input_terminal = false;  // somebody can be asked
   bool error_terminal = false;  // `err` is a terminal: progress

@@ -16,6 +16,7 @@
 
 #include "cli/environment.hpp"
 #include "core/base/clock.hpp"
+#include "core/kit.hpp"
 #include "core/net/http_probe.hpp"
 #include "core/server.hpp"
 
@@ -121,6 +122,15 @@ int main(int argc, char** argv) {
       options.config_file = request.config_file;
       options.listen = request.listen;
       return via::run_server(options);
+    };
+    environment.kit = [](const via::cli::KitRequest& request) {
+      via::KitOptions options;
+      options.folder = request.databases;
+      options.listen = request.listen;
+      options.any_absolute_path = request.any_absolute_path;
+      options.allow_public = request.allow_public;
+      options.json = request.json;
+      return via::run_kit(options);
     };
     environment.restore_backup = [](const via::cli::RestoreBackupRequest& request) {
       via::RestoreOptions options;

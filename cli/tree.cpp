@@ -159,6 +159,7 @@ CommandTree::CommandTree(const std::string& program) : root_("The add-on host", 
   add_backup_commands(*this);
   add_db_commands(*this);
   add_kv_commands(*this);
+  add_kit_commands(*this);
   add_program_commands(*this);
 }
 

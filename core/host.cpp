@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/bundled.hpp"
 #include "core/identity/master_key.hpp"
 
 namespace via {
@@ -23,15 +24,6 @@ void harden_process() {
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
   ::prctl(PR_SET_DUMPABLE, 0);
-}
-
-// The plugins that came with this program: <prefix>/lib/via/plugins/<name>/, pinned by pins.json beside them, which
-// is as trusted as the program itself.
-fs::path bundled_folder(const ServerConfig& config) {
-  if (!config.plugins.empty()) return config.plugins;
-  std::error_code ec;
-  const fs::path self = fs::read_symlink("/proc/self/exe", ec);
-  return ec ? fs::path() : self.parent_path().parent_path() / "lib" / "via" / "plugins";
 }
 
 }  // namespace
@@ -101,21 +93,15 @@ Result<void> Host::load_plugins() {
     // A refusal is kept for `plugin list`; the host serves what it can.
     if (pin.trusted) (void)plugins_->load(fs::path(pin.file), pin.sha256, "pinned");
   }
-  const fs::path bundled = bundled_folder(config_);
-  auto text = read_file(bundled / "pins.json", 1U << 20);
-  if (!text) return {};
-  const json names = json::parse(*text, nullptr, false);
-  if (!names.is_object()) return {};
-  for (const auto& [name, sha256] : names.items()) {
-    if (!sha256.is_string() || name.find('/') != std::string::npos) continue;
-    const plugins::Inspection seen = plugins::inspect(bundled / name);
+  for (const auto& [folder, sha256] : bundled_plugins(bundled_folder(config_.plugins))) {
+    const plugins::Inspection seen = plugins::inspect(folder);
     const auto decision = decided.find(seen.manifest.id);
     if (decision != decided.end() && decision->second) continue;  // the operator pinned a build of it
     if (decision != decided.end()) {
       plugins_->note({seen.manifest, seen.sha256, "bundled", false, false, "not trusted by the operator"});
       continue;
     }
-    (void)plugins_->load(bundled / name, sha256.get<std::string>(), "bundled");
+    (void)plugins_->load(folder, sha256, "bundled");
   }
   return {};
 }

@@ -1,7 +1,5 @@
 #include "core/server.hpp"
 
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -13,6 +11,7 @@
 #include "core/host.hpp"
 #include "core/net/http_probe.hpp"
 #include "core/net/listener.hpp"
+#include "core/signals.hpp"
 
 namespace via {
 namespace {
@@ -25,19 +24,6 @@ int report(const Error& error) {
 std::string url_of(const ServerConfig& config, const std::string& address) {
   if (!config.public_url.empty()) return config.public_url;
   return (config.tls_certificate.empty() ? "http://" : "https://") + address;
-}
-
-// Signals are waited for on the main thread; every other thread is started with them blocked.
-sigset_t block_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGHUP);
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an error of a write, not the end of the host
-  return set;
 }
 
 // Smoke tests reach the config server where apps do.

@@ -10,6 +10,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "core/api/extension.hpp"
 #include "core/base/json_text.hpp"
 #include "core/config/resolve.hpp"
 #include "core/plugins/instance.hpp"
@@ -24,9 +25,10 @@ using net::Method;
 using net::Request;
 
 struct RuntimeApi::Route {
-  enum class Kind { none, health, ready, jwks, resolve, refresh, operation } kind = Kind::none;
+  enum class Kind { none, health, ready, jwks, resolve, refresh, operation, http } kind = Kind::none;
   Method method = Method::get;
   std::string_view binding, operation;
+  std::string_view path;  // of http: from the type's prefix on, as sent
 };
 
 namespace {
@@ -143,6 +145,13 @@ RuntimeApi::Route RuntimeApi::route(const Request& request) {
   if (path.starts_with(kAddons)) {
     const std::string_view rest = path.substr(kAddons.size());
     const auto slash = rest.find('/');
+    constexpr std::string_view kHttp = "/http/";
+    if (slash != std::string_view::npos && slash > 0 && rest.substr(slash).starts_with(kHttp)) {
+      out.kind = Route::Kind::http;
+      out.binding = rest.substr(0, slash);
+      out.path = rest.substr(slash + kHttp.size() - 1);
+      return out;
+    }
     if (slash != std::string_view::npos && slash > 0 && slash + 1 < rest.size() &&
         rest.find('/', slash + 1) == std::string_view::npos) {
       out.kind = Route::Kind::operation;
@@ -166,6 +175,7 @@ RuntimeApi::Route RuntimeApi::route(const Request& request) {
 bool RuntimeApi::try_serve(Exchange& exchange, net::Pending& pending) {
   const Request& request = exchange.request();
   const Route where = route(request);
+  if (where.kind == Route::Kind::http) return false;
   if (where.kind != Route::Kind::operation || where.method != Method::post) {
     if (where.kind == Route::Kind::resolve || where.kind == Route::Kind::refresh) {
       if (where.method == Method::post) return false;
@@ -292,6 +302,8 @@ asio::awaitable<void> RuntimeApi::serve(Exchange& exchange, net::Pending pending
   if (!claims) co_return;
   if (where.kind == Route::Kind::operation)
     co_await serve_operation(exchange, *claims, where);
+  else if (where.kind == Route::Kind::http)
+    co_await serve_http(exchange, *claims, where);
   else
     co_await serve_config(exchange, *claims, where.kind == Route::Kind::refresh);
 }
@@ -339,6 +351,35 @@ asio::awaitable<void> RuntimeApi::serve_operation(Exchange& exchange, const iden
   // The request's bytes are lent to the plugin until its function returns.
   while (!work->returned.load(std::memory_order_acquire))
     co_await asio::post(exchange.thread().context(), asio::use_awaitable);
+}
+
+asio::awaitable<void> RuntimeApi::serve_http(Exchange& exchange, const identity::Claims& claims, const Route& where) {
+  const auto generation = generation_of(exchange.request());
+  if (!generation) {
+    exchange.fail(generation.error());
+    co_return;
+  }
+  const auto grant = exchange.thread().index().share(claims.instance);
+  const auto allowed = authorization::decide_http(claims, grant.get(), where.binding, *generation);
+  if (!allowed) {
+    exchange.fail(allowed.error());
+    co_return;
+  }
+  const BindingGrant& binding = *allowed->binding;
+  if (!below_prefix(where.path, binding.instance->type().http.prefix)) {
+    exchange.fail(fail(Code::not_found, "There is nothing at this path."));
+    co_return;
+  }
+  if (*generation) grant->note_use(&binding, **generation, unix_seconds(exchange));
+  if (!binding.instance->gate().enter()) {
+    exchange.fail(draining());
+    co_return;
+  }
+  ExtensionCaller caller{binding.scopes, binding.live_generations, allowed->generation, {}};
+  std::copy(binding.binding_ulid.begin(), binding.binding_ulid.end(), caller.binding_id.b);
+  co_await serve_extension(exchange, binding.instance, where.path, std::move(caller), grant, grant->instance,
+                           exchange.thread().limits().operation_timeout_ms);
+  if (exchange.call_failure() != nullptr) log_failure(exchange, binding);
 }
 
 asio::awaitable<Result<void>> RuntimeApi::recorded(Exchange& exchange, lifecycle::Access& access) {

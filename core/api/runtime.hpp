@@ -47,6 +47,7 @@ class RuntimeApi final : public net::Handler {
   boost::asio::awaitable<std::shared_ptr<const identity::Claims>> authenticate(net::Exchange& exchange);
   boost::asio::awaitable<void> serve_operation(net::Exchange& exchange, const identity::Claims& claims,
                                                const Route& route);
+  boost::asio::awaitable<void> serve_http(net::Exchange& exchange, const identity::Claims& claims, const Route& route);
   boost::asio::awaitable<void> serve_config(net::Exchange& exchange, const identity::Claims& claims, bool refresh);
   // When the entry is durable, or with the error that it is not.
   boost::asio::awaitable<Result<void>> recorded(net::Exchange& exchange, lifecycle::Access& access);

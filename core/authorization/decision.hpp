@@ -23,6 +23,10 @@ struct Allowed {
 Result<Allowed> decide(const identity::Claims& claims, const InstanceGrant* grant, std::string_view binding,
                        std::string_view operation, std::optional<std::uint32_t> generation);
 
+// The same for the type's own HTTP routes (Allowed::operation is -1).
+Result<Allowed> decide_http(const identity::Claims& claims, const InstanceGrant* grant, std::string_view binding,
+                            std::optional<std::uint32_t> generation);
+
 // The first half: is this instance running under these claims?
 Result<void> check_instance(const identity::Claims& claims, const InstanceGrant* grant);
 // Is this generation of the binding live?

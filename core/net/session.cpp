@@ -257,8 +257,8 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         std::swap(chunk_, out_);
         if (!chunk_.empty() && !co_await send_chunk(true)) broken_ = true;
         out_.clear();
-        if (request().http_1_1) out_.append("0\r\n\r\n");
-        else keep_ = false;
+        if (!request().http_1_1) keep_ = false;
+        else if (request().method != Method::head) out_.append("0\r\n\r\n");
       } else {
         broken_ = true;  // the head has left: cutting the stream is the only honest end
       }
@@ -314,6 +314,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   void end_call() {
     if (call_.status() == VIA_OK) {
       set_length(out_, framing_, out_.size() - call_.body_start());
+      if (request().method == Method::head) out_.truncate(call_.body_start());
       answered_ = true;
       status_ = head_status_;
       return;
@@ -374,6 +375,10 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   // chunk_ holds the head (the first time) and body bytes: sends them framed.
   asio::awaitable<bool> send_chunk(bool begun) {
     const bool chunked = request().http_1_1;
+    if (request().method == Method::head) {  // the head of a stream, and nothing of it
+      if (begun) chunk_.clear();
+      else chunk_.truncate(call_.body_start());
+    }
     std::size_t body = 0;
     if (!begun) {
       set_streaming(chunk_.data() + framing_, chunked);

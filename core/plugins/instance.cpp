@@ -94,6 +94,9 @@ Result<void> AddonInstance::open_held() {
     has_try_ = VIA_HAS(via_ops_api, ops, try_invoke) && ops->try_invoke != nullptr;
     ops_.store(ops, std::memory_order_release);
   }
+  const auto* http = static_cast<const via_http_api*>(raw_->api->get_extension(raw_, VIA_EXT_HTTP));
+  if (http != nullptr && VIA_HAS(via_http_api, http, handle) && http->handle != nullptr)
+    http_.store(http, std::memory_order_release);
   return {};
 }
 
@@ -118,6 +121,7 @@ Result<void> AddonInstance::close() {
     lock.lock();
   }
   ops_.store(nullptr, std::memory_order_release);
+  http_.store(nullptr, std::memory_order_release);
   Result<void> out;
   if (raw_ != nullptr) {
     if (opened_) {
@@ -323,21 +327,32 @@ Result<std::string> AddonInstance::stats() {
   return call.wait();
 }
 
+bool AddonInstance::open_for(via_call* call) {
+  auto opened = open();
+  if (opened) return true;
+  services_.log.error("addon_open_failed", {{"addon", id_}, {"reason", opened.error().message}});
+  complete_failed(call, status_of(opened.error()), opened.error().message);
+  return false;
+}
+
 void AddonInstance::invoke(const via_op_args& args, via_call* call) {
   const via_ops_api* ops = ops_.load(std::memory_order_acquire);
   if (ops == nullptr) {
-    if (auto opened = open(); !opened) {
-      services_.log.error("addon_open_failed", {{"addon", id_}, {"reason", opened.error().message}});
-      complete_failed(call, status_of(opened.error()), opened.error().message);
-      return;
-    }
+    if (!open_for(call)) return;
     ops = ops_.load(std::memory_order_acquire);
   }
-  if (ops == nullptr) {
-    complete_failed(call, VIA_E_UNSUPPORTED, "This add-on type has no operations.");
-    return;
-  }
+  if (ops == nullptr) return complete_failed(call, VIA_E_UNSUPPORTED, "This add-on type has no operations.");
   ops->invoke(raw_, &args, call);
+}
+
+void AddonInstance::handle(const via_http_request& request, via_call* call) {
+  const via_http_api* http = http_.load(std::memory_order_acquire);
+  if (http == nullptr) {
+    if (!open_for(call)) return;
+    http = http_.load(std::memory_order_acquire);
+  }
+  if (http == nullptr) return complete_failed(call, VIA_E_UNSUPPORTED, "This add-on type answers no HTTP requests.");
+  http->handle(raw_, &request, call);
 }
 
 bool AddonInstance::post(via_task_fn fn, void* data) {

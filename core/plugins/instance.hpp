@@ -67,6 +67,8 @@ class AddonInstance {
   }
   // Thread: worker; may block. Opens the instance first when it is not; always completes the call.
   void invoke(const via_op_args& args, via_call* call);
+  // A request for the type's own HTTP routes; as invoke().
+  void handle(const via_http_request& request, via_call* call);
   // Runs `work` on a worker, at most type().parallel_ops at once for this add-on. False when it is being closed.
   bool post(via_task_fn fn, void* data);
 
@@ -115,6 +117,7 @@ class AddonInstance {
   const void* extension(const char* id);  // control_ held, created
   Result<void> create();     // control_ held
   Result<void> open_held();  // control_ held
+  bool open_for(via_call* call);  // false: the call was ended with why
   via_provision_args provision_args() const noexcept;
 
   const Services& services_;
@@ -137,6 +140,7 @@ class AddonInstance {
   bool opened_ = false;                    // guarded by control_
   bool has_try_ = false;                   // written before ops_
   std::atomic<const via_ops_api*> ops_{nullptr};  // set while open
+  std::atomic<const via_http_api*> http_{nullptr};  // set while open
   std::once_flag queue_once_;
   std::atomic<Executor::Queue*> queue_{nullptr};
 };

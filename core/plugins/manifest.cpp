@@ -97,6 +97,13 @@ AddonType read_type(const json& object, const std::string& plugin_id) {
       type.ops.push_back(std::move(operation));
     }
   }
+  if (const auto http = object.find("http"); http != object.end()) {
+    if (!http->is_object()) throw Wrong{"\"http\" must be an object"};
+    type.http = {text(*http, "prefix"), texts(*http, "scopes", true)};
+    if (!type.http.prefix.starts_with('/') || type.http.prefix.ends_with('/') || type.http.prefix.find("//") != std::string::npos)
+      throw Wrong{"\"http.prefix\" must be a path such as /api/v1/name"};
+    check_subset(type.http.scopes, type.scopes, "\"http.scopes\"");
+  }
   type.derived = texts(object, "derived", false);
   for (const auto& suffix : type.derived)
     if (!check_key("", "X" + suffix)) throw Wrong{"\"derived\" suffixes are made of A-Z, 0-9 and '_'"};

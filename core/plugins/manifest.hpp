@@ -16,6 +16,12 @@ struct Operation {
   std::vector<std::string> scopes;  // a caller needs all of them
 };
 
+// HTTP requests that a type answers itself ("via.http/1").
+struct HttpRoutes {
+  std::string prefix;               // "/api/v1/sqlite": everything at and below it; empty = none
+  std::vector<std::string> scopes;  // a caller needs all of them; finer rules are the plugin's
+};
+
 struct AddonType {
   std::string id;
   std::string title;
@@ -24,6 +30,7 @@ struct AddonType {
   std::vector<std::string> scopes;
   std::vector<std::string> read_write_scopes, read_only_scopes;
   std::vector<Operation> ops;
+  HttpRoutes http;
   std::vector<std::string> derived;          // suffixes of derived keys: "_URL"
   std::string config_schema;                 // JSON Schema (the subset of docs/formats.md), empty = {}
   std::uint32_t parallel_ops = 16;

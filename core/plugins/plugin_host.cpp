@@ -112,6 +112,15 @@ Result<std::shared_ptr<AddonInstance>> PluginHost::instance(const std::string& a
   return made;
 }
 
+Result<std::shared_ptr<AddonInstance>> PluginHost::standalone(const std::string& type_id, const std::string& config_json,
+                                                              const fs::path& folder) {
+  const std::lock_guard lock(mutex_);
+  const auto type = types_.find(type_id);
+  if (type == types_.end())
+    return fail(Code::not_found, "The add-on type '" + type_id + "' is not among the plugins beside this program.");
+  return std::make_shared<AddonInstance>(services_, type->second.library, *type->second.type, "kit", config_json, folder.string());
+}
+
 void PluginHost::forget(const std::string& addon_id) {
   std::shared_ptr<AddonInstance> gone;
   {

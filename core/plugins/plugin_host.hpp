@@ -54,6 +54,10 @@ class PluginHost final : public AddonHost {
                                 const std::filesystem::path& folder, const Watch& watch) override;
   bool can_snapshot(AddonInstance& instance) override;
   bool exchanges_on_restore(AddonInstance& instance) override;
+  // An instance of its own over this folder, which is no add-on of a host (`via kit`). The configuration is the caller's and
+  // is not held against the manifest. The caller closes it.
+  Result<std::shared_ptr<AddonInstance>> standalone(const std::string& type_id, const std::string& config_json,
+                                                    const std::filesystem::path& folder);
   Result<std::uint64_t> bytes_used(AddonInstance& instance) override;
   Result<bool> drain(AddonInstance& instance, int limit_ms, const Watch& watch) override;
   Result<void> cancel_running(AddonInstance& instance) override;

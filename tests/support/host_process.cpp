@@ -116,6 +116,10 @@ bool HostProcess::start() {
   const FileHandle err(
       ::open((folder_.path() / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   std::vector<std::string> command{VIA_BINARY, "serve", "--state-dir", state_dir().string()};
+  if (kit) {
+    command = {VIA_BINARY, "kit", "sqlite", "--databases", databases().string()};
+    command.insert(command.end(), kit->begin(), kit->end());
+  }
   if (!listen.empty()) command.insert(command.end(), {"--listen", listen});
   pid_ = launch(command, base_environment(environment), child_out.get(), err.get(), before_exec);
   child_out.reset();
@@ -137,7 +141,7 @@ bool HostProcess::start() {
     }
     text.append(buffer, static_cast<std::size_t>(n));
   }
-  const std::string before = "via is ready on ";
+  const std::string before = kit ? "listening on " : "via is ready on ";
   if (!text.starts_with(before)) return false;
   url_ = text.substr(before.size(), text.find('\n') - before.size());
   port_ = static_cast<std::uint16_t>(std::atoi(url_.c_str() + url_.rfind(':') + 1));

@@ -1,4 +1,4 @@
-// A host in a process of its own: `via serve` on a folder of this test and a port of its own choice.
+// A host in a process of its own: `via serve` on a folder of this test and a port of its own choice; or `via kit sqlite`.
 // It dies with the test. Thread: one at a time.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,9 @@ class HostProcess {
   void configure(const std::string& toml);  // config.toml of the state folder, for the next start
 
   std::string listen = "127.0.0.1:0";
+  // Run `via kit sqlite --databases databases() …` with these options instead of a host.
+  std::optional<std::vector<std::string>> kit;
+  std::filesystem::path databases() const { return folder_.path() / kCanary; }
   std::function<void()> before_exec;               // in the child, async-signal-safe things only
   std::map<std::string, std::string> environment;  // of the host
 

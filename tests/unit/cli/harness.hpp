@@ -62,6 +62,7 @@ class Shell {
   bool terminal = false;
   int width = 0;
   ServeRequest served;
+  KitRequest kit;
   std::string input;                // what standard input has
   RestoreBackupRequest restored;
   std::vector<HttpRequest> requests;  // to data APIs
@@ -107,6 +108,10 @@ class Shell {
     environment.open_browser = [this](const std::string& url) {
       opened_urls.push_back(url);
       return true;
+    };
+    environment.kit = [this](const KitRequest& request) {
+      kit = request;
+      return 0;
     };
     environment.serve = [this](const ServeRequest& request) {
       served = request;

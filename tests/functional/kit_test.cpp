@@ -1,0 +1,121 @@
+// The HTTP extension of an add-on over the wire: at the bare address of `via kit sqlite`, and under a workload binding.
+#include "functional/routes.hpp"
+
+#include <sys/stat.h>
+
+namespace via::test {
+namespace {
+
+const std::string kApi = "/api/v1/sqlite";
+
+struct Kit : ::testing::Test {
+  HostProcess process;
+  void SetUp() override { process.kit.emplace(); }
+  Response call(const std::string& method, const std::string& target, const std::string& body = {},
+                const std::vector<std::pair<std::string, std::string>>& headers = {}) {
+    return raw(method, kApi + target, body, headers);
+  }
+  // By a name of this machine, as the kit wants to be asked.
+  Response raw(const std::string& method, const std::string& target, const std::string& body = {},
+               const std::vector<std::pair<std::string, std::string>>& headers = {}) {
+    std::string request = Http::format(method, target, body, headers);
+    const std::string host = "Host: via\r\n";
+    request.replace(request.find(host), host.size(), "Host: localhost:1\r\n");
+    Http http(process.port());
+    http.send(request);
+    return http.read(30'000, method == "HEAD").value_or(Response{});
+  }
+  static std::string items(const json& list) { return json{{"transaction", list}}.dump(); }
+};
+
+TEST_F(Kit, ServesAFolderOfDatabasesWithoutAToken) {
+  ASSERT_TRUE(process.start()) << process.log();
+  EXPECT_EQ(call("POST", "/db/create?path=app").status, 200);
+  const Response made = call("POST", "/db?db=app", items({{{"statement", "CREATE TABLE t(a)"}}, {{"statement", "INSERT INTO t VALUES(7)"}}}));
+  EXPECT_EQ(made.status, 200) << made.body;
+  const json read = call("POST", "/db?db=app", items({{{"query", "SELECT a FROM t"}}})).json();
+  EXPECT_EQ(read["results"][0]["resultSet"], json::array({json{{"a", 7}}})) << read;
+  struct stat st {};
+  ASSERT_EQ(::stat((process.databases() / "app.db").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0600U);
+  EXPECT_EQ(process.log().find("CREATE TABLE"), std::string::npos);
+  EXPECT_EQ(process.stop(), 0);
+}
+
+TEST_F(Kit, AnAcknowledgedWriteSurvivesAKill) {
+  ASSERT_TRUE(process.start()) << process.log();
+  EXPECT_EQ(call("POST", "/db/create?path=app").status, 200);
+  EXPECT_EQ(call("POST", "/db?db=app", items({{{"statement", "CREATE TABLE t(a)"}}})).status, 200);
+  for (int i = 0; i < 20; ++i)
+    ASSERT_EQ(call("POST", "/db?db=app", items({{{"statement", "INSERT INTO t VALUES(?)"}, {"values", {i}}}})).status, 200);
+  process.kill();
+  ASSERT_TRUE(process.start()) << process.log();
+  EXPECT_EQ(call("POST", "/db?db=app", items({{{"query", "SELECT count(*) AS n FROM t"}}})).json()["results"][0]["resultSet"][0]["n"], 20);
+}
+
+TEST_F(Kit, AnotherNameOfThisMachineOrAnotherSiteIsRefused) {
+  ASSERT_TRUE(process.start()) << process.log();
+  Http http(process.port());
+  ASSERT_TRUE(http.send("GET " + kApi + "/query?db=a&sql=SELECT+1 HTTP/1.1\r\nHost: evil.example\r\n\r\n"));
+  EXPECT_EQ(http.read()->status, 403);
+  EXPECT_EQ(call("POST", "/db/create?path=app", "", {{"Origin", "https://evil.example"}}).status, 403);
+  EXPECT_FALSE(std::filesystem::exists(process.databases() / "app.db"));
+}
+
+TEST_F(Kit, OtherPathsAreNotFoundAndTheRootSaysWhatThisIs) {
+  ASSERT_TRUE(process.start()) << process.log();
+  EXPECT_EQ(raw("GET", "/").json()["api"], kApi);
+  EXPECT_EQ(raw("GET", "/elsewhere").status, 404);
+  EXPECT_EQ(raw("GET", kApi + "x/db").status, 404);
+  EXPECT_EQ(call("GET", "/no/such/thing").status, 404);
+}
+
+TEST_F(Kit, APublicAddressNeedsToBeAllowed) {
+  process.listen = "0.0.0.0:0";
+  EXPECT_FALSE(process.start());
+  EXPECT_EQ(process.exit_code(), 2);
+  EXPECT_NE(process.log().find("--allow-public"), std::string::npos) << process.log();
+}
+
+TEST_F(Kit, TwoKitsDoNotShareAFolder) {
+  ASSERT_TRUE(process.start()) << process.log();
+  const Finished second = run_program({VIA_BINARY, "kit", "sqlite", "--databases", process.databases().string(), "--listen", "127.0.0.1:0"});
+  EXPECT_EQ(second.exit_code, 4) << second.err;
+}
+
+class UnderABinding : public World {
+ protected:
+  Response call(const Runtime& runtime, const std::string& method, const std::string& target, const std::string& body = {}) {
+    return Http(host.port()).call(method, "/v1/runtime/addons/DATABASE/http" + kApi + target, body,
+                                  {{"Authorization", "Bearer " + runtime.token}});
+  }
+  const std::string read = R"({"transaction":[{"query":"SELECT 1 AS one"}]})", write = R"j({"transaction":[{"statement":"CREATE TABLE u(a)"}]})j";
+};
+
+TEST_F(UnderABinding, TheDataApiIsThatOfTheAddonsOwnDatabase) {
+  const Runtime runtime = app_with_database("api");
+  EXPECT_EQ(call(runtime, "POST", "/db", write).status, 200);
+  EXPECT_EQ(caller(runtime).query("SELECT count(*) FROM u").status, 200) << "the same database as of the operations";
+  EXPECT_EQ(call(runtime, "POST", "/db", read).json()["results"][0]["resultSet"], json::array({json{{"one", 1}}}));
+}
+
+TEST_F(UnderABinding, RightsAreThoseOfTheBinding) {
+  const Runtime runtime = app_with_database("api");
+  Runtime nobody = runtime;
+  nobody.token = "";
+  EXPECT_EQ(call(nobody, "POST", "/db", read).status, 401);
+  expect_error(Http(host.port()).call("GET", "/v1/runtime/addons/OTHER/http" + kApi + "/query", "", {{"Authorization", "Bearer " + runtime.token}}), 403,
+               "unbound");
+  EXPECT_EQ(Http(host.port()).call("GET", "/v1/runtime/addons/DATABASE/http/etc/passwd", "", {{"Authorization", "Bearer " + runtime.token}}).status, 404);
+  expect_error(Http(host.port()).call("POST", "/v1/runtime/addons/DATABASE/http" + kApi + "/db", read,
+                                      {{"Authorization", "Bearer " + runtime.token}, {"Via-Generation", "9"}}),
+               403, "generation_unknown");
+  admin("addon.drain", {{"name", "api-db"}});
+  expect_error(call(runtime, "POST", "/db", read), 503, "draining");
+  admin("addon.resume", {{"name", "api-db"}});
+  admin("runtime.stop", {{"instance", runtime.instance}});
+  expect_error(call(runtime, "POST", "/db", read), 403, "instance_unknown");
+}
+
+}  // namespace
+}  // namespace via::test

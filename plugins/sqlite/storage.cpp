@@ -143,7 +143,7 @@ Failure check_file(const std::string& path) {
   if (!S_ISREG(st.st_mode)) return bad_request("the database path does not name a regular file");
   if (st.st_nlink != 1) return bad_request("the database file has several names (hard links)");
   const File f(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (f.get() < 0) return {VIA_E_DENIED, "denied", "the database file cannot be opened"};
+  if (f.get() < 0) return {VIA_E_DENIED, "not_allowed", "the database file cannot be opened"};
   char head[16] = {};
   const ssize_t n = ::pread(f.get(), head, 16, 0);
   if (n != 0 && (n != 16 || std::memcmp(head, "SQLite format 3", 16) != 0)) return bad_request("the file is not a database");

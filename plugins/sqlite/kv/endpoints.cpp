@@ -30,6 +30,11 @@ bool is_generic(std::string_view type) {
   return type.empty() || type == "application/octet-stream" || type == "application/x-www-form-urlencoded";
 }
 
+// Fit to be a response field: a batch or SQL can name any text.
+bool sendable(std::string_view type) {
+  return !type.empty() && type.size() <= 255 && std::all_of(type.begin(), type.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
 std::string type_of(std::string_view sent, std::string_view value) {
   if (!is_generic(sent)) return std::string(sent);
   if (kv::valid_json(value)) return "application/json";
@@ -105,7 +110,7 @@ void get_key(Context& c) {
   if (!checked(c, leaf_of(path, *entry, leaf))) return;
   Answer a;
   a.body = leaf;
-  if (path.whole()) a.content_type = entry->content_type;
+  if (path.whole()) a.content_type = sendable(entry->content_type) ? entry->content_type : "application/octet-stream";
   c.answer(std::move(a));
 }
 
@@ -118,6 +123,7 @@ void put_key(Context& c) {
   if (const auto given = r.parameters.find("if_match")) match = std::string(*given);
   if (!p.path.whole() && !kv::valid_json(r.body)) return c.fail(invalid_body());
   std::string type = type_of(r.content_type, r.body);
+  if (!sendable(type)) return c.fail(error(400, "content_type must be 1 to 255 printable ASCII characters"));
   write_key(c, std::move(p), [path = p.path, value = r.body, type, match, expires](const Entry* before, std::optional<Entry>& after, Answer& a) -> Failure {
     if (match && !before) return error(412, "Key does not exist for CAS");
     if (match && before->value != *match) return error(412, "Value mismatch for CAS");
@@ -366,6 +372,7 @@ void batch_set(Context& c) {
     e.value = std::string_view(value->get_string());
     e.content_type = type_of(type && type->is_string() ? std::string_view(type->get_string()) : "", e.value);
     if (!checked(c, kv::check_key(name))) return;
+    if (!sendable(e.content_type)) return c.fail(error(400, "content_type must be 1 to 255 printable ASCII characters"));
     if (!ttl || ttl->is_null()) continue;
     if (!ttl->is_int64() || ttl->get_int64() < 1 || ttl->get_int64() > kLongestTtl)
       return c.fail(error(400, "ttl must be a positive number of seconds"));

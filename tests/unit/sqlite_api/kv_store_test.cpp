@@ -73,6 +73,28 @@ TEST(KvStore, BatchesAreOneTransaction) {
   EXPECT_EQ(a.call("POST", "/kv/batch/delete", R"({"keys":["u/a","z"]})").body, R"({"deleted":1,"success":true})");
 }
 
+TEST(KvStore, SendsNoTypeThatBreaksOutOfItsField) {
+  DataApi a;
+  EXPECT_EQ(a.call("POST", "/kv/batch/set", R"({"items":[{"key":"a","value":"1","content_type":"a/b\r\nX: y"}]})").status, 400);
+  EXPECT_EQ(a.call("PUT", "/kv/a", "1").status, 200);
+  const HttpAnswer r = a.call("POST", "/db", R"j({"transaction":[{"statement":"UPDATE kv_store SET content_type='a'||char(13,10)||'X: y'"}]})j");
+  ASSERT_EQ(r.json()["results"][0]["rowsUpdated"], 1) << r.body;
+  EXPECT_EQ(a.call("GET", "/kv/a").content_type, "application/octet-stream");
+}
+
+TEST(KvStore, AnExpiredKeyIsGoneBeforeAnySweep) {
+  DataApi a;
+  EXPECT_EQ(a.call("PUT", "/kv/t?ttl=0", "1").status, 400);
+  EXPECT_EQ(a.call("PUT", "/kv/t?ttl=60", "1").status, 200);
+  EXPECT_EQ(a.call("HEAD", "/kv/t").status, 200);
+  a.call("POST", "/db", R"j({"transaction":[{"statement":"UPDATE kv_store SET expires_at=1"}]})j");
+  EXPECT_EQ(a.call("GET", "/kv/t").status, 404);
+  EXPECT_EQ(a.call("HEAD", "/kv/t").status, 404);
+  EXPECT_EQ(a.call("GET", "/kv").json()["count"], 0);
+  EXPECT_EQ(a.call("PUT", "/kv/t?if_match=1", "2").error(), "Key does not exist for CAS");
+  EXPECT_EQ(a.call("DELETE", "/kv/t").status, 404);
+}
+
 TEST(KvStore, RefusesATableThatIsNotItsOwn) {
   DataApi a;
   a.call("POST", "/db", R"j({"transaction":[{"statement":"CREATE TABLE mine(x)"}]})j");

@@ -16,8 +16,6 @@
 
 #include "cli/environment.hpp"
 #include "core/base/clock.hpp"
-#include "core/kit.hpp"
-#include "core/net/http_probe.hpp"
 #include "core/server.hpp"
 
 namespace {
@@ -61,12 +59,7 @@ bool interrupted() {
 }
 
 via::Result<via::cli::HttpAnswer> send_http(const via::cli::HttpRequest& request) {
-  constexpr int kTimeoutMs = 330'000;  // the longest maintenance takes 300 s
-  constexpr std::uint64_t kMaximumAnswer = 256U << 20;
-  auto server = via::net::HttpProbe::to(request.url, "");
-  if (!server) return server.error();
-  auto answer = server->send({request.method, request.target, request.content_type, request.body}, via::Secret(), kTimeoutMs,
-                             kMaximumAnswer);
+  auto answer = via::fetch({request.url, request.method, request.target, request.content_type, request.body});
   if (!answer) return answer.error();
   return via::cli::HttpAnswer{answer->status, std::move(answer->body), std::move(answer->content_type)};
 }
@@ -125,6 +118,7 @@ int main(int argc, char** argv) {
     };
     environment.kit = [](const via::cli::KitRequest& request) {
       via::KitOptions options;
+      options.type = "sqlite";
       options.folder = request.databases;
       options.listen = request.listen;
       options.any_absolute_path = request.any_absolute_path;

@@ -1,5 +1,5 @@
 // `via kit`: a listener, the bundled plugins and one instance; no control plane.
-#include "core/kit.hpp"
+#include "core/server.hpp"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -133,6 +133,16 @@ class InProcess final : public InProcessHost {
 
 }  // namespace
 
+Result<FetchAnswer> fetch(const FetchRequest& request) {
+  constexpr int kTimeoutMs = 330'000;  // the longest maintenance takes 300 s
+  constexpr std::uint64_t kMaximumAnswer = 256U << 20;
+  auto server = net::HttpProbe::to(request.url, "");
+  if (!server) return server.error();
+  auto answer = server->send({request.method, request.target, request.content_type, request.body}, Secret(), kTimeoutMs, kMaximumAnswer);
+  if (!answer) return answer.error();
+  return FetchAnswer{answer->status, std::move(answer->body), std::move(answer->content_type)};
+}
+
 int run_server(const ServeOptions& options) {
   auto done = serve(options);
   return done ? 0 : report(done.error());

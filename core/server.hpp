@@ -46,4 +46,27 @@ struct RestoreOptions {
 // conflict when a host runs on the folder, refused for what is wrong with the archive.
 Result<nlohmann::json> restore_backup(const RestoreOptions& options);
 
+// `via kit TYPE`: the HTTP routes of an add-on type over a plain folder, at a bare address. No add-on, no app, no token.
+struct KitOptions {
+  std::string type;              // of the plugins beside the program
+  std::filesystem::path folder;  // of the data; made when missing, one kit at a time
+  std::string listen;            // "127.0.0.1:8080"; port 0 = any
+  bool any_absolute_path = false;
+  bool allow_public = false;     // another address than loopback
+  bool json = false;             // the line that says where it listens
+};
+
+// Serves until SIGTERM or SIGINT; the process's exit code.
+int run_kit(const KitOptions& options);
+
+// One request to an HTTP server, for the data commands; errors as of net::HttpProbe::send.
+struct FetchRequest {
+  std::string url, method, target, content_type, body;
+};
+struct FetchAnswer {
+  int status = 0;
+  std::string body, content_type;
+};
+Result<FetchAnswer> fetch(const FetchRequest& request);
+
 }  // namespace via

@@ -649,6 +649,7 @@ IoCase secret_unset() {
 IoCase op_cancel() {
   IoCase c;
   c.name = "op.cancel";
+  c.explains = {"not begun", "not ended"};  // either way the copy is there whole or not at all
   c.how = How::command;
   c.prepare = [](IoFault& t) { return other_with_snapshot(t); };
   c.act = [](IoFault& t, const json&) -> std::string {

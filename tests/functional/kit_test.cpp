@@ -99,6 +99,22 @@ TEST_F(UnderABinding, TheDataApiIsThatOfTheAddonsOwnDatabase) {
   EXPECT_EQ(call(runtime, "POST", "/db", read).json()["results"][0]["resultSet"], json::array({json{{"one", 1}}}));
 }
 
+TEST_F(UnderABinding, KeysAndTheirHistoryComeBackWithASnapshot) {
+  const Runtime runtime = app_with_database("api");
+  ASSERT_EQ(call(runtime, "PUT", "/kv/k", "1").status, 200);
+  ASSERT_EQ(call(runtime, "PUT", "/kv/k", "2").status, 200);
+  const std::string snapshot = admin("addon.snapshot", {{"name", "api-db"}})["id"];
+  ASSERT_EQ(call(runtime, "PUT", "/kv/k", "3").status, 200);
+  admin("addon.restore", {{"name", "api-db"}, {"snapshot", snapshot}, {"drain", true}, {"restart_bound_apps", true}});
+  EXPECT_EQ(call(runtime, "GET", "/kv/k").body, "2");
+  EXPECT_EQ(call(runtime, "GET", "/kv/k/history").json()["count"], 2);
+}
+
+TEST_F(UnderABinding, ADatabaseThatNoSnapshotWouldHoldIsNotMade) {
+  const Runtime runtime = app_with_database("api");
+  EXPECT_EQ(call(runtime, "POST", "/db/create?path=more").status, 403);
+}
+
 TEST_F(UnderABinding, RightsAreThoseOfTheBinding) {
   const Runtime runtime = app_with_database("api");
   Runtime nobody = runtime;

@@ -13,6 +13,9 @@ Json statement(const std::string& sql) { return Json{{"statement", sql}}; }
 Json query(const std::string& sql) { return Json{{"query", sql}}; }
 
 class Transactions : public ::testing::Test {
+ public:
+  explicit Transactions(ApiSetUp setup = {}) : a(std::move(setup)) {}
+
  protected:
   HttpAnswer run(const Json& body) { return a.call("POST", "/db", body.dump(), "application/json"); }
   Json results(const Json& body) {
@@ -224,7 +227,12 @@ std::string trimmed(std::string s) {
 
 // The cases of the four operations through this door: what `query` refuses GET /query refuses, what `setup` refuses an item
 // refuses. Items may do what `execute` leaves to `setup`, so of `execute` only the harm counts.
-TEST_F(Transactions, RefuseTheHostileStatements) {
+class HostileTransactions : public Transactions {
+ protected:
+  HostileTransactions() : Transactions({.config = R"({"timeout_ms":1000})"}) {}
+};
+
+TEST_F(HostileTransactions, AreRefused) {
   results(items({statement("CREATE TABLE t(a INTEGER PRIMARY KEY, b)"), statement("CREATE TABLE secret(k, v)")}));
   const auto names = [&] {
     std::vector<std::string> out;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -79,6 +80,11 @@ class FakeServer {
     const std::lock_guard lock(mutex_);
     return requests_;
   }
+  // Returns when it has hung up on `count` connections, of its own accord or the client's.
+  void wait_until_hung_up(int count) const {
+    std::unique_lock lock(mutex_);
+    hung_up_.wait(lock, [&] { return ended_ >= count; });
+  }
 
  private:
   void serve() {
@@ -93,6 +99,8 @@ class FakeServer {
       const std::lock_guard lock(mutex_);
       client_ = -1;
       ::close(client);
+      ++ended_;
+      hung_up_.notify_all();
     }
   }
 
@@ -134,6 +142,8 @@ class FakeServer {
   int listener_ = -1, client_ = -1, port_ = 0;
   std::atomic<bool> stopping_{false};
   mutable std::mutex mutex_;
+  mutable std::condition_variable hung_up_;
+  int ended_ = 0;  // connections
   std::vector<Request> requests_;
   std::thread thread_;
 };

@@ -1,6 +1,7 @@
 // The body of POST /db, by events: no tree is made of a million values.
 #include "plugins/sqlite/api/answer.hpp"
 #include "plugins/sqlite/api/transaction.hpp"
+#include "plugins/sqlite/base64.hpp"
 
 #include <boost/json/basic_parser_impl.hpp>
 
@@ -18,31 +19,6 @@ using json::error_code;
 constexpr size_t kDepth = 8;
 constexpr size_t kSkipDepth = 64;
 constexpr size_t kMaxSql = 1'000'000;
-
-int digit(unsigned char c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-// Padded base64 to bytes, in place; -1 when it is none.
-int64_t decode(char* data, size_t size) {
-  if (size % 4 != 0) return -1;
-  size_t out = 0;
-  for (size_t i = 0; i < size; i += 4) {
-    const bool last = i + 4 == size;
-    const int padding = !last || data[i + 3] != '=' ? 0 : data[i + 2] == '=' ? 2 : 1;
-    uint32_t v = 0;
-    for (size_t k = 0; k < 4; ++k) {
-      const int d = k >= 4 - static_cast<size_t>(padding) ? 0 : digit(static_cast<unsigned char>(data[i + k]));
-      if (d < 0) return -1;
-      v = v << 6 | static_cast<uint32_t>(d);
-    }
-    for (int k = 0; k < 3 - padding; ++k) data[out++] = static_cast<char>(v >> (16 - 8 * k) & 255);
-  }
-  return static_cast<int64_t>(out);
-}
 
 enum class Place : uint8_t { document, root, items, item, values, row_list, batch, blob, skip };
 enum class Field : uint8_t { none, unknown, format, items, query, statement, values, batch, no_fail, base64 };
@@ -183,7 +159,7 @@ struct Handler {
         return cell(c, ec);
       }
       case Place::blob: {
-        const int64_t n = decode(out->bytes.data() + at, size);
+        const int64_t n = decode_base64(out->bytes.data() + at, size);
         if (n < 0) return refuse(ec, "a blob value is not base64", true);
         out->bytes.resize(at + static_cast<size_t>(n));
         blob_seen_ = true;

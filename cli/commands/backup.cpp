@@ -51,7 +51,7 @@ void add_backup_commands(CommandTree& tree) {
       .argument("file", "FILE", "a new file (else one in the state folder's backups/)", Kind::file, false)
       .option("--passphrase-file", "passphrase", "FILE", "encrypt it; the keys of the host go in only then", Kind::secret_file)
       .long_running()
-      .examples({"via backup create", "via backup create /srv/via.backup --passphrase-file /root/backup.pass"})
+      .examples({"via backup create", "via backup create /srv/via.backup --passphrase-file /etc/via/backup.pass"})
       .render(render_backup, "file")
       .next([](const Json& answer) { return "Check it: via backup verify " + answer.value("file", "FILE"); });
   tree.add(backup, "verify", "read a whole archive, and open and check every database in it", "backup.verify")

@@ -543,7 +543,9 @@ class ControlPlane {
   void take_back(const Reissue& reissue);
   Result<void> launch(releases::Instance& instance, const releases::Deploy& deploy);
   // A deploy that did not become current: failed, its instances ended.
-  Result<void> undo_deploy(const std::string& deploy_id);
+  // The release fails, its instances end, and so do the generations that were made for it.
+  Result<void> undo_deploy(const std::string& deploy_id, const std::vector<Reissue>& reissued);
+  releases::ProcessSpec spec_of(const releases::Instance& instance, const releases::Deploy& deploy) const;
   Result<std::string> recover_deploy(const store::Operation& operation);
   // checks.cpp: gives the check an instance of its own under the pending release; `refused` when it failed.
   Result<void> run_check(Operation& operation, const DeployPlan& plan);

@@ -117,7 +117,7 @@ Result<json> ControlPlane::run_deploy(Operation& operation, const DeployPlan& pl
   };
   if (const auto switched = switch_over(); !switched) {
     VIA_TRY_LET(lock, operation.control());
-    if (auto undone = undo_deploy(deploy.id); !undone) return unknown(undone.error());
+    if (auto undone = undo_deploy(deploy.id, plan.reissues); !undone) return unknown(undone.error());
     d_.log.warn("deploy.failed", {{"app", deploy.app}, {"deploy", deploy.id}, {"reason", switched.error().message}});
     Error error = switched.error();
     if (is_unknown(error)) error.name.clear();  // that it was undone is committed
@@ -159,6 +159,7 @@ Result<json> ControlPlane::finish_deploy(Operation& operation, const DeployPlan&
 
 Result<void> ControlPlane::prepare_deploy(Operation& operation, const DeployPlan& plan, DeployView& view) {
   const releases::Deploy& deploy = plan.deploy;
+  if (launcher_ != nullptr && deploy.replicas > 0) VIA_TRY(launcher_->look(spec_of({}, deploy)));
   VIA_TRY(operation.step("snapshot"));
   {
     VIA_TRY_LET(lock, operation.control());
@@ -205,33 +206,52 @@ Result<void> ControlPlane::prepare_deploy(Operation& operation, const DeployPlan
   return {};
 }
 
-Result<void> ControlPlane::launch(Instance& instance, const releases::Deploy& deploy) {
-  VIA_TRY(deliver_material(instance, settings_.token_ttl_seconds));
-  const fs::path logs = settings_.state_dir / "logs";
-  VIA_TRY(make_private_folder(logs));
+releases::ProcessSpec ControlPlane::spec_of(const Instance& instance, const releases::Deploy& deploy) const {
   releases::ProcessSpec spec;
   spec.instance = instance.id;
   spec.command = deploy.command;
   spec.working_folder = deploy.cwd;
   spec.material = instance.material;
-  spec.log_file = logs / (instance.id + ".log");
+  spec.log_file = settings_.state_dir / "logs" / (instance.id + ".log");
   spec.config_url = settings_.config_url;
   spec.environment = settings_.environment;
   for (const auto& [name, value] : deploy.env) spec.variables.emplace_back(name, value);
-  return launcher_->start(std::move(spec));
+  return spec;
 }
 
-Result<void> ControlPlane::undo_deploy(const std::string& deploy_id) {
+Result<void> ControlPlane::launch(Instance& instance, const releases::Deploy& deploy) {
+  VIA_TRY(deliver_material(instance, settings_.token_ttl_seconds));
+  VIA_TRY(make_private_folder(settings_.state_dir / "logs"));
+  return launcher_->start(spec_of(instance, deploy));
+}
+
+Result<void> ControlPlane::undo_deploy(const std::string& deploy_id, const std::vector<Reissue>& reissued) {
   VIA_TRY_LET(deploy, releases_.find_deploy(deploy_id));
-  if (!deploy || deploy->status != "running") return {};
-  VIA_TRY_LET(instances, instances_.of_deploy(deploy_id));
-  std::erase_if(instances, [](const Instance& i) { return !i.wanted; });
+  const bool pending = deploy && deploy->status == "running";
+  std::vector<Instance> instances;
+  std::vector<Reissue> made;
+  for (const auto& item : reissued)
+    if (item.fresh) made.push_back(item);
+  if (!pending && made.empty()) return {};
+  if (pending) {
+    VIA_TRY_LET(found, instances_.of_deploy(deploy_id));
+    for (auto& instance : found)
+      if (instance.wanted) instances.push_back(std::move(instance));
+  }
   VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-  VIA_TRY(releases_.fail_pending(deploy->release_id));
-  VIA_TRY(releases_.set_deploy_status(deploy_id, "failed"));
+  if (pending) {
+    VIA_TRY(releases_.fail_pending(deploy->release_id));
+    VIA_TRY(releases_.set_deploy_status(deploy_id, "failed"));
+  }
   for (const auto& instance : instances) VIA_TRY(instances_.end(instance.id, InstanceState::failed, now()));
+  for (const auto& item : made) VIA_TRY(bindings_.revoke_generation(item.binding.id, item.generation, now()));
   VIA_TRY(change.commit());
   withdraw(instances);
+  for (const auto& item : made) {
+    VIA_TRY_LET(grants, build_grants({}, item.addon.id));
+    d_.authority.publish({std::move(grants), {}, true});
+    take_back(item);
+  }
   return {};
 }
 
@@ -239,20 +259,17 @@ Result<void> ControlPlane::undo_deploy(const std::string& deploy_id) {
 Result<std::string> ControlPlane::recover_deploy(const store::Operation& row) {
   const json steps = json::parse(row.steps, nullptr, false);
   const json made = steps.is_object() ? steps.value("reissue", json::array()) : json::array();
+  VIA_TRY_LET(deploy, releases_.find_deploy(row.target));
+  if (deploy && deploy->status == "succeeded") return std::string("done");
+  std::vector<Reissue> reissued;
   for (const auto& item : made) {
     VIA_TRY_LET(binding, bindings_.find(item.value("binding", "")));
     if (!binding) continue;
-    const auto number = item.value("generation", 0U);
-    const auto known = std::any_of(binding->generations.begin(), binding->generations.end(),
-                                   [&](const auto& g) { return g.generation == number; });
     VIA_TRY_LET(addon, addons_.find_by_id(binding->addon_id));
-    if (!known && addon) take_back({*addon, *binding, number, true});
+    if (addon) reissued.push_back({*addon, *binding, item.value("generation", 0U), true});
   }
-  VIA_TRY_LET(deploy, releases_.find_deploy(row.target));
-  if (!deploy) return std::string("undone");
-  if (deploy->status == "succeeded") return std::string("done");
-  VIA_TRY(undo_deploy(row.target));
-  return std::string("failed");
+  VIA_TRY(undo_deploy(row.target, reissued));
+  return std::string(deploy ? "failed" : "undone");
 }
 
 Result<std::vector<releases::Deploy>> ControlPlane::list_deploys(const std::string& app_name) {

@@ -11,6 +11,8 @@ namespace via::lifecycle {
 class Launcher {
  public:
   virtual ~Launcher() = default;
+  // Whether it could be started, as far as that can be told without starting it.
+  virtual Result<void> look(const releases::ProcessSpec& spec) const = 0;
   virtual Result<void> start(releases::ProcessSpec spec) = 0;
   virtual Result<void> stop(const std::string& instance, int grace_ms) = 0;
   virtual bool supervises(const std::string& instance) const = 0;
@@ -19,6 +21,7 @@ class Launcher {
 class RunnerLauncher final : public Launcher {
  public:
   explicit RunnerLauncher(releases::Runner& runner) : runner_(runner) {}
+  Result<void> look(const releases::ProcessSpec& spec) const override { return releases::look(spec); }
   Result<void> start(releases::ProcessSpec spec) override { return runner_.start(std::move(spec)); }
   Result<void> stop(const std::string& instance, int grace_ms) override { return runner_.stop(instance, grace_ms); }
   bool supervises(const std::string& instance) const override { return runner_.supervises(instance); }

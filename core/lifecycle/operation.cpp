@@ -76,7 +76,15 @@ Result<json> ControlPlane::operate(Lock lock, Work work, const Actor& actor, boo
   row.steps = work.steps;
   row.created_at = now();
   row.idempotency_key = work.idempotency_key;
-  VIA_TRY(d_.store.journal().add(row));
+  if (work.first) {
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(d_.store.journal().add(row));
+    VIA_TRY(work.first(row.id));
+    if (auto committed = change.commit(); !committed) return unknown(committed.error());
+  } else {
+    VIA_TRY(d_.store.journal().add(row));
+  }
+  if (work.then) work.then();
   for (const auto& claim : work.claims) claims_[claim] = row.id;
   auto running = std::make_shared<RunningOperation>(row.id);
   {

@@ -80,6 +80,10 @@ struct Work {
   std::vector<std::string> claims;  // "addon:<id>", "app:<id>"
   std::string steps = "{}";         // JSON for recovery
   std::string idempotency_key;
+  // Both optional, under the control lock that the operation is begun with: `first` in the transaction that makes its
+  // journal row, which it fails or becomes durable with; `then` when that is committed.
+  std::function<Result<void>(const std::string& operation)> first;
+  std::function<void()> then;
   std::function<Result<nlohmann::json>(Operation&)> run;
 };
 

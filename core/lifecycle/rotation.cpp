@@ -158,7 +158,23 @@ Result<json> ControlPlane::revoke_credentials(const RevokeCredentials& request, 
   work.target = binding.id;
   work.claims = {"addon:" + addon.id};
   work.steps = json{{"binding", binding.id}, {"generation", request.generation}, {"read_only", binding.read_only}}.dump();
-  work.run = [this, addon = addon, binding = binding, request, in_use](Operation& operation) -> Result<json> {
+  // The rows and the grants that follow from them, in one transaction: what cannot be published is not revoked either. They
+  // are published under the same lock, so that nothing changes between the two.
+  const auto grants = std::make_shared<Grants>();
+  const auto revoke = [this, id = binding.id, addon_id = addon.id, number = request.generation,
+                       grants](const std::string& operation) -> Result<void> {
+    VIA_TRY(note_step(operation, "revoke"));
+    VIA_TRY(bindings_.revoke_generation(id, number, now()));
+    VIA_TRY_LET(built, build_grants({}, addon_id));
+    *grants = std::move(built);
+    return {};
+  };
+  const auto publish = [this, grants] { d_.authority.publish({std::move(*grants), {}, true}); };
+  if (!request.when_unused_seconds) {
+    work.first = revoke;
+    work.then = publish;
+  }
+  work.run = [this, addon = addon, binding = binding, request, in_use, revoke, publish](Operation& operation) -> Result<json> {
     if (request.when_unused_seconds) {
       VIA_TRY(operation.step("wait_until_unused"));
       const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(*request.when_unused_seconds);
@@ -176,19 +192,17 @@ Result<json> ControlPlane::revoke_credentials(const RevokeCredentials& request, 
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       }
     }
-    VIA_TRY(operation.step("revoke"));
     operation.only_forward();
     const json result = credential(binding, request.generation, "revoked", operation.id());
     VIA_TRY_LET(held, operation.control());
-    {
+    if (request.when_unused_seconds) {
       VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-      VIA_TRY(bindings_.revoke_generation(binding.id, request.generation, now()));
+      VIA_TRY(revoke(operation.id()));
       VIA_TRY(change.commit());
+      publish();
     }
     // Durable, then seen by every thread, then nothing of before still runs; only then is it said to be done.
     const auto finish = [&]() -> Result<void> {
-      VIA_TRY_LET(grants, build_grants({}, addon.id));
-      d_.authority.publish({std::move(grants), {}, true});
       VIA_TRY_LET(type, d_.addons.type(addon.type));
       VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
       VIA_TRY(d_.addons.revoke(*instance, {binding.id, request.generation, type->scopes_for(binding.read_only)}));

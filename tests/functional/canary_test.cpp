@@ -93,7 +93,7 @@ TEST_F(Canaries, AppearNowhereAfterAMixOfGoodAndBadRequests) {
   plant_keys();
   admin("config.set", {{"app", "api"}, {"values", {{"PASSWORD", "canary-config-value-51"}}}});
   admin("deploy.create", {{"app", "api"}, {"command", {"/bin/true"}}, {"env", {{"KEY", "canary-env-56"}}}});
-  admin("deploy.create", {{"app", "api"}, {"command", {"/no/such/program-57"}}});
+  EXPECT_EQ(admin_error("deploy.create", {{"app", "api"}, {"command", {"/no/such/program-57"}}}), "refused");
   const Runtime newest = issue("api");
 
   for (const Runtime* runtime : {&api, &reader, &newest}) {

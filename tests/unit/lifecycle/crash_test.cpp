@@ -155,7 +155,13 @@ TEST(Crash, RollbackEndsInTheOldOrTheNewReleaseAndKeepsNoGenerationWithoutARow) 
           EXPECT_EQ(release["status"] == "current", release["id"] == current) << point;
         }
         const json binding = w.must("app.show", {{"name", "api"}})["bindings"][0];
-        EXPECT_EQ(w.addons.bound.contains(binding["id"].get<std::string>() + "/2"), binding["generation"] == 2) << point;
+        bool second = false, third = false;  // lives; is current
+        for (const auto& generation : binding["generations"])
+          second = second || (generation["generation"] == 2 && generation["status"] == "live");
+        for (const json all = w.must("release.list", {{"app", "api"}}); const auto& release : all["items"])
+          third = third || (release["number"] == 3 && release["id"] == current);
+        EXPECT_EQ(w.addons.bound.contains(binding["id"].get<std::string>() + "/2"), second) << point;
+        EXPECT_EQ(second, third) << point << ": it lives with the release that it was made for";
         EXPECT_EQ(w.authority->current()->size(), 1U) << point;
       });
 }

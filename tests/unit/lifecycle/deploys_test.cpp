@@ -208,6 +208,18 @@ TEST_F(DeployChecks, FailedCheckLeavesTheCurrentReleaseAlone) {
   EXPECT_EQ(w.must("deploy.create", {{"app", "api"}, {"command", program()}})["release"]["number"], 3);
 }
 
+TEST_F(DeployChecks, AProgramThatIsNotThereFailsBeforeAnythingIsMade) {
+  const json first = w.must("deploy.create", {{"app", "api"}, {"command", program()}});
+  w.launcher.events.clear();
+  w.launcher.missing = true;
+  EXPECT_EQ(w.error("deploy.create", checked("true")), "refused");
+  EXPECT_EQ(w.error("deploy.create", {{"app", "api"}, {"command", program()}}), "refused");
+  EXPECT_TRUE(w.launcher.events.empty());
+  EXPECT_EQ(w.must("deploy.list", {{"app", "api"}})["items"].size(), 1U);
+  EXPECT_EQ(w.must("app.show", {{"name", "api"}})["current_release"], first["release"]["id"]);
+  w.must("deploy.create", {{"app", "api"}});  // runs nothing
+}
+
 TEST_F(DeployChecks, CheckThatTakesTooLongIsEnded) {
   json args = checked("sleep 60");
   args["check_timeout_seconds"] = 1;
@@ -355,6 +367,24 @@ TEST_F(Rollback, FailedRollbackLeavesTheCurrentReleaseAlone) {
   EXPECT_EQ(w.must("app.show", {{"name", "api"}})["current_release"], second["release"]["id"]);
   EXPECT_EQ(w.launcher.running.size(), 1U);
   EXPECT_TRUE(w.launcher.supervises(second["instances"][0]["id"]));
+}
+
+TEST_F(Rollback, TheGenerationOfAFailedOneEnds) {
+  revoke(1);
+  w.launcher.fail_after = 1;
+  EXPECT_NE(w.error("deploy.rollback", {{"app", "api"}, {"to", "1"}, {"reissue", true}}), "");
+  w.launcher.fail_after = -1;
+  for (const json shown = w.must("app.show", {{"name", "api"}}); const auto& bound : shown["bindings"])
+    for (const auto& generation : bound["generations"])
+      if (bound["id"] == binding) {
+        EXPECT_EQ(generation["status"], "revoked") << generation;
+      }
+  EXPECT_FALSE(w.addons.bound.contains(binding + "/2"));
+  const auto* grant = w.grant(second["instances"][0]["id"])->find("DATABASE");
+  ASSERT_NE(grant, nullptr);
+  EXPECT_TRUE(grant->live_generations.empty());
+  EXPECT_EQ(rollback({{"reissue", true}})["reissued"], json::array({{{"binding", "DATABASE"}, {"generation", 3}}}))
+      << "its number is never used again";
 }
 
 TEST_F(Rollback, DiffNamesWhatChanged) {

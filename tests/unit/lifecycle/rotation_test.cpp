@@ -73,6 +73,45 @@ TEST_F(Rotation, RevokeReturnsWhenThePluginEndedTheGeneration) {
   EXPECT_FALSE(visible_before_plugin) << "rights end before the plugin is told";
 }
 
+TEST_F(Rotation, RevokeCommitsTwiceAndItsJournalRowWithTheGeneration) {
+  w.must("addon.rotate-credentials", which);
+  int commits = 0, alone = 0;
+  bool inside = false, with_the_row = false, row = false;
+  w.store->db().set_before_statement([&](std::string_view sql) {
+    if (sql.starts_with("BEGIN")) inside = true, row = false;
+    row = row || sql.starts_with("INSERT INTO operations");
+    with_the_row = with_the_row || (row && sql.starts_with("UPDATE generations"));
+    alone += !inside && (sql.starts_with("INSERT") || sql.starts_with("UPDATE")) ? 1 : 0;
+    if (sql.starts_with("COMMIT")) inside = false, ++commits;
+  });
+  const json done = w.must("addon.revoke-credentials", with({{"generation", 1}}));
+  w.store->db().set_before_statement({});
+  EXPECT_EQ(commits, 2);
+  EXPECT_EQ(alone, 0);
+  EXPECT_TRUE(with_the_row);
+  EXPECT_EQ(w.must("op.show", {{"operation", done["operation"]}})["steps"][0]["name"], "revoke");
+}
+
+TEST_F(Rotation, RevokeWhoseGrantsCannotBeBuiltIsNotCommitted) {
+  w.must("addon.rotate-credentials", which);
+  const auto operations = w.store->journal().list(1000)->size();
+  bool changed = false, struck = false;
+  w.store->db().set_before_statement([&](std::string_view sql) {
+    changed = changed || sql.starts_with("UPDATE generations");
+    if (!changed || !sql.starts_with("SELECT g.binding_id")) return;
+    struck = true;
+    throw Killed();
+  });
+  EXPECT_THROW((void)w.call("addon.revoke-credentials", with({{"generation", 1}})), Killed);
+  w.store->db().set_before_statement({});
+  EXPECT_TRUE(struck);
+  EXPECT_EQ(live(), (std::vector<std::uint32_t>{1, 2}));
+  EXPECT_EQ(w.must("app.show", {{"name", "api"}})["bindings"][0]["generations"][0]["status"], "live");
+  EXPECT_EQ(w.store->journal().list(1000)->size(), operations);
+  w.must("addon.revoke-credentials", with({{"generation", 1}}));
+  EXPECT_EQ(live(), std::vector<std::uint32_t>{2});
+}
+
 TEST_F(Rotation, TheSameIdempotencyKeyRotatesOnce) {
   const json first = w.must("addon.rotate-credentials", with({{"idempotency_key", "k1"}}));
   EXPECT_EQ(w.must("addon.rotate-credentials", with({{"idempotency_key", "k1"}})), first);

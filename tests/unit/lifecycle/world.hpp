@@ -179,6 +179,11 @@ class FakeLauncher final : public lifecycle::Launcher {
   std::vector<std::string> events;
   int fail_after = -1;  // starts that succeed before one fails
   std::function<void()> on_stop;
+  bool missing = false;  // the program of every command
+  Result<void> look(const releases::ProcessSpec&) const override {
+    if (missing) return fail(Code::refused, "no such program");
+    return {};
+  }
   Result<void> start(releases::ProcessSpec spec) override {
     if (fail_after == 0) return fail(Code::not_found, "no such program");
     if (fail_after > 0) --fail_after;

@@ -100,7 +100,7 @@ inline std::string header(std::string_view name, std::uint64_t size, char type =
   out.replace(100, 7, "0000600");
   out.replace(108, 7, "0000000");
   out.replace(116, 7, "0000000");
-  char text[16];
+  char text[24];  // the field has room for 11 digits
   std::snprintf(text, sizeof text, "%011llo", static_cast<unsigned long long>(size));
   out.replace(124, 11, text, 11);
   out.replace(136, 11, "00000000000");

@@ -80,6 +80,7 @@ int main() {
     grant->release = c.release = new_id("rel", clock, entropy);
     grant->env = c.env = "production";
     c.expires_at = clock.unix_ms() / 1000 + 3600;
+    authorization::BindingList::Bindings bindings;
     for (const std::string& name : names) {
       auto binding = std::make_shared<authorization::BindingGrant>();
       binding->binding = name;
@@ -91,8 +92,9 @@ int main() {
       binding->newest_generation = 1;
       binding->instance =
           std::make_shared<plugins::AddonInstance>(services, nullptr, type, binding->addon_id, "{}", "");
-      grant->bindings.push_back(std::move(binding));
+      bindings.push_back(std::move(binding));
     }
+    grant->bindings = std::move(bindings);
     grants.push_back(std::move(grant));
   }
   authorization::Authority authority;

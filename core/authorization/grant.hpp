@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -58,11 +59,45 @@ class GenerationUse {
   std::atomic<std::uint64_t> last_{0};  // seconds << 24 | generation
 };
 
+// The bindings of one release, in a steady order. A release has a handful: a scan beats a table, but only a scan that
+// stays in one array, so the names' hashes lie together and a binding is touched when its own matches.
+class BindingList {
+ public:
+  using Bindings = std::vector<std::shared_ptr<const BindingGrant>>;
+
+  BindingList() = default;
+  BindingList(Bindings bindings) : bindings_(std::move(bindings)) {  // NOLINT: a list of bindings is one
+    hashes_.reserve(bindings_.size());
+    for (const auto& b : bindings_) hashes_.push_back(hash(b->binding));
+  }
+
+  // Null when there is none of that name.
+  const BindingGrant* find(std::string_view binding) const noexcept {
+    const std::uint32_t wanted = hash(binding);
+    for (std::size_t i = 0; i < hashes_.size(); ++i)
+      if (hashes_[i] == wanted && bindings_[i]->binding == binding) return bindings_[i].get();
+    return nullptr;
+  }
+
+  const std::shared_ptr<const BindingGrant>& operator[](std::size_t i) const noexcept { return bindings_[i]; }
+  std::size_t size() const noexcept { return bindings_.size(); }
+  bool empty() const noexcept { return bindings_.empty(); }
+  Bindings::const_iterator begin() const noexcept { return bindings_.begin(); }
+  Bindings::const_iterator end() const noexcept { return bindings_.end(); }
+
+ private:
+  static std::uint32_t hash(std::string_view name) noexcept {
+    return static_cast<std::uint32_t>(std::hash<std::string_view>{}(name));
+  }
+
+  Bindings bindings_;
+  std::vector<std::uint32_t> hashes_;  // of the names, in the order of bindings_
+};
+
 struct InstanceGrant {
   std::string instance;  // "ins_…"
   std::string app, deploy, release, env;
-  // A release has a handful of bindings: a scan beats a hash.
-  std::vector<std::shared_ptr<const BindingGrant>> bindings;
+  BindingList bindings;
   std::vector<std::shared_ptr<GenerationUse>> uses;  // one for each binding, in their order; may be empty in tests
 
   void note_use(const BindingGrant* binding, std::uint32_t generation, std::int64_t unix_seconds) const noexcept {
@@ -70,11 +105,7 @@ struct InstanceGrant {
       if (bindings[i].get() == binding) uses[i]->note(generation, unix_seconds);
   }
 
-  const BindingGrant* find(std::string_view binding) const noexcept {
-    for (const auto& b : bindings)
-      if (b->binding == binding) return b.get();
-    return nullptr;
-  }
+  const BindingGrant* find(std::string_view binding) const noexcept { return bindings.find(binding); }
 };
 
 }  // namespace via::authorization

@@ -6,10 +6,9 @@ namespace {
 struct DecideTest : ::testing::Test, Parts {
   DecideTest() {
     grant = instance("ins_1");
-    grant->bindings = {binding("DATABASE"), binding("REPLICA", true), binding("GONE")};
     auto gone = binding("GONE");
     gone->live_generations.clear();
-    grant->bindings[2] = gone;
+    grant->bindings = BindingList({binding("DATABASE"), binding("REPLICA", true), gone});
     claims.app = "api";
     claims.deploy = "dep_1";
     claims.release = "rel_1";

@@ -29,7 +29,7 @@ struct World {
     other->type = "store";
     other->newest_generation = 1;
     other->derived = {{"GONE_URL", "x"}};
-    grant.bindings = {database, other};
+    grant.bindings = authorization::BindingList({database, other});
     config.app = "api";
     config.profile_version = 3;
     config.values = {{"GREETING", "hello \"you\"", 3, 0}, {"LIMIT", "5", 1, 0}};

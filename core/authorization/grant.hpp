@@ -60,22 +60,22 @@ class GenerationUse {
 };
 
 // The bindings of one release, in a steady order. A release has a handful: a scan beats a table, but only a scan that
-// stays in one array, so the names' hashes lie together and a binding is touched when its own matches.
+// stays in one array, so the names' hashes lie beside the pointers and a binding is touched when its own matches.
 class BindingList {
  public:
   using Bindings = std::vector<std::shared_ptr<const BindingGrant>>;
 
   BindingList() = default;
   BindingList(Bindings bindings) : bindings_(std::move(bindings)) {  // NOLINT: a list of bindings is one
-    hashes_.reserve(bindings_.size());
-    for (const auto& b : bindings_) hashes_.push_back(hash(b->binding));
+    names_.reserve(bindings_.size());
+    for (const auto& b : bindings_) names_.push_back({hash(b->binding), b.get()});
   }
 
   // Null when there is none of that name.
   const BindingGrant* find(std::string_view binding) const noexcept {
     const std::uint32_t wanted = hash(binding);
-    for (std::size_t i = 0; i < hashes_.size(); ++i)
-      if (hashes_[i] == wanted && bindings_[i]->binding == binding) return bindings_[i].get();
+    for (const Name& name : names_)
+      if (name.hash == wanted && name.of->binding == binding) return name.of;
     return nullptr;
   }
 
@@ -86,12 +86,16 @@ class BindingList {
   Bindings::const_iterator end() const noexcept { return bindings_.end(); }
 
  private:
+  struct Name {
+    std::uint32_t hash;
+    const BindingGrant* of;
+  };
   static std::uint32_t hash(std::string_view name) noexcept {
     return static_cast<std::uint32_t>(std::hash<std::string_view>{}(name));
   }
 
   Bindings bindings_;
-  std::vector<std::uint32_t> hashes_;  // of the names, in the order of bindings_
+  std::vector<Name> names_;  // in the order of bindings_
 };
 
 struct InstanceGrant {

@@ -186,6 +186,12 @@ IoFault::Outcome IoFault::act(const IoCase& what, const Fault* fault) {
       }
       // Its database is open before the fault: opening one makes files.
       EXPECT_EQ(caller(steady_).query("SELECT a FROM t").status, 200);
+      // The processes that the start launched are known to run: that is written when they report.
+      EXPECT_TRUE(eventually([&] {
+        const json listed = admin("runtime.list");
+        return std::none_of(listed["items"].begin(), listed["items"].end(),
+                            [](const json& item) { return item.value("state", "") == "starting"; });
+      }));
       begin();
       if (what.act) {
         out.error = what.act(*this, about_);

@@ -53,7 +53,7 @@ struct Limits {
   uint64_t max_rows = 100'000;
   uint64_t max_result_bytes = 16ull << 20;
   uint64_t timeout_ms = 30'000;
-  bool further_databases = false;  // beside data.sqlite; no snapshot holds them
+  bool further_databases = true;  // may be made beside data.sqlite
   int64_t history_operations = 10'000;  // kept of each key
   int64_t history_age_ms = 0;           // 0: however old
 };

@@ -1,6 +1,7 @@
 // The ways of a request; see the head of instance.hpp.
 #include "plugins/sqlite/instance.hpp"
 
+#include "plugins/sqlite/api/snapshot_set.hpp"
 #include "plugins/sqlite/snapshot.hpp"
 #include "plugins/sqlite/storage.hpp"
 #include "plugins/sqlite/writer.hpp"
@@ -20,7 +21,6 @@ constexpr uint64_t kCheapNs = 500'000;          // of processor time: being desc
 constexpr uint64_t kCheapWaitNs = 50'000'000;   // in all: one that waits for a disk each time is not cheap either
 constexpr uint64_t kInlineNs = 2'000'000;
 constexpr size_t kBodyLimit = 32u << 20;
-constexpr std::string_view kSnapshotFacts = R"({"format":"sqlite/1","schema":1,"position":""})";
 
 Operation operation_of(const via_op_args* args) {
   return args->op_index < 4 ? static_cast<Operation>(args->op_index) : Operation::batch;
@@ -75,7 +75,10 @@ Failure read_body(const via_op_args* args, via_call* call, std::string& out) {
 
 }  // namespace
 
-Instance::Instance(const via_host* host) : link_{{&kInstanceApi}, this}, host_(host), database_(host_), api_(host_, database_) {}
+Instance::Instance(const via_host* host) : link_{{&kInstanceApi}, this}, host_(host), database_(host_), api_(host_, database_) {
+  // Before the host looks at what a restore that a crash interrupted left in its folders; open() tells of a failure.
+  (void)api::finish_restore(dir());
+}
 
 std::string Instance::dir() const {
   return host_.storage() ? storage::resolve(text(host_.storage()->dir(host_.raw()))) : std::string();
@@ -102,6 +105,7 @@ void Instance::open(const via_provision_args* args, via_call* call) {
   if (Failure f = api::parse_kit(text(args->config_json), kit)) return fail_call(call, f);
   if (dir().empty()) return fail_call(call, internal("the storage folder is missing"));
   if (!kit.on) {
+    if (Failure f = api::finish_restore(dir())) return fail_call(call, f);
     if (Failure f = database_.serve(dir(), limits)) return fail_call(call, f);
   }
   api_.databases().serve(dir(), limits, kit);
@@ -122,18 +126,20 @@ void Instance::deprovision(via_call* call) {
 }
 
 void Instance::take(const via_snapshot_args* args, via_call* call) {
-  if (Failure f = snapshot::take(database_, std::string(text(args->dir)), call)) return fail_call(call, f);
-  finish_call(call, kSnapshotFacts);
+  std::string_view facts;
+  if (Failure f = api::take_set(api_.databases(), database_, std::string(text(args->dir)), call, facts)) return fail_call(call, f);
+  finish_call(call, facts);
 }
 
 void Instance::restore(const via_snapshot_args* args, via_call* call) {
   if (database_.serving()) return fail_call(call, {VIA_E_PRECONDITION, "not_closed", "the add-on is open; close it before a restore"});
-  if (Failure f = snapshot::restore(dir(), std::string(text(args->dir)), host_, call)) return fail_call(call, f);
-  finish_call(call, kSnapshotFacts);
+  std::string_view facts;
+  if (Failure f = api::restore_set(dir(), std::string(text(args->dir)), host_, call, facts)) return fail_call(call, f);
+  finish_call(call, facts);
 }
 
 void Instance::verify(const via_snapshot_args* args, via_call* call) {
-  if (Failure f = snapshot::verify(std::string(text(args->dir)), host_, call)) return fail_call(call, f);
+  if (Failure f = api::verify_set(std::string(text(args->dir)), host_, call)) return fail_call(call, f);
   finish_call(call);
 }
 

@@ -221,6 +221,8 @@ bool sync(const std::string& path, int flags) {
   return f.get() >= 0 && ::fsync(f.get()) == 0;
 }
 
+}  // namespace
+
 // After a clean close there is no -wal. One that a crash left belongs to the old file and would be played into the new.
 Failure settle_wal(const std::string& data) {
   const std::string wal = data + "-wal", shm = data + "-shm";
@@ -241,13 +243,11 @@ Failure settle_wal(const std::string& data) {
   return {};
 }
 
-}  // namespace
-
-Failure take(Database& database, const std::string& given, via_call* call, Way way) {
+Failure take(Database& database, const std::string& given, via_call* call, Way way, const std::string& name) {
   const Host& host = database.host();
   const std::string dir = storage::resolve(given);
   if (dir.empty()) return internal("the folder for the snapshot is missing");
-  const std::string target = dir + "/data.sqlite";
+  const std::string target = dir + "/" + name;
   Database::Pin pin;
   if (Failure f = database.pin_or_open(pin)) return f;
   Fd to(::open(target.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -281,8 +281,14 @@ Failure take(Database& database, const std::string& given, via_call* call, Way w
   return failure;
 }
 
-Failure verify(const std::string& given, const Host&, const via_call* call) {
-  const std::string path = storage::resolve(given) + "/data.sqlite";
+Failure check_copy(const std::string& path, const via_call* call) {
+  if (Failure f = look(path)) return f;
+  Db db;
+  return open_copy(path, call, db);
+}
+
+Failure verify(const std::string& given, const Host&, const via_call* call, const std::string& name) {
+  const std::string path = storage::resolve(given) + "/" + name;
   if (Failure f = look(path)) return f;
   Db db;
   if (Failure f = open_copy(path, call, db)) return f;
@@ -301,11 +307,7 @@ Failure restore(const std::string& storage_dir, const std::string& given, const 
   const std::string dir = storage::resolve(given);
   if (storage_dir.empty() || dir.empty()) return internal("a folder of the restore is missing");
   const std::string copy = dir + "/data.sqlite", data = storage_dir + "/data.sqlite";
-  if (Failure f = look(copy)) return f;
-  {
-    Db db;
-    if (Failure f = open_copy(copy, call, db)) return f;
-  }
+  if (Failure f = check_copy(copy, call)) return f;
   if (::chmod(copy.c_str(), 0600) != 0 || !sync(copy, O_RDWR)) return disk(errno);
   if (Failure f = settle_wal(data)) return f;
   if (cancelled(call)) return was_cancelled();

@@ -193,9 +193,8 @@ Failure Databases::open(const Place& place, bool create, std::shared_ptr<OpenDat
     for (int attempt = 0;; ++attempt) {
       if (Failure f = real_path(place, real)) {
         if (f.http_status != 404 || !create) return f;
-        // Snapshots and backups hold the add-on's own database only, so another one is made when the operator knows.
         if (!kit_.on && !limits_.further_databases)
-          return error(403, "this add-on keeps one database; leave db out, or let the operator set further_databases");
+          return error(403, "this add-on keeps one database; leave db out, or let the operator allow further_databases");
         const std::lock_guard lock(mutex_);
         if (!serving()) return {VIA_E_UNAVAILABLE, "not_open", "the add-on is not open"};
         if (!real_path(place, real)) continue;  // somebody made it meanwhile

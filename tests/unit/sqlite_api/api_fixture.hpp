@@ -46,7 +46,7 @@ inline std::string encode(std::string_view s) {
 
 struct ApiSetUp {
   bool kit = false, any_absolute = false;
-  std::string config = R"({"further_databases":true})";  // an add-on's
+  std::string config = "{}";  // an add-on's
   uint64_t quota = 0;
   bool open = true;
 };

@@ -151,7 +151,7 @@ TEST(TravelApi, TheHistoryOutlivesAReopen) {
 
 TEST(TravelApi, TheConfigurationBoundsTheHistory) {
   ApiSetUp setup;
-  setup.config = R"({"further_databases":true,"history_operations":8})";
+  setup.config = R"({"history_operations":8})";
   DataApi a(setup);
   for (int i = 0; i < 30; ++i) a.call("POST", "/kv/n/incr");
   Json h = a.call("GET", "/kv/n/history").json();

@@ -57,6 +57,38 @@ Is restored(IoFault& t, const json& about) {
   return neither("rows " + rows.dump());
 }
 
+// One statement on a further database, through the data API.
+Response on_database(IoFault& t, const json& about, const std::string& name, const json& item) {
+  Caller app(t.host.port(), about.value("token", ""));
+  return app.post("/v1/runtime/addons/DATABASE/http/api/v1/sqlite/db?create_db_if_missing=" +
+                      std::string(item.contains("query") ? "false" : "true") + "&db=" + name,
+                  json{{"transaction", {item}}}.dump());
+}
+
+// The same with two databases in the snapshot and a third that came later.
+json other_with_several(IoFault& t) {
+  const Runtime other = t.app_with_database("other");
+  const json token = {{"token", other.token}};
+  EXPECT_EQ(t.caller(other).setup("CREATE TABLE t(a); INSERT INTO t VALUES('first')").status, 200);
+  EXPECT_EQ(on_database(t, token, "second", {{"statement", "CREATE TABLE t AS SELECT 'first' AS a"}}).status, 200);
+  const json snapshot = t.admin("addon.snapshot", {{"name", "other-db"}});
+  EXPECT_EQ(t.caller(other).execute("INSERT INTO t VALUES('second')").status, 200);
+  EXPECT_EQ(on_database(t, token, "second", {{"statement", "INSERT INTO t VALUES('second')"}}).status, 200);
+  EXPECT_EQ(on_database(t, token, "third", {{"statement", "CREATE TABLE t AS SELECT 'first' AS a"}}).status, 200);
+  return {{"token", other.token}, {"instance", other.instance}, {"snapshot", snapshot.value("id", "")}};
+}
+
+Is restored_together(IoFault& t, const json& about) {
+  const Is own = restored(t, about);
+  const json query = {{"query", "SELECT group_concat(a) AS a FROM t"}};
+  const Response second = on_database(t, about, "second", query), third = on_database(t, about, "third", query);
+  const std::string body = second.body + " " + std::to_string(third.status);
+  const bool is_new = second.body.find("\"first\"") != std::string::npos && third.status == 404;
+  const bool is_old = second.body.find("\"first,second\"") != std::string::npos && third.status == 200;
+  if ((own == Is::new_state && is_new) || (own == Is::old_state && is_old)) return own;
+  return own == Is::neither ? own : neither("the databases are not of one state: " + body);
+}
+
 Is created(IoFault& t) {
   const auto found = addon(t);
   const bool bound = has_binding(t, "EXTRA");
@@ -226,6 +258,14 @@ IoCase addon_restore() {
     return json{{"name", "other-db"}, {"snapshot", about.value("snapshot", "")}, {"force_after_timeout", 1}};
   };
   c.state = restored;
+  return c;
+}
+
+IoCase addon_restore_several() {
+  IoCase c = addon_restore();
+  c.name = "addon.restore of several databases";
+  c.prepare = other_with_several;
+  c.state = restored_together;
   return c;
 }
 
@@ -723,7 +763,7 @@ const std::vector<IoCase>& io_cases() {
   static const std::vector<IoCase> all{
       app_create(),     app_delete(),     addon_create(),    addon_ensure(),
       addon_bind(),     addon_unbind(),   addon_destroy(),   addon_undelete(),
-      addon_repair(),   addon_snapshot(), snapshot_delete(), addon_restore(),
+      addon_repair(),   addon_snapshot(), snapshot_delete(), addon_restore(), addon_restore_several(),
       addon_import(),   addon_drain(),    addon_resume(),    rotate(),
       revoke(),         deploy_create(),  runtime_issue(),   runtime_stop(),
       deploy_rollback(), config_set(),    config_unset(),    secret_set(),
@@ -732,7 +772,8 @@ const std::vector<IoCase>& io_cases() {
       manifest_apply(), op_cancel(),      command_line(),    backup_restore(),
       first_start(),    start(),
       start_after(addon_create(), 0.5),   start_after(addon_destroy(), 0.6),
-      start_after(addon_restore(), 0.6),  start_after(deploy_create(), 0.7),
+      start_after(addon_restore(), 0.6),  start_after(addon_restore_several(), 0.5),
+      start_after(deploy_create(), 0.7),
       start_after(addon_undelete(), 0.6), start_after(addon_import(), 0.8),
       start_after(rotate(), 0.6),         start_after(revoke(), 0.6),
       start_after(deploy_rollback(), 0.7), start_after(backup_create(false), 0.9),

@@ -61,7 +61,7 @@ std::string tail(const std::string& log) {
 }
 
 const std::vector<std::string>& leftovers() {
-  static const std::vector<std::string> all{".partial", "staging", ".tmp", "trash", "-journal", ".restore", ".import", ".verify"};
+  static const std::vector<std::string> all{".partial", "staging", ".tmp", "trash", "-journal", ".restore", ".import", ".verify", "restore.json"};
   return all;
 }
 
@@ -313,8 +313,9 @@ void IoFault::check_files() {
   for (const auto& id : snapshots) {
     const auto folder = select(control, "SELECT type || '/' || addons.id FROM addons JOIN snapshots ON addon_id = addons.id WHERE snapshots.id = '" + id + "'");
     const auto retained = fs::path("retained") / fs::path(folder.at(0)).filename();
-    EXPECT_TRUE(fs::exists(host.state_dir() / "addons" / folder.at(0) / "snapshots" / (id + ".sqlite")) ||
-                fs::exists(host.state_dir() / retained / (id + ".sqlite")))
+    const fs::path beside = host.state_dir() / "addons" / folder.at(0) / "snapshots";  // a file; a folder of several databases
+    EXPECT_TRUE(fs::exists(beside / (id + ".sqlite")) || fs::exists(beside / id) ||
+                fs::exists(host.state_dir() / retained / (id + ".sqlite")) || fs::exists(host.state_dir() / retained / id))
         << "the files of a snapshot are gone: " << id;
   }
   for (fs::recursive_directory_iterator at(host.state_dir()), end; at != end; ++at) {
@@ -400,8 +401,11 @@ void IoFault::run(const IoCase& what) {
   std::set<std::string> names;
   for (const auto& point : points) names.insert(point.name);
 
+  const auto chosen = choose(what, points, random);
+  ASSERT_FALSE(chosen.empty()) << "VIA_FAULT_ONLY names no fault of this case: it is one fault's text, such as 'kill: "
+                               << points.front().name << " #1'. The case is chosen by --gtest_filter.";
   int missed = 0;
-  for (const Fault& fault : choose(what, points, random)) {
+  for (const Fault& fault : chosen) {
     SCOPED_TRACE(what.name + ": " + fault.text());
     Outcome outcome;
     // Threads may have done less before the operation ended; the point comes in another run.
@@ -424,7 +428,7 @@ void IoFault::run(const IoCase& what) {
   for (const auto& [name, times] : tally_.refusals) line << " (" << name << ' ' << times << ')';
   line << " | missed " << missed;
   std::cout << line.str() << std::endl;
-  if (every_kill()) {
+  if (every_kill() && std::getenv("VIA_FAULT_ONLY") == nullptr) {
     std::erase_if(names, [](const auto& name) { return name.find(".replaced-") != std::string::npos; });  // it holds the time
     std::erase_if(tally_.killed, [](const auto& name) { return name.find(".replaced-") != std::string::npos; });
     for (const auto& name : names) std::cout << "io-point | " << what.name << ": " << name << '\n';

@@ -59,6 +59,61 @@ TEST_F(Backup, RestoredHostHasTheDataAndRefusesTokensFromBefore) {
   EXPECT_EQ(resolved["values"][0]["value"], "hush-hush") << "the master key was in the archive";
 }
 
+// The key "k" of one of an add-on's databases, through the data API.
+Response key_of(Caller& app, const std::string& db, const std::string& value = {}) {
+  const std::string path = "/v1/runtime/addons/DATABASE/http/api/v1/sqlite/db?create_db_if_missing=true&db=" + db;
+  const json read = {{"query", "SELECT group_concat(a) AS a FROM t"}}, write = {{"statement", "INSERT INTO t VALUES(?)"}, {"values", {value}}};
+  if (value.empty()) return app.post("/v1/runtime/addons/DATABASE/http/api/v1/sqlite/db?db=" + db, json{{"transaction", {read}}}.dump());
+  return app.post(path, json{{"transaction", {{{"statement", "CREATE TABLE IF NOT EXISTS t(a)"}}, write}}}.dump());
+}
+
+TEST_F(Backup, HoldsEveryDatabaseOfAnAddOnAndSoDoSnapshots) {
+  const Runtime api = app_with_database("api");
+  Caller app = caller(api);
+  ASSERT_EQ(app.setup("CREATE TABLE t(a); INSERT INTO t VALUES('own')").status, 200);
+  for (const char* db : {"orders", "users.sqlite"}) ASSERT_EQ(key_of(app, db, "kept").status, 200) << db;
+  const auto values = [](Caller& from) {
+    std::string out = rows_of(from.query("SELECT a FROM t")).dump();
+    for (const char* db : {"orders", "users.sqlite", "later"}) {
+      const Response r = key_of(from, db);
+      out += " " + (r.status == 200 ? json::parse(r.body)["results"][0]["resultSet"][0].value("a", "") : std::to_string(r.status));
+    }
+    return out;
+  };
+  const std::string before = R"([["own"]] kept kept 404)", after = R"([["own"],["more"]] kept,more kept more)";
+  ASSERT_EQ(values(app), before);
+  const json snapshot = admin("addon.snapshot", {{"name", "api-db"}});
+  const fs::path archive = folder.path() / "host.backup";
+  admin("backup.create", {{"file", archive.string()}, {"passphrase", "correct horse"}});
+  ASSERT_EQ(app.execute("INSERT INTO t VALUES('more')").status, 200);
+  ASSERT_EQ(key_of(app, "orders", "more").status, 200);
+  ASSERT_EQ(key_of(app, "later", "more").status, 200);
+  ASSERT_EQ(values(app), after);
+
+  const json restored = admin("addon.restore", {{"name", "api-db"}, {"snapshot", snapshot["id"]}, {"force_after_timeout", 5}});
+  EXPECT_EQ(values(app), before);
+  admin("addon.restore", {{"name", "api-db"}, {"snapshot", restored["safety_snapshot"]}, {"force_after_timeout", 5}});
+  EXPECT_EQ(values(app), after) << "the safety snapshot has what was replaced";
+  EXPECT_EQ(admin_error("addon.export", {{"name", "api-db"}, {"file", (folder.path() / "one.sqlite").string()}}), "unsupported");
+
+  const std::string id = admin("addon.status", {{"name", "api-db"}}).value("id", "");
+  admin("addon.destroy", {{"name", "api-db"}, {"force", true}, {"confirm", "api-db"}});
+  admin("addon.undelete", {{"id", id}});
+  admin("deploy.create", {{"app", "api"}});
+  const Runtime again = issue("api");
+  Caller anew = caller(again);
+  EXPECT_EQ(values(anew), after) << "the final snapshot has all of them";
+
+  EXPECT_EQ(admin("backup.verify", {{"file", archive.string()}, {"passphrase", "correct horse"}})["ok"], true);
+  HostProcess other;
+  ASSERT_EQ(via({"--state-dir", other.state_dir(), "backup", "restore", archive, "--passphrase-file", passphrase_file()}), 0) << output;
+  ASSERT_TRUE(other.start()) << other.log();
+  const auto issued = cli::SocketTransport(other.admin_socket()).call("runtime.issue", {{"app", "api"}});
+  ASSERT_TRUE(issued) << issued.error().message;
+  Caller fresh(other.port(), text_of(fs::path(issued->value("material", "")) / "token"));
+  EXPECT_EQ(values(fresh), before);
+}
+
 TEST_F(Backup, WithoutAPassphraseHoldsNoKeysAndSaysWhatIsToBeDone) {
   app_with_database("api");
   admin("secret.set", {{"app", "api"}, {"key", "TOKEN"}, {"value", "hush-hush"}});

@@ -258,12 +258,16 @@ Result<json> ControlPlane::repair_app(const std::string& name, const Actor& acto
   work.run = [this, app = app](Operation& operation) -> Result<json> {
     VIA_TRY(operation.step("mint"));
     operation.only_forward();
-    VIA_TRY_LET(held, operation.control());
-    VIA_TRY_LET(identities, identities_of(app.id));
+    std::vector<InstanceIdentity> identities;
+    {
+      VIA_TRY_LET(held, operation.control());
+      VIA_TRY_LET(found, identities_of(app.id));
+      identities = std::move(found);
+    }
     json repaired = json::array(), failed = json::array();
     std::optional<Error> first;
     for (const auto& one : identities) {
-      auto done = repair_instance(app, one);
+      auto done = repair_instance(operation, app, one);
       if (done && done->is_null()) continue;  // nothing was wrong with it
       if (done) {
         repaired.push_back(std::move(*done));
@@ -277,6 +281,7 @@ Result<json> ControlPlane::repair_app(const std::string& name, const Actor& acto
     }
     if (repaired.empty() && first) return *first;
     json result = {{"app", app.name}, {"repaired", repaired}, {"failed", failed}, {"operation", operation.id()}};
+    VIA_TRY_LET(held, operation.control());
     VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
     VIA_TRY(end_done(operation, result, {{"app", app.name}, {"repaired", repaired.size()}, {"failed", failed.size()}}));
     VIA_TRY(change.commit());
@@ -285,9 +290,12 @@ Result<json> ControlPlane::repair_app(const std::string& name, const Actor& acto
   return operate(std::move(lock), std::move(work), actor, wait);
 }
 
-// {instance, action}, or null when nothing is wrong with it. Under the control lock.
-Result<json> ControlPlane::repair_instance(const releases::App& app, const InstanceIdentity& one) {
+// {instance, action}, or null when nothing is wrong with it.
+Result<json> ControlPlane::repair_instance(Operation& operation, const releases::App& app, const InstanceIdentity& one) {
+  VIA_TRY_LET(lock, operation.control());
   Instance instance = one.instance;
+  VIA_TRY_LET(stands, instances_.find(instance.id));
+  if (!stands || stands->wanted != instance.wanted) return answer(nullptr);  // ended meanwhile
   const auto said = [](const std::string& id, const char* action) { return answer({{"instance", id}, {"action", action}}); };
   const bool process = instance.driver == Driver::process;
   const bool good = one.state == "ok" || one.state == "not_supervised";
@@ -325,11 +333,8 @@ Result<json> ControlPlane::repair_instance(const releases::App& app, const Insta
     VIA_TRY(deliver_material(instance, settings_.token_ttl_seconds));
     return said(instance.id, "token_renewed");
   }
-  VIA_TRY_LET(deploy, releases_.find_deploy(instance.deploy));
-  if (!deploy) return fail(Code::internal, "the deploy of an instance is missing");
-  stop_processes({instance});
-  VIA_TRY(launch(instance, *deploy));
-  return said(instance.id, "restarted");
+  VIA_TRY_LET(restarted, restart_process(operation, std::move(lock), instance));
+  return restarted ? said(instance.id, "restarted") : answer(nullptr);
 }
 
 }  // namespace via::lifecycle

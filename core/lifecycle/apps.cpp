@@ -85,6 +85,7 @@ Result<json> ControlPlane::delete_app(const std::string& name, const PlanRequest
   VIA_TRY(change.commit());
   values_.forget(name);
   withdraw(instances);
+  end_processes(std::move(lock), instances);
   d_.log.info("app.deleted", {{"app", name}});
   return {boost::system::in_place_value, json{{"deleted", name}}};
 }

@@ -1,5 +1,12 @@
 // The lock of the control plane: one holder, and a wait that ends. A condition under a plain mutex rather than
 // std::timed_mutex, whose timed wait GCC 12's ThreadSanitizer does not see.
+//
+// What happens under it: reading and changing the store, publishing to the authorization index (and the wait until no
+// request runs under rights that ended, which is bounded), short plugin calls, launching. What does not: the end of a
+// process (it may use its whole grace), copies of data, checks, commands of operators, waits for other operations. Who has
+// to do one of those commits what decides it, lets go of the lock, does it, and takes the lock again to go on from what is
+// committed by then: an instance may have been ended meanwhile. Only a host that is stopping keeps the lock while a process
+// ends, so that the launcher is not taken away under it.
 // Thread: any.
 #pragma once
 

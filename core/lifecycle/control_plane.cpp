@@ -64,6 +64,7 @@ void ControlPlane::stop() {
 void ControlPlane::on_process_state(const std::string& instance, releases::ProcessState state, int pid,
                                     int exit_status) {
   const std::lock_guard lock(reports_mutex_);
+  if (ending_.contains(instance)) return;
   reports_.push_back({instance, state, pid, exit_status});
 }
 

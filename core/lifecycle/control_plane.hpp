@@ -1,8 +1,9 @@
 // The operations that change the world, and the owner of everything they change.
 //
 // Rule of the control plane: changes run one at a time, under one lock that every public function here takes (and
-// waits for no longer than Settings::lock_wait_ms). A change is committed to the store first, then published to the
-// authorization index, then answered; where it takes rights away the answer waits until nothing runs under them.
+// waits for no longer than Settings::lock_wait_ms; what may not happen under it is said in control_lock.hpp). A change is
+// committed to the store first, then published to the authorization index, then answered; where it takes rights away the
+// answer waits until nothing runs under them.
 // Plugin calls and process launches happen between transactions, never inside one, and are journaled: what a crash
 // interrupts, start() finishes or undoes. What may take long is an Operation (operation.hpp): it claims what it works on
 // and holds the lock for its transactions only, so that status, `op wait` and `op cancel` answer meanwhile.
@@ -18,6 +19,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -448,7 +450,7 @@ class ControlPlane {
   Result<std::vector<Finding>> findings_of(const releases::App& app, const std::vector<InstanceIdentity>& identities);
   Result<nlohmann::json> app_status_of(const releases::App& app);
   Result<nlohmann::json> app_doctor_of(const releases::App& app);
-  Result<nlohmann::json> repair_instance(const releases::App& app, const InstanceIdentity& one);
+  Result<nlohmann::json> repair_instance(Operation& operation, const releases::App& app, const InstanceIdentity& one);
   // app_inspect.cpp, app_smoke.cpp
   Result<nlohmann::json> inspect_of(const releases::App& app);
   Result<nlohmann::json> logs_of(const releases::App& app, const std::string& instance, int lines, const Redactor& redactor);
@@ -511,9 +513,16 @@ class ControlPlane {
   std::filesystem::path own_material(const std::string& instance) const;
   // Commits that they ended, then withdraw().
   Result<void> end_instances(const std::vector<releases::Instance>& instances, releases::InstanceState state);
-  // After the commit: no operation runs under their rights any more, no process runs, the material is gone.
+  // After the commit: no operation runs under their rights any more. The material of those without a process is gone; for
+  // the others end_processes() comes next.
   void withdraw(const std::vector<releases::Instance>& instances);
-  void stop_processes(const std::vector<releases::Instance>& instances);
+  bool has_process(const releases::Instance& instance) const;
+  // Lets go of the lock and returns when the processes are gone; what they report meanwhile is told by their stop. The
+  // second removes their material as well, of instances that ended.
+  void stop_processes(Lock lock, const std::vector<releases::Instance>& instances);
+  void end_processes(Lock lock, const std::vector<releases::Instance>& instances);
+  // Stops its process and starts another in its place; false when the instance was ended meanwhile.
+  Result<bool> restart_process(Operation& operation, Lock lock, releases::Instance& instance);
   Result<void> publish_new(const std::vector<releases::Instance>& instances);
 
   // deploys.cpp
@@ -542,9 +551,9 @@ class ControlPlane {
   Result<void> reissue(const DeployPlan& plan);
   void take_back(const Reissue& reissue);
   Result<void> launch(releases::Instance& instance, const releases::Deploy& deploy);
-  // A deploy that did not become current: failed, its instances ended.
-  // The release fails, its instances end, and so do the generations that were made for it.
-  Result<void> undo_deploy(const std::string& deploy_id, const std::vector<Reissue>& reissued);
+  // Of a deploy that did not become current: the release fails, its instances end, and so do the generations that were
+  // made for it.
+  Result<void> undo_deploy(Lock lock, const std::string& deploy_id, const std::vector<Reissue>& reissued);
   releases::ProcessSpec spec_of(const releases::Instance& instance, const releases::Deploy& deploy) const;
   Result<std::string> recover_deploy(const store::Operation& operation);
   // checks.cpp: gives the check an instance of its own under the pending release; `refused` when it failed.
@@ -582,6 +591,7 @@ class ControlPlane {
   };
   std::mutex reports_mutex_;  // leaf: never held while another lock is taken
   std::deque<Report> reports_;
+  std::multiset<std::string, std::less<>> ending_;  // whose processes are being stopped; guarded by reports_mutex_
 
   catalog::Addons addons_;
   catalog::Snapshots snapshots_;

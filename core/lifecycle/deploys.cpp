@@ -117,7 +117,7 @@ Result<json> ControlPlane::run_deploy(Operation& operation, const DeployPlan& pl
   };
   if (const auto switched = switch_over(); !switched) {
     VIA_TRY_LET(lock, operation.control());
-    if (auto undone = undo_deploy(deploy.id, plan.reissues); !undone) return unknown(undone.error());
+    if (auto undone = undo_deploy(std::move(lock), deploy.id, plan.reissues); !undone) return unknown(undone.error());
     d_.log.warn("deploy.failed", {{"app", deploy.app}, {"deploy", deploy.id}, {"reason", switched.error().message}});
     Error error = switched.error();
     if (is_unknown(error)) error.name.clear();  // that it was undone is committed
@@ -134,7 +134,8 @@ Result<json> ControlPlane::finish_deploy(Operation& operation, const DeployPlan&
   const releases::Deploy& deploy = plan.deploy;
   // The old processes end with their rights still on, so that they can finish what they are doing.
   VIA_TRY(operation.step("stop_old"));
-  stop_processes(previous);
+  VIA_TRY_LET(held, operation.control());
+  stop_processes(std::move(held), previous);
   VIA_TRY_LET(lock, operation.control());
   VIA_TRY(end_instances(previous, InstanceState::stopped));
   VIA_TRY_LET(made, releases_.find_deploy(deploy.id));
@@ -225,7 +226,7 @@ Result<void> ControlPlane::launch(Instance& instance, const releases::Deploy& de
   return launcher_->start(spec_of(instance, deploy));
 }
 
-Result<void> ControlPlane::undo_deploy(const std::string& deploy_id, const std::vector<Reissue>& reissued) {
+Result<void> ControlPlane::undo_deploy(Lock lock, const std::string& deploy_id, const std::vector<Reissue>& reissued) {
   VIA_TRY_LET(deploy, releases_.find_deploy(deploy_id));
   const bool pending = deploy && deploy->status == "running";
   std::vector<Instance> instances;
@@ -247,12 +248,17 @@ Result<void> ControlPlane::undo_deploy(const std::string& deploy_id, const std::
   for (const auto& item : made) VIA_TRY(bindings_.revoke_generation(item.binding.id, item.generation, now()));
   VIA_TRY(change.commit());
   withdraw(instances);
-  for (const auto& item : made) {
-    VIA_TRY_LET(grants, build_grants({}, item.addon.id));
-    d_.authority.publish({std::move(grants), {}, true});
-    take_back(item);
-  }
-  return {};
+  const auto end_generations = [&]() -> Result<void> {
+    for (const auto& item : made) {
+      VIA_TRY_LET(grants, build_grants({}, item.addon.id));
+      d_.authority.publish({std::move(grants), {}, true});
+      take_back(item);
+    }
+    return {};
+  };
+  auto ended = end_generations();
+  end_processes(std::move(lock), instances);
+  return ended;
 }
 
 // What was not made current never will be; what was is launched, and the old processes end, when the host starts.
@@ -268,7 +274,7 @@ Result<std::string> ControlPlane::recover_deploy(const store::Operation& row) {
     VIA_TRY_LET(addon, addons_.find_by_id(binding->addon_id));
     if (addon) reissued.push_back({*addon, *binding, item.value("generation", 0U), true});
   }
-  VIA_TRY(undo_deploy(row.target, reissued));
+  VIA_TRY(undo_deploy({}, row.target, reissued));
   return std::string(deploy ? "failed" : "undone");
 }
 

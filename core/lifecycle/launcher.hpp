@@ -1,5 +1,6 @@
 // What lifecycle/ needs of a process runner, so that tests launch nothing. releases::Runner is the real one
-// (RunnerLauncher wraps it). Thread: called under the control lock; may block.
+// (RunnerLauncher wraps it). Thread: any; stop() may block for the grace it is given, and is called without the control
+// lock while others start, stop and ask.
 #pragma once
 
 #include <string>

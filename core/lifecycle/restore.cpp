@@ -241,11 +241,8 @@ Result<ControlPlane::Restarted> ControlPlane::restart_users(Operation& operation
     if (instance.driver == Driver::process) {
       VIA_TRY_LET(lock, operation.control());
       if (launcher_ == nullptr) continue;  // nothing runs; the next start launches it
-      stop_processes({instance});
-      VIA_TRY_LET(deploy, releases_.find_deploy(instance.deploy));
-      if (!deploy) continue;
-      VIA_TRY(launch(instance, *deploy));
-      out.restarted.push_back(instance);
+      VIA_TRY_LET(restarted, restart_process(operation, std::move(lock), instance));
+      if (restarted) out.restarted.push_back(instance);
       continue;
     }
     const auto command = settings_.restart_commands.find(instance.app);

@@ -64,17 +64,53 @@ void ControlPlane::discard_material(const Instance& instance) {
   if (!removed) d_.log.warn("instance.material_not_removed", {{"instance", instance.id}});
 }
 
-void ControlPlane::stop_processes(const std::vector<Instance>& instances) {
-  if (launcher_ == nullptr) return;
-  for (const auto& instance : instances) {
-    if (instance.driver != Driver::process || !launcher_->supervises(instance.id)) continue;
-    if (auto stopped = launcher_->stop(instance.id, settings_.stop_grace_ms); !stopped)
-      d_.log.warn("instance.stop_failed", {{"instance", instance.id}, {"reason", stopped.error().message}});
-    // What was reported of it until now is told by its stop; stored later, it would end the process that is started in its
-    // place.
-    const std::lock_guard lock(reports_mutex_);
-    std::erase_if(reports_, [&](const Report& report) { return report.instance == instance.id; });
+bool ControlPlane::has_process(const Instance& instance) const {
+  return instance.driver == Driver::process && launcher_ != nullptr && launcher_->supervises(instance.id);
+}
+
+void ControlPlane::stop_processes(Lock lock, const std::vector<Instance>& instances) {
+  std::vector<std::string> ids;
+  for (const auto& instance : instances)
+    if (has_process(instance)) ids.push_back(instance.id);
+  if (ids.empty()) return;
+  // A report that is stored after the stop would end the process that is started in its place.
+  {
+    const std::lock_guard guard(reports_mutex_);
+    std::erase_if(reports_, [&](const Report& report) { return std::find(ids.begin(), ids.end(), report.instance) != ids.end(); });
+    ending_.insert(ids.begin(), ids.end());
   }
+  {
+    const std::lock_guard guard(operations_mutex_);
+    ++active_operations_;  // the host's stop waits for it
+  }
+  if (lock.owns_lock() && !stopping_) lock.unlock();
+  for (const auto& id : ids)
+    if (auto stopped = launcher_->stop(id, settings_.stop_grace_ms); !stopped && stopped.error().code != Code::not_found)
+      d_.log.warn("instance.stop_failed", {{"instance", id}, {"reason", stopped.error().message}});
+  {
+    const std::lock_guard guard(reports_mutex_);
+    for (const auto& id : ids) ending_.erase(ending_.find(id));
+  }
+  const std::lock_guard guard(operations_mutex_);
+  --active_operations_;
+  operations_idle_.notify_all();
+}
+
+void ControlPlane::end_processes(Lock lock, const std::vector<Instance>& instances) {
+  stop_processes(std::move(lock), instances);
+  for (const auto& instance : instances)
+    if (instance.driver == Driver::process) discard_material(instance);
+}
+
+Result<bool> ControlPlane::restart_process(Operation& operation, Lock lock, Instance& instance) {
+  VIA_TRY_LET(deploy, releases_.find_deploy(instance.deploy));
+  if (!deploy) return fail(Code::internal, "the deploy of an instance is missing");
+  stop_processes(std::move(lock), {instance});
+  VIA_TRY_LET(again, operation.control());
+  VIA_TRY_LET(stands, instances_.find(instance.id));
+  if (!stands || !stands->wanted) return false;
+  VIA_TRY(launch(instance, *deploy));
+  return true;
 }
 
 void ControlPlane::withdraw(const std::vector<Instance>& instances) {
@@ -86,8 +122,8 @@ void ControlPlane::withdraw(const std::vector<Instance>& instances) {
     uses_.erase(instance.id);
   }
   d_.authority.publish(std::move(change));
-  stop_processes(instances);
-  for (const auto& instance : instances) discard_material(instance);
+  for (const auto& instance : instances)
+    if (!has_process(instance)) discard_material(instance);
 }
 
 Result<void> ControlPlane::end_instances(const std::vector<Instance>& instances, InstanceState state) {
@@ -206,15 +242,21 @@ Result<nlohmann::json> ControlPlane::stop_instance(const std::string& id, const 
                                  {"warnings", warnings}},
                                 request));
   if (!shown.is_null()) return {boost::system::in_place_value, std::move(shown)};
-  if (!instance->wanted) return {boost::system::in_place_value, to_json(*instance)};
+  if (!instance->wanted) {
+    // Ended by another call, whose process may be on its way out: nobody is told before it is gone.
+    end_processes(std::move(lock), {*instance});
+    return {boost::system::in_place_value, to_json(*instance)};
+  }
   VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
   VIA_TRY(instances_.end(id, InstanceState::stopped, now()));
   VIA_TRY(record_change("runtime.stop", id, actor, {{"app", instance->app}}));
   VIA_TRY(change.commit());
   withdraw({*instance});
+  const auto stopped = instances_.find(id);
+  end_processes(std::move(lock), {*instance});
   d_.log.info("instance.stopped", {{"instance", id}});
-  VIA_TRY_LET(stopped, instances_.find(id));
-  return {boost::system::in_place_value, to_json(stopped.value_or(*instance))};
+  if (!stopped) return stopped.error();
+  return {boost::system::in_place_value, to_json(stopped->value_or(*instance))};
 }
 
 Result<IssuedToken> ControlPlane::issue_token(const IssueToken& request, const Actor& actor) {

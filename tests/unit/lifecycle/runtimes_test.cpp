@@ -1,4 +1,6 @@
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include <sys/stat.h>
 
@@ -62,6 +64,114 @@ TEST_F(Runtimes, StopEndsRightsAndMaterialBeforeItAnswers) {
   EXPECT_EQ(w.must("runtime.stop", {{"instance", made["id"]}})["state"], "stopped");  // again is fine
   w.restart(true);
   EXPECT_EQ(w.grant(made["id"]), nullptr);
+}
+
+// While a process uses its grace (on_stop is called in the middle of it), nobody else waits; its own end is answered
+// when it is gone.
+struct SlowProcesses : Runtimes {
+  std::string instance, material;
+  void SetUp() override {
+    Runtimes::SetUp();
+    instance = w.must("deploy.create", {{"app", "api"}, {"command", {"/bin/slow"}}})["instances"][0]["id"];
+    material = w.launcher.running[instance].material;
+    w.must("app.create", {{"name", "web"}});
+    w.launcher.events.clear();
+  }
+  int ended = 0;
+  void while_it_ends(std::function<void()> also = [] {}) {
+    w.launcher.on_stop = [this, also = std::move(also)] {
+      if (ended++ > 0) return;
+      w.must("addon.list");
+      w.must("op.list");
+      w.must("config.set", {{"app", "web"}, {"values", {{"COLOUR", "green"}}}});
+      w.must("deploy.create", {{"app", "web"}, {"command", {"/bin/other"}}});
+      also();
+    };
+  }
+  std::string state() {
+    for (const json listed = w.must("runtime.list", {{"app", "api"}}); const json& item : listed["items"])
+      if (item["id"] == instance) return item["state"];
+    return "";
+  }
+};
+
+TEST_F(SlowProcesses, StopLetsOthersGoOn) {
+  while_it_ends([&] {
+    EXPECT_EQ(w.grant(instance), nullptr) << "its rights ended at once";
+    EXPECT_EQ(state(), "stopped");
+    EXPECT_TRUE(std::filesystem::exists(material)) << "the process still reads it";
+    // Nor is another told that it is stopped before it is.
+    EXPECT_EQ(w.must("runtime.stop", {{"instance", instance}})["state"], "stopped");
+    EXPECT_EQ(w.launcher.events.back(), "stop " + instance);
+    EXPECT_FALSE(w.launcher.running.contains(instance));
+  });
+  EXPECT_EQ(w.must("runtime.stop", {{"instance", instance}})["state"], "stopped");
+  EXPECT_EQ(ended, 2);
+  EXPECT_FALSE(w.launcher.running.contains(instance));
+  EXPECT_FALSE(std::filesystem::exists(material));
+}
+
+TEST_F(SlowProcesses, DeleteOfAnAppLetsOthersGoOn) {
+  w.must("addon.unbind", {{"app", "api"}, {"target", "DATABASE"}});
+  w.must("addon.destroy", {{"name", "db"}, {"force", true}, {"confirm", "db"}});
+  while_it_ends([&] { EXPECT_EQ(w.error("app.show", {{"name", "api"}}), "not_found"); });
+  w.must("app.delete", {{"name", "api"}});
+  EXPECT_EQ(ended, 1);
+  EXPECT_FALSE(w.launcher.running.contains(instance));
+  EXPECT_FALSE(std::filesystem::exists(material));
+}
+
+TEST_F(SlowProcesses, ADeployThatFailsLetsOthersGoOn) {
+  w.launcher.fail_after = 1;
+  while_it_ends();
+  w.launcher.on_stop = [this, was = w.launcher.on_stop] {
+    w.launcher.fail_after = -1;
+    was();
+  };
+  EXPECT_EQ(w.error("deploy.create", {{"app", "api"}, {"command", {"/bin/new"}}, {"replicas", 2}}), "not_found");
+  EXPECT_EQ(ended, 1);
+  EXPECT_TRUE(w.launcher.running.contains(instance));
+  EXPECT_EQ(w.launcher.running.size(), 2U) << "it and that of the other app";
+}
+
+TEST_F(SlowProcesses, ARestartLetsOthersGoOnAndIsNoEndOfTheInstance) {
+  const std::string snapshot = w.must("addon.snapshot", {{"name", "db"}})["id"];
+  while_it_ends([&] {
+    w.plane->on_process_state(instance, releases::ProcessState::exited, 0, 0);
+    EXPECT_EQ(w.error("deploy.create", {{"app", "api"}}), "conflict") << "this app is worked on";
+  });
+  const json done = w.must("addon.restore", {{"name", "db"}, {"snapshot", snapshot}, {"drain", true}, {"restart_bound_apps", true}});
+  EXPECT_EQ(ended, 1);
+  EXPECT_TRUE(w.launcher.running.contains(instance));
+  EXPECT_NE(w.grant(instance), nullptr);
+  EXPECT_EQ(state(), "starting");
+}
+
+TEST_F(SlowProcesses, AnInstanceThatIsEndedDuringItsRestartStaysEnded) {
+  const std::string snapshot = w.must("addon.snapshot", {{"name", "db"}})["id"];
+  while_it_ends([&] { w.must("runtime.stop", {{"instance", instance}}); });
+  w.must("addon.restore", {{"name", "db"}, {"snapshot", snapshot}, {"drain", true}, {"restart_bound_apps", true}});
+  EXPECT_FALSE(w.launcher.running.contains(instance));
+  EXPECT_EQ(w.grant(instance), nullptr);
+  EXPECT_EQ(state(), "stopped");
+}
+
+TEST_F(SlowProcesses, AHostThatStopsWaitsForThem) {
+  while_it_ends();
+  std::thread stopping;
+  std::atomic<bool> stopped{false};
+  w.launcher.on_stop = [&, was = w.launcher.on_stop] {
+    was();
+    stopping = std::thread([&] {
+      w.plane->stop();
+      stopped = true;
+    });
+    while (w.error("addon.snapshot", {{"name", "db"}}) != "unavailable") std::this_thread::yield();
+    EXPECT_FALSE(stopped) << "it has the launcher until the process is gone";
+  };
+  w.must("runtime.stop", {{"instance", instance}});
+  stopping.join();
+  EXPECT_FALSE(w.launcher.running.contains(instance));
 }
 
 TEST_F(Runtimes, ExpiredExternalInstanceIsStopped) {

@@ -75,10 +75,7 @@ Failure read_body(const via_op_args* args, via_call* call, std::string& out) {
 
 }  // namespace
 
-Instance::Instance(const via_host* host) : link_{{&kInstanceApi}, this}, host_(host), database_(host_), api_(host_, database_) {
-  // Before the host looks at what a restore that a crash interrupted left in its folders; open() tells of a failure.
-  (void)api::finish_restore(dir());
-}
+Instance::Instance(const via_host* host) : link_{{&kInstanceApi}, this}, host_(host), database_(host_), api_(host_, database_) {}
 
 std::string Instance::dir() const {
   return host_.storage() ? storage::resolve(text(host_.storage()->dir(host_.raw()))) : std::string();

@@ -164,24 +164,26 @@ Failure read_index(const fs::path& dir, bool& there, Names& out) {
 }
 
 // ---- a restore of several files ----
+//
+// Beside what is there, hard links make what is to be: databases.restore/ (the new databases/), data.restore (the new
+// data.sqlite) and replaced.restore/ (what is there now, as a snapshot). Three renames put them in their places, the staging
+// folder, which is whole until then, last of all. restore.json tells by inodes which of them were made.
 
 struct Journal {
-  fs::path dir;                // the staging folder
-  uint64_t main = 0, folder = 0, index = 0;  // inodes of what is new: data.sqlite, databases/, databases.json (0: none)
-  Names old;                   // the databases that are replaced; their order is that of their numbers
+  fs::path dir;                              // the staging folder
+  uint64_t main = 0, folder = 0, kept = 0;   // inodes of the new data.sqlite, of the new databases/, of replaced.restore/
 };
 
 fs::path folder_of(const fs::path& storage) { return storage / "databases"; }
 fs::path other_of(const fs::path& storage) { return storage / "databases.restore"; }
+fs::path main_of(const fs::path& storage) { return storage / "data.restore"; }
+fs::path kept_of(const fs::path& storage) { return storage / "replaced.restore"; }
 
 bool write_journal(const fs::path& storage, const Journal& j) {
-  json::array old;
-  for (const auto& name : j.old) old.emplace_back(json::string_view(name));
   return write_whole(storage / kJournal, json::serialize(json::object{{"dir", json::string_view(j.dir.native())},
                                                                       {"main", j.main},
                                                                       {"folder", j.folder},
-                                                                      {"index", j.index},
-                                                                      {"old", std::move(old)}}));
+                                                                      {"kept", j.kept}}));
 }
 
 Failure read_journal(const fs::path& storage, bool& there, Journal& out) {
@@ -200,95 +202,95 @@ Failure read_journal(const fs::path& storage, bool& there, Journal& out) {
     return !bad;
   };
   const auto* dir = object ? object->if_contains("dir") : nullptr;
-  if (!dir || !dir->is_string() || !number("main", out.main) || !number("folder", out.folder) || !number("index", out.index) ||
-      !parse_names(object->if_contains("old"), out.old))
+  if (!dir || !dir->is_string() || !number("main", out.main) || !number("folder", out.folder) || !number("kept", out.kept))
     return {VIA_E_CORRUPT, "internal", "the record of a restore is damaged"};
   out.dir = std::string(dir->get_string().data(), dir->get_string().size());
   return {};
-}
-
-bool remove_journal(const fs::path& storage) {
-  return (::unlink((storage / kJournal).c_str()) == 0 || errno == ENOENT) && sync_folder(storage);
 }
 
 bool exchange(const fs::path& a, const fs::path& b) {
   return ::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0;
 }
 
-// Both places hold what was there before, and the record of the restore goes. `why` is what the caller is told.
-Failure take_back(const fs::path& storage, const Journal& j, Failure why) {
-  if (inode_of(folder_of(storage)) == j.folder && (!exchange(other_of(storage), folder_of(storage)) || !sync_folder(storage)))
-    return unknown("the replaced databases could not be put back");
+// `path` becomes another name's file, in one step.
+bool replace_with(const fs::path& path, const fs::path& from, const fs::path& by_way_of) {
+  ::unlink(by_way_of.c_str());
+  return ::link(from.c_str(), by_way_of.c_str()) == 0 && ::rename(by_way_of.c_str(), path.c_str()) == 0;
+}
+
+// What is left of a restore that ended, or had not begun.
+Failure clean(const fs::path& storage) {
   std::error_code ec;
-  if (!remove_journal(storage)) return unknown("the record of a restore could not be removed");
-  fs::remove_all(other_of(storage), ec);
+  for (const auto& path : {other_of(storage), kept_of(storage), main_of(storage), storage / (std::string(kJournal) + ".partial")}) {
+    fs::remove_all(path, ec);
+    if (ec) return unknown("what a restore left cannot be removed");
+  }
+  if (::unlink((storage / kJournal).c_str()) != 0 && errno == ENOENT) return {};
+  return inode_of(storage / kJournal) == 0 && sync_folder(storage) ? Failure{} : unknown("the record of a restore cannot be removed");
+}
+
+// Every place holds what was there before. `why` is what the caller is told.
+Failure take_back(const fs::path& storage, const Journal& j, Failure why) {
+  const fs::path data = storage / "data.sqlite", old = kept_of(storage) / "data.sqlite";
+  const bool folder = inode_of(folder_of(storage)) != j.folder || exchange(other_of(storage), folder_of(storage));
+  const bool main = inode_of(data) != j.main ||
+                    (inode_of(old) != 0 ? replace_with(data, old, main_of(storage)) : ::unlink(data.c_str()) == 0);
+  if (!folder || !main || !sync_folder(storage)) return unknown("the replaced databases could not be put back");
+  if (Failure f = clean(storage)) return f;
   return why;
 }
 
-// What was replaced goes to the staging folder, under the names of a snapshot; idempotent.
-Failure keep_replaced(const fs::path& storage, const Journal& j) {
-  const fs::path folder = folder_of(storage), other = other_of(storage);
+// What is no database is not part of a snapshot, and stays. (A database that was replaced has a second name in the snapshot.)
+void keep_others(const fs::path& storage) {
   std::error_code ec;
-  std::set<uint64_t> fresh;
-  for (fs::recursive_directory_iterator at(folder, ec), end; !ec && at != end; at.increment(ec)) fresh.insert(inode_of(at->path()));
-  if (ec) return unknown("the restored databases cannot be read");
-  Names second_names;  // of files that are in databases/ now
-  for (const auto& entry : fs::directory_iterator(j.dir, ec))
-    if (const uint64_t inode = inode_of(entry.path()); fresh.contains(inode) || (j.index != 0 && inode == j.index))
-      second_names.push_back(entry.path().filename().string());
-  if (ec) return unknown("the folder of the restore cannot be read");
-  for (const auto& name : second_names)
-    if (::unlink((j.dir / name).c_str()) != 0) return unknown("the folder of the restore cannot be changed");
-  for (size_t i = 0; i < j.old.size(); ++i)
-    if (inode_of(other / j.old[i]) != 0 && ::rename((other / j.old[i]).c_str(), (j.dir / number_name(i)).c_str()) != 0)
-      return unknown("a replaced database cannot be kept");
-  if (!j.old.empty() && inode_of(j.dir / kIndex) == 0 && !write_whole(j.dir / kIndex, index_text(j.old)))
-    return unknown("the list of the replaced databases cannot be written");
-  // What is no database is not part of a snapshot, and stays.
-  for (const auto& entry : fs::directory_iterator(other, ec)) {
+  for (const auto& entry : fs::directory_iterator(other_of(storage), ec)) {
     const std::string name = entry.path().filename().string();
-    if (!name.ends_with("-wal") && !name.ends_with("-shm") && !name.starts_with('.'))
-      (void)::renameat2(AT_FDCWD, entry.path().c_str(), AT_FDCWD, (folder / name).c_str(), RENAME_NOREPLACE);
+    if (name.ends_with("-wal") || name.ends_with("-shm") || name.starts_with('.')) continue;
+    struct stat st {};
+    if (::lstat(entry.path().c_str(), &st) != 0) continue;
+    if (S_ISREG(st.st_mode) && (st.st_nlink > 1 || !storage::check_file(entry.path().string()))) continue;
+    (void)::renameat2(AT_FDCWD, entry.path().c_str(), AT_FDCWD, (folder_of(storage) / name).c_str(), RENAME_NOREPLACE);
   }
-  if (!sync_folder(j.dir) || !sync_folder(folder)) return unknown("the restored databases could not be made durable");
-  fs::remove_all(other, ec);
-  return {};
 }
 
 Failure go_on(const fs::path& storage, const Journal& j) {
   const fs::path staged = j.dir / "data.sqlite", data = storage / "data.sqlite";
-  const bool is_staged = inode_of(staged) == j.main, is_placed = inode_of(data) == j.main;
-  if (!is_staged && !is_placed) return take_back(storage, j, internal("the copy that was to be restored is gone"));
-  if (inode_of(folder_of(storage)) != j.folder) {
-    if (!exchange(other_of(storage), folder_of(storage)) || !sync_folder(storage))
+  if (inode_of(j.dir) != j.kept) {
+    if (inode_of(staged) != j.main) return take_back(storage, j, internal("the copy that was to be restored is gone"));
+    if (inode_of(folder_of(storage)) != j.folder && !exchange(other_of(storage), folder_of(storage)))
       return take_back(storage, j, disk("the databases cannot be exchanged"));
-  }
-  if (is_staged) {
-    const bool replaces = inode_of(data) != 0;
-    if (replaces ? !exchange(staged, data) : ::rename(staged.c_str(), data.c_str()) != 0)
+    if (inode_of(data) != j.main && !replace_with(data, staged, main_of(storage)))
       return take_back(storage, j, disk("the database cannot be exchanged"));
+    if (!sync_folder(storage)) return take_back(storage, j, disk("the restored databases cannot be made durable"));
+    if (!exchange(kept_of(storage), j.dir)) return take_back(storage, j, disk("the replaced databases cannot be kept"));
   }
-  if (!sync_folder(storage)) return unknown("the restored databases could not be made durable");
-  if (Failure f = keep_replaced(storage, j)) return f;
-  return remove_journal(storage) ? Failure{} : unknown("the record of a restore could not be removed");
+  if (!sync_folder(storage) || !sync_folder(j.dir.parent_path())) return unknown("the restored databases could not be made durable");
+  keep_others(storage);
+  return clean(storage);
 }
 
-// The new databases/ under another name: hard links, so that the staging folder stays whole until the exchange.
-Failure build(const fs::path& storage, const fs::path& dir, const Names& names) {
-  const fs::path other = other_of(storage);
+bool link_synced(const fs::path& from, const fs::path& to) {
+  return ::chmod(from.c_str(), 0600) == 0 && sync_path(from, O_RDWR) && ::link(from.c_str(), to.c_str()) == 0;
+}
+
+Failure build(const fs::path& storage, const fs::path& dir, const Names& fresh, const Names& old) {
+  const fs::path other = other_of(storage), kept = kept_of(storage), data = storage / "data.sqlite";
+  if (::mkdir(other.c_str(), 0700) != 0 || ::mkdir(kept.c_str(), 0700) != 0) return disk("the folder of a restore cannot be made");
+  std::set<fs::path> folders{other, kept};
   std::error_code ec;
-  fs::remove_all(other, ec);
-  if (ec || ::mkdir(other.c_str(), 0700) != 0) return disk("the folder of a restore cannot be made");
-  std::set<fs::path> folders{other};
-  for (size_t i = 0; i < names.size(); ++i) {
-    const fs::path from = dir / number_name(i), to = other / names[i];
+  for (size_t i = 0; i < fresh.size(); ++i) {
+    const fs::path to = other / fresh[i];
     for (fs::path above = to.parent_path(); above != other; above = above.parent_path()) folders.insert(above);
     fs::create_directories(to.parent_path(), ec);
-    if (ec || ::chmod(from.c_str(), 0600) != 0 || !sync_path(from, O_RDWR) || ::link(from.c_str(), to.c_str()) != 0)
-      return disk("a database of the restore cannot be put in its place");
+    if (ec || !link_synced(dir / number_name(i), to)) return disk("a database of the restore cannot be put in its place");
   }
+  for (size_t i = 0; i < old.size(); ++i)
+    if (!link_synced(folder_of(storage) / old[i], kept / number_name(i))) return disk("a database cannot be kept");
+  if (inode_of(data) != 0 && !link_synced(data, kept / "data.sqlite")) return disk("the database cannot be kept");
+  if (!old.empty() && !write_whole(kept / kIndex, index_text(old))) return disk("the list of databases cannot be written");
   for (const auto& folder : folders)
     if (::chmod(folder.c_str(), 0700) != 0 || !sync_folder(folder)) return disk("the folder of a restore cannot be made durable");
+  if (::chmod((dir / "data.sqlite").c_str(), 0600) != 0 || !sync_path(dir / "data.sqlite", O_RDWR)) return disk("the copy cannot be made durable");
   if (::mkdir(folder_of(storage).c_str(), 0700) != 0 && errno != EEXIST) return disk("the databases folder cannot be made");
   return sync_folder(storage) ? Failure{} : disk("the folder of a restore cannot be made durable");
 }
@@ -342,39 +344,38 @@ Failure restore_set(const std::string& storage_dir, const std::string& given, co
   facts = kOne;
   const fs::path storage(storage_dir), dir(storage::resolve(given));
   if (storage_dir.empty() || dir.empty()) return internal("a folder of the restore is missing");
-  if (Failure f = finish_restore(storage_dir)) return f;
   bool there = false;
-  Names names;
+  Names fresh, old;
   Journal j;
-  if (Failure f = read_index(dir, there, names)) return f;
-  if (Failure f = list(folder_of(storage), j.old)) return f;
-  if (!j.old.empty()) facts = kSet;
-  if (!there && j.old.empty()) return snapshot::restore(storage_dir, dir.string(), host, call);
+  if (Failure f = read_journal(storage, there, j)) return f;
+  if (there) {
+    const bool this_one = j.dir == dir && inode_of(dir) != j.kept;
+    if (Failure f = go_on(storage, j)) return f;
+    if (this_one) {
+      if (inode_of(dir / kIndex) != 0) facts = kSet;
+      return {};
+    }
+  } else if (Failure f = clean(storage)) {
+    return f;
+  }
+  if (Failure f = read_index(dir, there, fresh)) return f;
+  if (Failure f = list(folder_of(storage), old)) return f;
+  if (!old.empty()) facts = kSet;
+  if (!there && old.empty()) return snapshot::restore(storage_dir, dir.string(), host, call);
 
   if (Failure f = snapshot::check_copy((dir / "data.sqlite").string(), call)) return f;
-  for (size_t i = 0; i < names.size(); ++i)
+  for (size_t i = 0; i < fresh.size(); ++i)
     if (Failure f = snapshot::check_copy((dir / number_name(i)).string(), call)) return f;
-  if (::chmod((dir / "data.sqlite").c_str(), 0600) != 0 || !sync_path(dir / "data.sqlite", O_RDWR)) return disk("the copy cannot be made durable");
   if (Failure f = snapshot::settle_wal((storage / "data.sqlite").string())) return f;
-  for (const auto& name : j.old)
+  for (const auto& name : old)
     if (Failure f = snapshot::settle_wal((folder_of(storage) / name).string())) return f;
-  Failure built = build(storage, dir, names);
-  j.dir = dir;
-  j.main = inode_of(dir / "data.sqlite");
-  j.folder = inode_of(other_of(storage));
-  j.index = inode_of(dir / kIndex);
-  if (!built && call->cancelled && call->cancelled(const_cast<via_call*>(call)))
-    built = {VIA_E_CANCELLED, "cancelled", "the work on the snapshot was cancelled"};
-  if (!built && !write_journal(storage, j)) {
-    built = disk("the record of a restore cannot be written");
-    if (!remove_journal(storage)) return unknown("the record of a restore could not be removed");
-  }
-  if (built) {
-    std::error_code ec;
-    fs::remove_all(other_of(storage), ec);
-    return built;
-  }
-  return go_on(storage, j);
+  Failure built = build(storage, dir, fresh, old);
+  if (!built && call->cancelled && call->cancelled(call)) built = {VIA_E_CANCELLED, "cancelled", "the work on the snapshot was cancelled"};
+  j = {dir, inode_of(dir / "data.sqlite"), inode_of(other_of(storage)), inode_of(kept_of(storage))};
+  if (!built && !write_journal(storage, j)) built = disk("the record of a restore cannot be written");
+  if (!built) return go_on(storage, j);
+  if (Failure f = clean(storage)) return f;
+  return built;
 }
 
 Failure finish_restore(const std::string& storage_dir) {
@@ -383,10 +384,7 @@ Failure finish_restore(const std::string& storage_dir) {
   bool there = false;
   Journal j;
   if (Failure f = read_journal(storage, there, j)) return f;
-  if (there) return go_on(storage, j);
-  std::error_code ec;
-  fs::remove_all(other_of(storage), ec);  // of one that had not begun
-  return {};
+  return there ? go_on(storage, j) : clean(storage);
 }
 
 }  // namespace via::sqlite::api

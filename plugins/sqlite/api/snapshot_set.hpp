@@ -4,8 +4,9 @@
 // 1.sqlite, 2.sqlite … and databases.json, {"databases":["app.db", …]}: the names below databases/ in that order. Each
 // database is a consistent copy of its own moment; they are separate databases, and no transaction spans two.
 //
-// A restore of such a set changes two places, which no one step can. restore.json in the storage folder, written before the
-// first step, says what is to be where (by inode), so that whoever comes next finishes it: finish_restore().
+// A restore of such a set changes several places, which no one step can. restore.json in the storage folder, written before
+// the first step, says what is to be where (by inode), so that whoever comes next, the same call again or the next open,
+// finishes it. Until all is in place, `dir` is what it was.
 // Thread: as snapshot.hpp. The instance is closed during restore.
 #pragma once
 
@@ -23,7 +24,7 @@ Failure verify_set(const std::string& dir, const Host& host, const via_call* cal
 // Files in databases/ that are no databases stay.
 Failure restore_set(const std::string& storage, const std::string& dir, const Host& host, const via_call* call,
                     std::string_view& facts);
-// Ends a restore that a crash or a failing disk interrupted. Does nothing when there is none.
+// Ends a restore that a crash or a failing disk interrupted, forwards, or back when its copy is gone (then it says so, once).
 Failure finish_restore(const std::string& storage);
 
 }  // namespace via::sqlite::api

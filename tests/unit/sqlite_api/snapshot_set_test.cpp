@@ -195,52 +195,69 @@ TEST_F(SnapshotSet, ALogThatACrashLeftStaysWithItsDatabase) {
   EXPECT_EQ(values(), "main-1 app-2 b-1 404 ");
 }
 
+std::uint64_t inode_of(const fs::path& path) {
+  struct stat st {};
+  EXPECT_EQ(::stat(path.c_str(), &st), 0) << path;
+  return st.st_ino;
+}
+
 // A restore as it stands after each of its steps that a crash can part: what comes next finishes it.
 TEST_F(SnapshotSet, AnInterruptedRestoreIsFinished) {
-  for (int step = 0; step < 4; ++step) {
-    SCOPED_TRACE(step);
-    Sample w;
-    const std::string dir = w.folder("one");
-    w.take(dir);
-    w.change();
-    w.api.close();
-    const fs::path storage = w.api.folder(), other = storage / "databases.restore", folder = storage / "databases";
-    fs::create_directory(other);
-    fs::create_hard_link(dir + "/1.sqlite", other / "app.db");
-    fs::create_hard_link(dir + "/2.sqlite", other / "b.sqlite");
-    const auto inode = [](const fs::path& path) {
-      struct stat st {};
-      EXPECT_EQ(::stat(path.c_str(), &st), 0);
-      return st.st_ino;
-    };
-    if (step > 0)
-      std::ofstream(storage / "restore.json") << Json{{"dir", dir}, {"main", inode(dir + "/data.sqlite")}, {"folder", inode(other)},
-                                                      {"index", inode(dir + "/databases.json")}, {"old", {"app.db", "b.sqlite", "c.db"}}};
-    const auto exchange = [&](const fs::path& a, const fs::path& b) {
-      fs::rename(a, storage / "third");
-      fs::rename(b, a);
-      fs::rename(storage / "third", b);
-    };
-    if (step > 1) exchange(other, folder);
-    if (step > 2) exchange(fs::path(dir) / "data.sqlite", storage / "data.sqlite");
-    w.api.open();
-    EXPECT_EQ(w.values(), step == 0 ? kAfter : kBefore);
-    EXPECT_FALSE(fs::exists(other));
-    EXPECT_FALSE(fs::exists(storage / "restore.json"));
-    EXPECT_EQ(w.verify(dir), "");
-    w.restore(dir);
-    EXPECT_EQ(w.values(), step == 0 ? kBefore : kAfter);
-  }
+  for (const bool by_open : {true, false})
+    for (int step = 0; step < 5; ++step) {
+      SCOPED_TRACE(std::to_string(step) + (by_open ? " open" : " the same restore"));
+      if (!by_open && step == 4) continue;  // whoever restores sees by then that it was made
+      Sample w;
+      const std::string dir = w.folder("one");
+      w.take(dir);
+      w.change();
+      const std::string taken = w.folder("now");
+      w.take(taken);
+      w.api.close();
+      const fs::path storage = w.api.folder(), other = storage / "databases.restore", folder = storage / "databases", kept = storage / "replaced.restore";
+      fs::create_directory(other);
+      fs::create_hard_link(dir + "/1.sqlite", other / "app.db");
+      fs::create_hard_link(dir + "/2.sqlite", other / "b.sqlite");
+      fs::copy(taken, kept);
+      if (step > 0)
+        std::ofstream(storage / "restore.json") << Json{{"dir", dir}, {"main", inode_of(dir + "/data.sqlite")}, {"folder", inode_of(other)}, {"kept", inode_of(kept)}};
+      const auto exchange = [&](const fs::path& a, const fs::path& b) {
+        fs::rename(a, storage / "third");
+        fs::rename(b, a);
+        fs::rename(storage / "third", b);
+      };
+      if (step > 1) exchange(other, folder);
+      if (step > 2) {
+        fs::remove(storage / "data.sqlite");
+        fs::create_hard_link(fs::path(dir) / "data.sqlite", storage / "data.sqlite");
+      }
+      if (step > 3) exchange(kept, dir);
+      if (!by_open) {
+        EXPECT_NE(w.run(&FakeSnapshots::restore, dir).find("sqlite/2"), std::string::npos);
+      }
+      w.api.open();
+      EXPECT_EQ(w.values(), by_open && step == 0 ? kAfter : kBefore);
+      for (const char* left : {"databases.restore", "replaced.restore", "data.restore", "restore.json"})
+        EXPECT_FALSE(fs::exists(storage / left)) << left;
+      EXPECT_EQ(w.verify(dir), "");
+      w.restore(dir);
+      EXPECT_EQ(w.values(), by_open && step == 0 ? kBefore : kAfter);
+    }
 }
 
 TEST_F(SnapshotSet, AnInterruptedRestoreWhoseCopyIsGoneIsTakenBack) {
-  const fs::path storage = api.folder(), other = storage / "databases.restore";
+  const fs::path storage = api.folder(), other = storage / "databases.restore", kept = storage / "replaced.restore";
+  const std::string dir = folder("one");
+  take(dir);
   api.close();
+  // Both were exchanged, the staging folder is gone.
   fs::rename(storage / "databases", other);
   fs::create_directory(storage / "databases");
-  struct stat st {};
-  ASSERT_EQ(::stat((storage / "databases").c_str(), &st), 0);
-  std::ofstream(storage / "restore.json") << Json{{"dir", storage / "gone"}, {"main", 1}, {"folder", st.st_ino}, {"index", 0}, {"old", {"app.db", "b.sqlite"}}};
+  fs::create_directory(kept);
+  fs::rename(storage / "data.sqlite", kept / "data.sqlite");
+  fs::copy(dir + "/1.sqlite", storage / "data.sqlite");
+  std::ofstream(storage / "restore.json") << Json{{"dir", (storage / "gone").string()}, {"main", inode_of(storage / "data.sqlite")},
+                                                  {"folder", inode_of(storage / "databases")}, {"kept", inode_of(kept)}};
   EXPECT_TRUE(api::finish_restore(storage.string())) << "it says that it was not made";
   api.open();
   EXPECT_EQ(values(), kBefore);

@@ -253,9 +253,12 @@ void keep_others(const fs::path& storage) {
   }
 }
 
+// Whether the last step was made, however far what follows it came. (The staging folder may have been moved on by then.)
+bool is_made(const fs::path& storage, const Journal& j) { return inode_of(kept_of(storage)) != j.kept; }
+
 Failure go_on(const fs::path& storage, const Journal& j) {
   const fs::path staged = j.dir / "data.sqlite", data = storage / "data.sqlite";
-  if (inode_of(j.dir) != j.kept) {
+  if (!is_made(storage, j)) {
     if (inode_of(staged) != j.main) return take_back(storage, j, internal("the copy that was to be restored is gone"));
     if (inode_of(folder_of(storage)) != j.folder && !exchange(other_of(storage), folder_of(storage)))
       return take_back(storage, j, disk("the databases cannot be exchanged"));
@@ -264,7 +267,7 @@ Failure go_on(const fs::path& storage, const Journal& j) {
     if (!sync_folder(storage)) return take_back(storage, j, disk("the restored databases cannot be made durable"));
     if (!exchange(kept_of(storage), j.dir)) return take_back(storage, j, disk("the replaced databases cannot be kept"));
   }
-  if (!sync_folder(storage) || !sync_folder(j.dir.parent_path())) return unknown("the restored databases could not be made durable");
+  if (!sync_folder(storage) || (!sync_folder(j.dir.parent_path()) && errno != ENOENT)) return unknown("the restored databases could not be made durable");
   keep_others(storage);
   return clean(storage);
 }
@@ -349,7 +352,7 @@ Failure restore_set(const std::string& storage_dir, const std::string& given, co
   Journal j;
   if (Failure f = read_journal(storage, there, j)) return f;
   if (there) {
-    const bool this_one = j.dir == dir && inode_of(dir) != j.kept;
+    const bool this_one = j.dir == dir && !is_made(storage, j);
     if (Failure f = go_on(storage, j)) return f;
     if (this_one) {
       if (inode_of(dir / kIndex) != 0) facts = kSet;

@@ -7,7 +7,7 @@
 namespace via::bindings {
 namespace {
 
-// Every query below selects these columns in this order, from bindings b joined with apps p and addons a.
+// The columns of select(), in its order: from bindings b joined with apps p and addons a.
 Binding binding(const store::Row& r) {
   Binding b;
   b.id = r.text(0);
@@ -21,6 +21,13 @@ Binding binding(const store::Row& r) {
   b.created_at = r.integer(8);
   b.removed_at = r.integer(9);
   return b;
+}
+
+std::string select(std::string_view rest) {
+  std::string sql =
+      "SELECT b.id, b.app_id, p.name, b.addon_id, a.name, a.type, b.name, b.read_only, b.created_at, "
+      "b.removed_at FROM bindings b JOIN apps p ON p.id=b.app_id JOIN addons a ON a.id=b.addon_id ";
+  return sql.append(rest);
 }
 
 Generation generation(const store::Row& r) {
@@ -74,32 +81,20 @@ Result<std::vector<Binding>> Bindings::with_generations(std::vector<Binding> fou
 }
 
 Result<std::optional<Binding>> Bindings::find(const std::string& id) {
-  VIA_TRY_LET(rows, db_.all(binding,
-                            "SELECT b.id, b.app_id, p.name, b.addon_id, a.name, a.type, b.name, b.read_only, "
-                            "b.created_at, b.removed_at FROM bindings b JOIN apps p ON p.id=b.app_id "
-                            "JOIN addons a ON a.id=b.addon_id WHERE b.id=?1",
-                            id));
+  VIA_TRY_LET(rows, db_.all(binding, select("WHERE b.id=?1"), id));
   VIA_TRY_LET(full, with_generations(std::move(rows)));
   if (full.empty()) return std::optional<Binding>();
   return std::optional<Binding>(std::move(full.front()));
 }
 
 Result<std::vector<Binding>> Bindings::of_app(const std::string& app_id) {
-  VIA_TRY_LET(rows, db_.all(binding,
-                            "SELECT b.id, b.app_id, p.name, b.addon_id, a.name, a.type, b.name, b.read_only, "
-                            "b.created_at, b.removed_at FROM bindings b JOIN apps p ON p.id=b.app_id "
-                            "JOIN addons a ON a.id=b.addon_id WHERE b.app_id=?1 AND b.removed_at=0 ORDER BY b.name",
-                            app_id));
+  VIA_TRY_LET(rows, db_.all(binding, select("WHERE b.app_id=?1 AND b.removed_at=0 ORDER BY b.name"), app_id));
   return with_generations(std::move(rows));
 }
 
 Result<std::vector<Binding>> Bindings::of_addon(const std::string& addon_id) {
   VIA_TRY_LET(rows, db_.all(binding,
-                            "SELECT b.id, b.app_id, p.name, b.addon_id, a.name, a.type, b.name, b.read_only, "
-                            "b.created_at, b.removed_at FROM bindings b JOIN apps p ON p.id=b.app_id "
-                            "JOIN addons a ON a.id=b.addon_id WHERE b.addon_id=?1 AND b.removed_at=0 "
-                            "ORDER BY p.name, b.name",
-                            addon_id));
+                            select("WHERE b.addon_id=?1 AND b.removed_at=0 ORDER BY p.name, b.name"), addon_id));
   return with_generations(std::move(rows));
 }
 

@@ -7,10 +7,17 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kStates = {"provisioning", "active", "failed", "destroying", "destroyed"};
 
-// Every query below selects these columns in this order, from addons a joined with apps p.
+// The columns of select(), in its order: from addons a joined with apps p.
 Addon addon(const store::Row& r) {
   return Addon{r.text(0), r.text(1), r.text(2), r.text(3), r.text(4), addon_state(r.text(5)), r.integer(6),
                r.integer(7), r.text(8), r.text(9), r.integer(10) != 0, r.integer(11), r.text(12)};
+}
+
+std::string select(std::string_view rest) {
+  std::string sql =
+      "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
+      "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id ";
+  return sql.append(rest);
 }
 
 }  // namespace
@@ -40,37 +47,21 @@ Result<void> Addons::insert(const Addon& a) {
 }
 
 Result<std::optional<Addon>> Addons::find_by_id(const std::string& id) {
-  return db_.one(addon,
-                 "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
-                 "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.id=?1",
-                 id);
+  return db_.one(addon, select("WHERE a.id=?1"), id);
 }
 
 Result<std::optional<Addon>> Addons::find_by_name(const std::string& name) {
-  return db_.one(addon,
-                 "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
-                 "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.name=?1",
-                 name);
+  return db_.one(addon, select("WHERE a.name=?1"), name);
 }
 
 Result<std::vector<Addon>> Addons::list(std::string_view app_id) {
   if (app_id.empty())
-    return db_.all(addon,
-                   "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
-                   "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.state <> 'destroyed' "
-                   "ORDER BY a.name");
-  return db_.all(addon,
-                 "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
-                 "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.app_id=?1 AND a.state <> 'destroyed' "
-                 "ORDER BY a.name",
-                 app_id);
+    return db_.all(addon, select("WHERE a.state <> 'destroyed' ORDER BY a.name"));
+  return db_.all(addon, select("WHERE a.app_id=?1 AND a.state <> 'destroyed' ORDER BY a.name"), app_id);
 }
 
 Result<std::vector<Addon>> Addons::in_state(AddonState state) {
-  return db_.all(addon,
-                 "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
-                 "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id WHERE a.state=?1 ORDER BY a.id",
-                 to_string(state));
+  return db_.all(addon, select("WHERE a.state=?1 ORDER BY a.id"), to_string(state));
 }
 
 Result<void> Addons::set_state(const std::string& id, AddonState state, std::string_view problem,

@@ -5,7 +5,7 @@
 namespace via::catalog {
 namespace {
 
-// Every query below selects these columns in this order, from snapshots s joined with addons a.
+// The columns of select(), in its order: from snapshots s joined with addons a.
 Snapshot snapshot(const store::Row& r) {
   Snapshot s;
   s.id = r.text(0);
@@ -28,6 +28,14 @@ Snapshot snapshot(const store::Row& r) {
   return s;
 }
 
+std::string select(std::string_view rest) {
+  std::string sql =
+      "SELECT s.id, s.addon_id, a.name, s.kind, s.note, s.created_at, s.bytes, s.sha256, s.format, "
+      "s.storage_schema, s.files, s.expires_at, s.deleted_at, s.operation FROM snapshots s "
+      "JOIN addons a ON a.id=s.addon_id ";
+  return sql.append(rest);
+}
+
 }  // namespace
 
 Result<void> Snapshots::insert(const Snapshot& s) {
@@ -41,35 +49,20 @@ Result<void> Snapshots::insert(const Snapshot& s) {
 }
 
 Result<std::optional<Snapshot>> Snapshots::find(const std::string& id) {
-  return db_.one(snapshot,
-                 "SELECT s.id, s.addon_id, a.name, s.kind, s.note, s.created_at, s.bytes, s.sha256, s.format, "
-                 "s.storage_schema, s.files, s.expires_at, s.deleted_at, s.operation FROM snapshots s "
-                 "JOIN addons a ON a.id=s.addon_id WHERE s.id=?1",
-                 id);
+  return db_.one(snapshot, select("WHERE s.id=?1"), id);
 }
 
 Result<std::vector<Snapshot>> Snapshots::of_addon(const std::string& addon_id) {
   return db_.all(snapshot,
-                 "SELECT s.id, s.addon_id, a.name, s.kind, s.note, s.created_at, s.bytes, s.sha256, s.format, "
-                 "s.storage_schema, s.files, s.expires_at, s.deleted_at, s.operation FROM snapshots s "
-                 "JOIN addons a ON a.id=s.addon_id WHERE s.addon_id=?1 AND s.deleted_at=0 "
-                 "ORDER BY s.created_at DESC, s.id DESC",
-                 addon_id);
+                 select("WHERE s.addon_id=?1 AND s.deleted_at=0 ORDER BY s.created_at DESC, s.id DESC"), addon_id);
 }
 
 Result<std::vector<Snapshot>> Snapshots::expired(std::int64_t now_ms) {
-  return db_.all(snapshot,
-                 "SELECT s.id, s.addon_id, a.name, s.kind, s.note, s.created_at, s.bytes, s.sha256, s.format, "
-                 "s.storage_schema, s.files, s.expires_at, s.deleted_at, s.operation FROM snapshots s "
-                 "JOIN addons a ON a.id=s.addon_id WHERE s.deleted_at=0 AND s.expires_at>0 AND s.expires_at<=?1",
-                 now_ms);
+  return db_.all(snapshot, select("WHERE s.deleted_at=0 AND s.expires_at>0 AND s.expires_at<=?1"), now_ms);
 }
 
 Result<std::vector<Snapshot>> Snapshots::all() {
-  return db_.all(snapshot,
-                 "SELECT s.id, s.addon_id, a.name, s.kind, s.note, s.created_at, s.bytes, s.sha256, s.format, "
-                 "s.storage_schema, s.files, s.expires_at, s.deleted_at, s.operation FROM snapshots s "
-                 "JOIN addons a ON a.id=s.addon_id WHERE s.deleted_at=0 ORDER BY s.addon_id, s.id");
+  return db_.all(snapshot, select("WHERE s.deleted_at=0 ORDER BY s.addon_id, s.id"));
 }
 
 Result<void> Snapshots::set_deleted(const std::string& id, std::int64_t now_ms) {

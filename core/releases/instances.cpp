@@ -13,7 +13,7 @@ InstanceState state_of(std::string_view text) {
   return InstanceState::failed;
 }
 
-// Columns in this order, from instances i joined with apps p.
+// The columns of select(), in its order: from instances i joined with apps p.
 Instance instance(const store::Row& r) {
   Instance i;
   i.id = r.text(0);
@@ -32,6 +32,13 @@ Instance instance(const store::Row& r) {
   return i;
 }
 
+std::string select(std::string_view rest) {
+  std::string sql =
+      "SELECT i.id, i.app_id, p.name, i.deploy_id, i.release_id, i.driver, i.state, i.wanted, i.pid, "
+      "i.created_at, i.issued_at, i.expires_at, i.material FROM instances i JOIN apps p ON p.id=i.app_id ";
+  return sql.append(rest);
+}
+
 }  // namespace
 
 std::string_view to_string(Driver driver) noexcept { return driver == Driver::process ? "process" : "external"; }
@@ -46,53 +53,29 @@ Result<void> Instances::insert(const Instance& i) {
 }
 
 Result<std::optional<Instance>> Instances::find(const std::string& id) {
-  return db_.one(instance,
-                 "SELECT i.id, i.app_id, p.name, i.deploy_id, i.release_id, i.driver, i.state, i.wanted, i.pid, "
-                 "i.created_at, i.issued_at, i.expires_at, i.material FROM instances i JOIN apps p ON p.id=i.app_id "
-                 "WHERE i.id=?1",
-                 id);
+  return db_.one(instance, select("WHERE i.id=?1"), id);
 }
 
 Result<std::vector<Instance>> Instances::list(std::string_view app_id) {
   if (app_id.empty())
-    return db_.all(instance,
-                   "SELECT i.id, i.app_id, p.name, i.deploy_id, i.release_id, i.driver, i.state, i.wanted, i.pid, "
-                   "i.created_at, i.issued_at, i.expires_at, i.material FROM instances i "
-                   "JOIN apps p ON p.id=i.app_id ORDER BY i.created_at DESC, i.rowid DESC");
-  return db_.all(instance,
-                 "SELECT i.id, i.app_id, p.name, i.deploy_id, i.release_id, i.driver, i.state, i.wanted, i.pid, "
-                 "i.created_at, i.issued_at, i.expires_at, i.material FROM instances i "
-                 "JOIN apps p ON p.id=i.app_id WHERE i.app_id=?1 ORDER BY i.created_at DESC, i.rowid DESC",
-                 app_id);
+    return db_.all(instance, select("ORDER BY i.created_at DESC, i.rowid DESC"));
+  return db_.all(instance, select("WHERE i.app_id=?1 ORDER BY i.created_at DESC, i.rowid DESC"), app_id);
 }
 
 Result<std::vector<Instance>> Instances::of_deploy(const std::string& deploy_id) {
-  return db_.all(instance,
-                 "SELECT i.id, i.app_id, p.name, i.deploy_id, i.release_id, i.driver, i.state, i.wanted, i.pid, "
-                 "i.created_at, i.issued_at, i.expires_at, i.material FROM instances i "
-                 "JOIN apps p ON p.id=i.app_id WHERE i.deploy_id=?1 ORDER BY i.created_at, i.rowid",
-                 deploy_id);
+  return db_.all(instance, select("WHERE i.deploy_id=?1 ORDER BY i.created_at, i.rowid"), deploy_id);
 }
 
 Result<std::vector<Instance>> Instances::wanted(std::string_view app_id) {
   if (app_id.empty())
-    return db_.all(instance,
-                   "SELECT i.id, i.app_id, p.name, i.deploy_id, i.release_id, i.driver, i.state, i.wanted, i.pid, "
-                   "i.created_at, i.issued_at, i.expires_at, i.material FROM instances i "
-                   "JOIN apps p ON p.id=i.app_id WHERE i.wanted=1 ORDER BY i.created_at, i.rowid");
-  return db_.all(instance,
-                 "SELECT i.id, i.app_id, p.name, i.deploy_id, i.release_id, i.driver, i.state, i.wanted, i.pid, "
-                 "i.created_at, i.issued_at, i.expires_at, i.material FROM instances i "
-                 "JOIN apps p ON p.id=i.app_id WHERE i.wanted=1 AND i.app_id=?1 ORDER BY i.created_at, i.rowid",
-                 app_id);
+    return db_.all(instance, select("WHERE i.wanted=1 ORDER BY i.created_at, i.rowid"));
+  return db_.all(instance, select("WHERE i.wanted=1 AND i.app_id=?1 ORDER BY i.created_at, i.rowid"), app_id);
 }
 
 Result<std::vector<Instance>> Instances::using_addon(const std::string& addon_id) {
   return db_.all(instance,
-                 "SELECT i.id, i.app_id, p.name, i.deploy_id, i.release_id, i.driver, i.state, i.wanted, i.pid, "
-                 "i.created_at, i.issued_at, i.expires_at, i.material FROM instances i "
-                 "JOIN apps p ON p.id=i.app_id WHERE i.wanted=1 AND i.release_id IN "
-                 "(SELECT release_id FROM release_bindings WHERE addon_id=?1) ORDER BY i.created_at, i.rowid",
+                 select("WHERE i.wanted=1 AND i.release_id IN "
+                        "(SELECT release_id FROM release_bindings WHERE addon_id=?1) ORDER BY i.created_at, i.rowid"),
                  addon_id);
 }
 
@@ -111,11 +94,8 @@ Result<void> Instances::set_token(const std::string& id, std::int64_t issued_at,
 
 Result<std::vector<Instance>> Instances::due(std::int64_t now_ms) {
   return db_.all(instance,
-                 "SELECT i.id, i.app_id, p.name, i.deploy_id, i.release_id, i.driver, i.state, i.wanted, i.pid, "
-                 "i.created_at, i.issued_at, i.expires_at, i.material FROM instances i "
-                 "JOIN apps p ON p.id=i.app_id WHERE i.wanted=1 AND i.expires_at > 0 AND CASE i.driver "
-                 "WHEN 'external' THEN i.expires_at <= ?1 "
-                 "ELSE i.issued_at + (i.expires_at - i.issued_at) * 2 / 3 <= ?1 END",
+                 select("WHERE i.wanted=1 AND i.expires_at > 0 AND CASE i.driver WHEN 'external' THEN i.expires_at <= ?1 "
+                        "ELSE i.issued_at + (i.expires_at - i.issued_at) * 2 / 3 <= ?1 END"),
                  now_ms);
 }
 

@@ -5,7 +5,7 @@
 namespace via::releases {
 namespace {
 
-// Columns in this order, from deploys d joined with apps p.
+// The columns of select_deploy(), in its order: from deploys d joined with apps p.
 Deploy deploy(const store::Row& r) {
   Deploy d;
   d.id = r.text(0);
@@ -29,7 +29,14 @@ Deploy deploy(const store::Row& r) {
   return d;
 }
 
-// Columns in this order, from releases r joined with apps p.
+std::string select_deploy(std::string_view rest) {
+  std::string sql =
+      "SELECT d.id, d.app_id, p.name, d.status, d.created_at, d.command, d.cwd, d.replicas, d.env, "
+      "d.release_id, d.check_command, d.check_result FROM deploys d JOIN apps p ON p.id=d.app_id ";
+  return sql.append(rest);
+}
+
+// The columns of select_release(), in its order: from releases r joined with apps p.
 Release release(const store::Row& r) {
   Release out;
   out.id = r.text(0);
@@ -42,6 +49,13 @@ Release release(const store::Row& r) {
   out.config_version = r.integer(7);
   out.rollback_of = r.text(8);
   return out;
+}
+
+std::string select_release(std::string_view rest) {
+  std::string sql =
+      "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version, "
+      "r.rollback_of FROM releases r JOIN apps p ON p.id=r.app_id ";
+  return sql.append(rest);
 }
 
 }  // namespace
@@ -112,43 +126,25 @@ Result<Release> Releases::snapshot(const App& app, const std::string& release_id
 }
 
 Result<std::optional<Deploy>> Releases::find_deploy(const std::string& id) {
-  return db_.one(deploy,
-                 "SELECT d.id, d.app_id, p.name, d.status, d.created_at, d.command, d.cwd, d.replicas, d.env, "
-                 "d.release_id, d.check_command, d.check_result FROM deploys d JOIN apps p ON p.id=d.app_id WHERE d.id=?1",
-                 id);
+  return db_.one(deploy, select_deploy("WHERE d.id=?1"), id);
 }
 
 Result<std::vector<Deploy>> Releases::list_deploys(const std::string& app_id) {
-  return db_.all(deploy,
-                 "SELECT d.id, d.app_id, p.name, d.status, d.created_at, d.command, d.cwd, d.replicas, d.env, "
-                 "d.release_id, d.check_command, d.check_result FROM deploys d JOIN apps p ON p.id=d.app_id WHERE d.app_id=?1 "
-                 "ORDER BY d.created_at DESC, d.rowid DESC",
-                 app_id);
+  return db_.all(deploy, select_deploy("WHERE d.app_id=?1 ORDER BY d.created_at DESC, d.rowid DESC"), app_id);
 }
 
 Result<std::optional<Release>> Releases::find_release(const std::string& id) {
-  return db_.one(release,
-                 "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version, r.rollback_of "
-                 "FROM releases r JOIN apps p ON p.id=r.app_id WHERE r.id=?1",
-                 id);
+  return db_.one(release, select_release("WHERE r.id=?1"), id);
 }
 
 Result<std::optional<Release>> Releases::find_release(const std::string& app_id, std::int64_t number) {
-  return db_.one(release,
-                 "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version, "
-                 "r.rollback_of FROM releases r JOIN apps p ON p.id=r.app_id WHERE r.app_id=?1 AND r.number=?2",
-                 app_id, number);
+  return db_.one(release, select_release("WHERE r.app_id=?1 AND r.number=?2"), app_id, number);
 }
 
 Result<std::vector<Release>> Releases::list_releases(std::string_view app_id) {
   if (app_id.empty())
-    return db_.all(release,
-                   "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version, r.rollback_of "
-                   "FROM releases r JOIN apps p ON p.id=r.app_id ORDER BY p.name, r.number DESC");
-  return db_.all(release,
-                 "SELECT r.id, r.app_id, p.name, r.deploy_id, r.status, r.number, r.created_at, r.config_version, r.rollback_of "
-                 "FROM releases r JOIN apps p ON p.id=r.app_id WHERE r.app_id=?1 ORDER BY r.number DESC",
-                 app_id);
+    return db_.all(release, select_release("ORDER BY p.name, r.number DESC"));
+  return db_.all(release, select_release("WHERE r.app_id=?1 ORDER BY r.number DESC"), app_id);
 }
 
 Result<std::vector<ReleaseBinding>> Releases::bindings_of(const std::string& release_id) {

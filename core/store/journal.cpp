@@ -3,7 +3,7 @@
 namespace via::store {
 namespace {
 
-// Every query below selects these columns in this order.
+// The columns of select(), in its order.
 Operation operation(const Row& r) {
   Operation o;
   o.id = r.text(0);
@@ -20,6 +20,13 @@ Operation operation(const Row& r) {
   o.error = r.text(11);
   o.idempotency_key = r.text(12);
   return o;
+}
+
+std::string select(std::string_view rest) {
+  std::string sql =
+      "SELECT id, kind, target, actor, state, steps, created_at, finished_at, outcome, log, result, error, "
+      "idempotency_key FROM operations ";
+  return sql.append(rest);
 }
 
 }  // namespace
@@ -47,25 +54,17 @@ Result<void> Journal::finish(const std::string& id, const OperationEnd& end, std
 }
 
 Result<std::optional<Operation>> Journal::find(const std::string& id) {
-  return db_.one(operation,
-                 "SELECT id, kind, target, actor, state, steps, created_at, finished_at, outcome, log, result, error, "
-                 "idempotency_key FROM operations WHERE id=?1",
-                 id);
+  return db_.one(operation, select("WHERE id=?1"), id);
 }
 
 Result<std::optional<Operation>> Journal::find_by_key(std::string_view kind, std::string_view idempotency_key) {
   return db_.one(operation,
-                 "SELECT id, kind, target, actor, state, steps, created_at, finished_at, outcome, log, result, error, "
-                 "idempotency_key FROM operations WHERE kind=?1 AND idempotency_key=?2 AND idempotency_key<>''",
-                 kind, idempotency_key);
+                 select("WHERE kind=?1 AND idempotency_key=?2 AND idempotency_key<>''"), kind, idempotency_key);
 }
 
 Result<std::optional<Operation>> Journal::last(std::string_view kind, const std::string& target) {
   return db_.one(operation,
-                 "SELECT id, kind, target, actor, state, steps, created_at, finished_at, outcome, log, result, error, "
-                 "idempotency_key FROM operations WHERE target=?2 AND kind=?1 AND state='done' "
-                 "ORDER BY created_at DESC, id DESC LIMIT 1",
-                 kind, target);
+                 select("WHERE target=?2 AND kind=?1 AND state='done' ORDER BY created_at DESC, id DESC LIMIT 1"), kind, target);
 }
 
 Result<bool> Journal::mentions(const std::string& target, const std::string& id) {
@@ -75,17 +74,13 @@ Result<bool> Journal::mentions(const std::string& target, const std::string& id)
 }
 
 Result<std::vector<Operation>> Journal::unfinished() {
-  return db_.all(operation,
-                 "SELECT id, kind, target, actor, state, steps, created_at, finished_at, outcome, log, result, error, "
-                 "idempotency_key FROM operations WHERE state='running' ORDER BY created_at, id");
+  return db_.all(operation, select("WHERE state='running' ORDER BY created_at, id"));
 }
 
 Result<std::vector<Operation>> Journal::list(int limit, std::string_view state, std::string_view target) {
   return db_.all(operation,
-                 "SELECT id, kind, target, actor, state, steps, created_at, finished_at, outcome, log, result, error, "
-                 "idempotency_key FROM operations WHERE (?2='' OR state=?2) AND (?3='' OR target=?3) "
-                 "ORDER BY created_at DESC, id DESC LIMIT ?1",
-                 limit, state, target);
+                 select("WHERE (?2='' OR state=?2) AND (?3='' OR target=?3) ORDER BY created_at DESC, id DESC LIMIT "
+                        "?1"), limit, state, target);
 }
 
 }  // namespace via::store

@@ -9,15 +9,20 @@ namespace {
 using lifecycle::list_json;
 using lifecycle::to_json;
 
-Answer addon_create(ControlPlane& plane, Arguments& a, const Actor& actor) {
+lifecycle::CreateAddon create_request(Arguments& a) {
   lifecycle::CreateAddon request;
   request.type = a.text("type");
   request.name = a.text("name");
   request.app = a.text("app");
-  request.bind = a.optional_text("bind");
   request.read_only = a.flag("read_only");
   if (const auto config = a.optional_object("config"))
     request.config = config->dump(-1, ' ', false, json::error_handler_t::replace);
+  return request;
+}
+
+Answer addon_create(ControlPlane& plane, Arguments& a, const Actor& actor) {
+  auto request = create_request(a);
+  request.bind = a.optional_text("bind");
   VIA_TRY(a.done());
   if (request.read_only && !request.bind)
     return fail(Code::bad_request, "Argument 'read_only' of addon.create needs 'bind' beside it.");
@@ -85,22 +90,9 @@ Answer addon_undelete(ControlPlane& plane, Arguments& a, const Actor& actor) {
   return plane.undelete_addon(id, name, actor, waits);
 }
 
-Answer addon_repair(ControlPlane& plane, Arguments& a, const Actor& actor) {
-  const auto name = a.text("name");
-  const bool waits = wait(a);
-  VIA_TRY(a.done());
-  return plane.repair_addon(name, actor, waits);
-}
-
 Answer addon_ensure(ControlPlane& plane, Arguments& a, const Actor& actor) {
-  lifecycle::CreateAddon request;
-  request.type = a.text("type");
-  request.name = a.text("name");
-  request.app = a.text("app");
+  auto request = create_request(a);
   request.bind = a.text("bind");
-  request.read_only = a.flag("read_only");
-  if (const auto config = a.optional_object("config"))
-    request.config = config->dump(-1, ' ', false, json::error_handler_t::replace);
   VIA_TRY(a.done());
   bool created = false, bound = false;
   auto status = plane.addon_status(request.name, std::nullopt);
@@ -258,7 +250,7 @@ constexpr Command kCommands[] = {
     {"addon.revoke-credentials", revoke_credentials},
     {"addon.destroy", addon_destroy},
     {"addon.undelete", addon_undelete},
-    {"addon.repair", addon_repair},
+    {"addon.repair", begin<kName, &ControlPlane::repair_addon>},
     {"addon.export", addon_export},
     {"addon.import", addon_import},
 };

@@ -38,38 +38,6 @@ Answer app_delete(ControlPlane& plane, Arguments& a, const Actor& actor) {
   return plane.delete_app(name, plan, actor);
 }
 
-Answer app_status(ControlPlane& plane, Arguments& a, const Actor&) {
-  const auto name = a.text("name");
-  VIA_TRY(a.done());
-  return plane.app_status(name);
-}
-
-Answer app_doctor(ControlPlane& plane, Arguments& a, const Actor&) {
-  const auto name = a.text("name");
-  VIA_TRY(a.done());
-  return plane.app_doctor(name);
-}
-
-Answer app_inspect(ControlPlane& plane, Arguments& a, const Actor&) {
-  const auto name = a.text("name");
-  VIA_TRY(a.done());
-  return plane.inspect_app(name);
-}
-
-Answer app_smoke(ControlPlane& plane, Arguments& a, const Actor& actor) {
-  const auto name = a.text("name");
-  const bool waits = wait(a);
-  VIA_TRY(a.done());
-  return plane.smoke_app(name, actor, waits);
-}
-
-Answer app_repair(ControlPlane& plane, Arguments& a, const Actor& actor) {
-  const auto name = a.text("name");
-  const bool waits = wait(a);
-  VIA_TRY(a.done());
-  return plane.repair_app(name, actor, waits);
-}
-
 Answer app_logs(ControlPlane& plane, Arguments& a, const Actor&) {
   const auto name = a.text("name");
   const auto instance = a.optional_text("instance").value_or("");
@@ -78,32 +46,6 @@ Answer app_logs(ControlPlane& plane, Arguments& a, const Actor&) {
   if (lines < 1 || lines > 10'000)
     return fail(Code::bad_request, "Argument 'lines' of app.logs must be from 1 to 10000.");
   return plane.app_logs(name, instance, static_cast<int>(lines));
-}
-
-Answer debug_bundle(ControlPlane& plane, Arguments& a, const Actor&) {
-  const auto name = a.text("name");
-  VIA_TRY(a.done());
-  return plane.debug_bundle(name);
-}
-
-Answer manifest_validate(ControlPlane& plane, Arguments& a, const Actor&) {
-  const auto text = a.text("manifest");
-  VIA_TRY(a.done());
-  return plane.validate_manifest(text);
-}
-
-Answer manifest_apply(ControlPlane& plane, Arguments& a, const Actor& actor) {
-  const auto text = a.text("manifest");
-  const bool waits = wait(a);
-  VIA_TRY(a.done());
-  return plane.apply_manifest(text, actor, waits);
-}
-
-Answer manifest_smoke(ControlPlane& plane, Arguments& a, const Actor& actor) {
-  const auto text = a.text("manifest");
-  const bool waits = wait(a);
-  VIA_TRY(a.done());
-  return plane.smoke_manifest(text, actor, waits);
 }
 
 Answer host_doctor(ControlPlane& plane, Arguments& a, const Actor& actor) {
@@ -117,16 +59,16 @@ constexpr Command kCommands[] = {
     {"app.list", app_list},
     {"app.show", app_show},
     {"app.delete", app_delete},
-    {"app.status", app_status},
-    {"app.doctor", app_doctor},
-    {"app.inspect", app_inspect},
-    {"app.smoke", app_smoke},
-    {"app.repair", app_repair},
+    {"app.status", look_at<kName, &ControlPlane::app_status>},
+    {"app.doctor", look_at<kName, &ControlPlane::app_doctor>},
+    {"app.inspect", look_at<kName, &ControlPlane::inspect_app>},
+    {"app.smoke", begin<kName, &ControlPlane::smoke_app>},
+    {"app.repair", begin<kName, &ControlPlane::repair_app>},
     {"app.logs", app_logs},
-    {"app.debug-bundle", debug_bundle},
-    {"app.manifest.validate", manifest_validate},
-    {"app.manifest.apply", manifest_apply},
-    {"app.manifest.smoke", manifest_smoke},
+    {"app.debug-bundle", look_at<kName, &ControlPlane::debug_bundle>},
+    {"app.manifest.validate", look_at<kManifest, &ControlPlane::validate_manifest>},
+    {"app.manifest.apply", begin<kManifest, &ControlPlane::apply_manifest>},
+    {"app.manifest.smoke", begin<kManifest, &ControlPlane::smoke_manifest>},
     {"doctor", host_doctor},
 };
 

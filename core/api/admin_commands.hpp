@@ -9,6 +9,7 @@
 #include "core/api/arguments.hpp"
 #include "core/lifecycle/actor.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/store/try.hpp"
 
 namespace via::api {
 
@@ -38,6 +39,24 @@ inline json with(json object, const json& more) {
 
 // Of a long command: whether the answer is the result or only that it has begun.
 inline bool wait(Arguments& a) { return a.flag("wait", true); }
+
+// Handlers of commands that are one call with one text: a look, and a long change.
+inline constexpr char kName[] = "name", kManifest[] = "manifest";
+
+template <const char* argument, Answer (ControlPlane::*look)(const std::string&)>
+Answer look_at(ControlPlane& plane, Arguments& a, const Actor&) {
+  const auto text = a.text(argument);
+  VIA_TRY(a.done());
+  return (plane.*look)(text);
+}
+
+template <const char* argument, Answer (ControlPlane::*change)(const std::string&, const Actor&, bool)>
+Answer begin(ControlPlane& plane, Arguments& a, const Actor& actor) {
+  const auto text = a.text(argument);
+  const bool waits = wait(a);
+  VIA_TRY(a.done());
+  return (plane.*change)(text, actor, waits);
+}
 
 inline lifecycle::PlanRequest plan_request(Arguments& a) {
   return {a.flag("plan"), a.optional_text("if_plan").value_or("")};

@@ -19,12 +19,13 @@ Answer config_set(ControlPlane& plane, Arguments& a, const Actor& actor) {
   return answer({{"app", app}, {"profile_version", set.profile_version}, {"keys", std::move(keys)}});
 }
 
-Answer config_unset(ControlPlane& plane, Arguments& a, const Actor& actor) {
+template <Answer (ControlPlane::*remove)(const std::string&, const std::string&, const lifecycle::PlanRequest&, const Actor&)>
+Answer unset(ControlPlane& plane, Arguments& a, const Actor& actor) {
   const auto app = a.text("app");
   const auto key = a.text("key");
   const auto plan = plan_request(a);
   VIA_TRY(a.done());
-  return plane.unset_config(app, key, plan, actor);
+  return (plane.*remove)(app, key, plan, actor);
 }
 
 json list_values(const config::AppConfig& config, bool secrets) {
@@ -37,11 +38,12 @@ json list_values(const config::AppConfig& config, bool secrets) {
   return {{"app", config.app}, {"profile_version", config.profile_version}, {"items", std::move(items)}};
 }
 
-Answer config_list(ControlPlane& plane, Arguments& a, const Actor&) {
+template <bool secrets>
+Answer list(ControlPlane& plane, Arguments& a, const Actor&) {
   const auto app = a.text("app");
   VIA_TRY(a.done());
   VIA_TRY_LET(config, plane.list_config(app));
-  return answer(list_values(*config, false));
+  return answer(list_values(*config, secrets));
 }
 
 json secret_answer(const std::string& app, const config::SetResult& set) {
@@ -72,21 +74,6 @@ Answer secret_rotate(ControlPlane& plane, Arguments& a, const Actor& actor) {
   auto set = generate ? plane.generate_secret(app, key, *generate, actor) : plane.set_secret(app, key, value, true, actor);
   if (!set) return set.error();
   return answer(secret_answer(app, *set));
-}
-
-Answer secret_unset(ControlPlane& plane, Arguments& a, const Actor& actor) {
-  const auto app = a.text("app");
-  const auto key = a.text("key");
-  const auto plan = plan_request(a);
-  VIA_TRY(a.done());
-  return plane.unset_secret(app, key, plan, actor);
-}
-
-Answer secret_list(ControlPlane& plane, Arguments& a, const Actor&) {
-  const auto app = a.text("app");
-  VIA_TRY(a.done());
-  VIA_TRY_LET(config, plane.list_config(app));
-  return answer(list_values(*config, true));
 }
 
 Answer keys_list(ControlPlane& plane, Arguments& a, const Actor&) {
@@ -136,11 +123,16 @@ Answer identity_issue(ControlPlane& plane, Arguments& a, const Actor& actor) {
 }
 
 constexpr Command kCommands[] = {
-    {"config.set", config_set},       {"config.unset", config_unset},
-    {"config.list", config_list},     {"secret.set", secret_set},
-    {"secret.rotate", secret_rotate}, {"secret.unset", secret_unset},
-    {"secret.list", secret_list},     {"identity.keys.list", keys_list},
-    {"identity.issue", identity_issue}, {"identity.keys.rotate", keys_rotate},
+    {"config.set", config_set},
+    {"config.unset", unset<&ControlPlane::unset_config>},
+    {"config.list", list<false>},
+    {"secret.set", secret_set},
+    {"secret.rotate", secret_rotate},
+    {"secret.unset", unset<&ControlPlane::unset_secret>},
+    {"secret.list", list<true>},
+    {"identity.keys.list", keys_list},
+    {"identity.issue", identity_issue},
+    {"identity.keys.rotate", keys_rotate},
     {"identity.keys.revoke", keys_revoke},
 };
 

@@ -272,7 +272,7 @@ bool decode_path(std::string_view s, std::string& out) {
 }
 
 Router::Router() {
-  for (auto* of : {&sql_routes, &kv_routes, &travel_routes})
+  for (auto* of : {&sql_routes, &service_routes, &kv_routes, &travel_routes})
     for (const Route& r : of()) routes_.push_back(r);
 }
 

@@ -207,7 +207,7 @@ Failure Databases::open(const Place& place, bool create, std::shared_ptr<OpenDat
           const Descriptor above(::open(storage_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
           if (!above || ::fsync(above.get()) != 0) return internal("the databases folder cannot be made");
         }
-        if (!kit_.on && known_bytes_.load() + 8192 > static_cast<int64_t>(std::min<uint64_t>(limits_.quota_bytes, INT64_MAX)))
+        if (!has_room(8192))
           return {VIA_E_EXHAUSTED, "quota_exceeded", "the add-on has reached its size limit"};
         Failure made = storage::create_file(real);
         if (made && made.status != VIA_E_CONFLICT) return made;

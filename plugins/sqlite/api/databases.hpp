@@ -99,6 +99,10 @@ class Databases {
   void for_each(const std::function<void(const std::string& name, Database&)>& fn);
   // Bytes of all files in the databases folder (the own data.sqlite is not in it).
   uint64_t folder_bytes() const;
+  // Whether the quota lets a file of that size come into the folder. A kit has none.
+  bool has_room(int64_t bytes) const {
+    return kit_.on || known_bytes_.load() + bytes <= static_cast<int64_t>(std::min<uint64_t>(limits_.quota_bytes, INT64_MAX));
+  }
   // A file of that size came into the folder, or left it (negative).
   void account(int64_t bytes) { known_bytes_.fetch_add(bytes, std::memory_order_relaxed); }
 

@@ -1,5 +1,6 @@
 // Making databases and running SQL: POST /db/create, POST /db, GET /query.
 #include "plugins/sqlite/api/api.hpp"
+#include "plugins/sqlite/api/query_log.hpp"
 #include "plugins/sqlite/api/transaction.hpp"
 #include "plugins/sqlite/kv/table.hpp"
 #include "plugins/sqlite/render.hpp"
@@ -77,6 +78,16 @@ void create(Context& c) {
           true);
 }
 
+// Notes each statement with the time since the one before it.
+RanItem noting(RunningStatements& statements, const Host& host) {
+  return [&statements, &host, began = host.now_ns(), at = host.unix_ms()](std::string_view sql, const Failure& failure) mutable {
+    const uint64_t now = host.now_ns();
+    statements.add(sql, at, now - began, failure);
+    at += static_cast<int64_t>((now - began) / 1'000'000);
+    began = now;
+  };
+}
+
 void transact(Context& c) {
   bool make = false;
   if (Failure f = c.wants_create(make)) return c.fail(std::move(f));
@@ -96,18 +107,20 @@ void transact(Context& c) {
     only_queries = only_queries && item.query && kind != Kind::writes && kind != Kind::schema;
     schema = schema || kind == Kind::schema;
   }
+  const auto statements = std::make_shared<RunningStatements>(database);
   if (only_queries) {
     bool wants_writer = false;
     Answer answer;
     const Failure f = c.read(*database, [&](Connection& connection) {
-      return run_transaction(connection, *transaction, limits, false, answer.body, wants_writer);
+      return run_transaction(connection, *transaction, limits, false, answer.body, wants_writer, noting(*statements, c.host()));
     });
     if (!wants_writer) return f ? c.fail(f) : c.answer(std::move(answer));
   }
   c.write(std::move(database),
-          [transaction, limits](Connection& connection, Answer& answer) {
+          [transaction, limits, statements, &host = c.host()](Connection& connection, Answer& answer) {
             bool unused = false;
-            return run_transaction(connection, *transaction, limits, true, answer.body, unused);
+            statements->begin();
+            return run_transaction(connection, *transaction, limits, true, answer.body, unused, noting(*statements, host));
           },
           schema);
 }
@@ -156,6 +169,8 @@ void query(Context& c) {
   if (Failure f = c.database(false, database)) return c.fail(std::move(f));
   const Limits& limits = c.api().databases().limits();
   StringOutput out;
+  RunningStatements statements(database);
+  const RanItem ran = noting(statements, c.host());
   const Failure failure = c.read(*database, [&](Connection& connection) -> Failure {
     Statement* s = nullptr;
     if (Failure f = connection.statement(Operation::query, sql, s)) {
@@ -179,6 +194,7 @@ void query(Context& c) {
     out.append(",\"rowCount\":" + std::to_string(rows.count) + (rows.truncated ? ",\"truncated\":true}" : ",\"truncated\":false}"));
     return {};
   });
+  ran(sql, failure);
   if (failure) return c.fail(failure);
   Answer a;
   a.body = out.take();

@@ -87,8 +87,8 @@ class Resetting {
 
 class Runner {
  public:
-  Runner(Connection& connection, const Transaction& transaction, const Limits& limits, bool may_write)
-      : c_(connection), t_(transaction), limits_(limits), may_write_(may_write) {}
+  Runner(Connection& connection, const Transaction& transaction, const Limits& limits, bool may_write, const RanItem& ran)
+      : c_(connection), t_(transaction), limits_(limits), may_write_(may_write), ran_(ran) {}
 
   Failure run(std::string& body, bool& wants_writer) {
     out_.append("{\"results\":[");
@@ -101,6 +101,7 @@ class Runner {
       item_out_.clear();
       Failure f = run_item(item, wants_writer);
       if (wants_writer) return {};
+      if (ran_) ran_(t_.sql(item), f);
       if (f && beyond_item(f)) return f;
       if (may_write_ && sqlite3_get_autocommit(c_.db()) != 0) {
         if (!f) f = sql_wrong("the transaction ended by itself");
@@ -251,6 +252,7 @@ class Runner {
   const Transaction& t_;
   const Limits& limits_;
   const bool may_write_;
+  const RanItem& ran_;
   StringOutput out_;
   std::string item_out_;
 };
@@ -322,9 +324,9 @@ Failure render_rows(Connection& connection, Statement& s, bool list, bool finish
 }
 
 Failure run_transaction(Connection& connection, const Transaction& transaction, const Limits& limits, bool may_write, std::string& body,
-                        bool& wants_writer) {
+                        bool& wants_writer, const RanItem& ran) {
   wants_writer = false;
-  return Runner(connection, transaction, limits, may_write).run(body, wants_writer);
+  return Runner(connection, transaction, limits, may_write, ran).run(body, wants_writer);
 }
 
 }  // namespace via::sqlite::api

@@ -6,6 +6,7 @@
 #include "plugins/sqlite/output.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,9 +67,11 @@ Kind kind_of(std::string_view sql);
 
 
 // Runs the items on a connection inside of a transaction, and renders the answer's body. A failure of 200 holds the body
-// {"reqIdx":…}; others are the request's. On a connection that only reads, `wants_writer` tells that an item writes.
+// {"reqIdx":…}; others are the request's. On a connection that only reads, `wants_writer` tells that an item writes. `ran` is
+// called with each item that was run and how it ended.
+using RanItem = std::function<void(std::string_view sql, const Failure& failure)>;
 Failure run_transaction(Connection& connection, const Transaction& transaction, const Limits& limits, bool may_write, std::string& body,
-                        bool& wants_writer);
+                        bool& wants_writer, const RanItem& ran = {});
 
 // Rows of a query as {"a":1} or [1]; at most kMaxResultRows. The statement is bound; it is reset by the caller.
 struct Rows {

@@ -110,9 +110,12 @@ TEST_F(UnderABinding, KeysAndTheirHistoryComeBackWithASnapshot) {
   EXPECT_EQ(call(runtime, "GET", "/kv/k/history").json()["count"], 2);
 }
 
-TEST_F(UnderABinding, ADatabaseThatNoSnapshotWouldHoldIsNotMade) {
+TEST_F(UnderABinding, FurtherDatabasesAreMadeUnlessTheOperatorSaysOtherwise) {
   const Runtime runtime = app_with_database("api");
-  EXPECT_EQ(call(runtime, "POST", "/db/create?path=more").status, 403);
+  EXPECT_EQ(call(runtime, "POST", "/db/create?path=more").status, 200);
+  admin("addon.create", {{"type", "sqlite"}, {"name", "one-db"}, {"app", "one"}, {"bind", "DATABASE"}, {"config", {{"further_databases", false}}}});
+  admin("deploy.create", {{"app", "one"}});
+  EXPECT_EQ(call(issue("one"), "POST", "/db/create?path=more").status, 403);
 }
 
 TEST_F(UnderABinding, RightsAreThoseOfTheBinding) {

@@ -200,6 +200,7 @@ void add_manifest_commands(CommandTree& tree, CLI::App& app);
 void add_program_commands(CommandTree& tree);  // version, completion, man: of every tree
 void add_vary_commands(CommandTree& tree);
 void add_db_commands(CommandTree& tree);  // of via and hoody
+void add_files_commands(CommandTree& tree);  // of hoody
 void add_kv_commands(CommandTree& tree);
 void add_kit_commands(CommandTree& tree);
 

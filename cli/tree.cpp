@@ -139,6 +139,7 @@ CommandTree::CommandTree(const std::string& program) : root_("The add-on host", 
     root_.add_option("--container", globals_.container, "a data API by its name in the targets file")->type_name("NAME");
     add_db_commands(*this);
     add_kv_commands(*this);
+    add_files_commands(*this);
     add_program_commands(*this);
     return;
   }

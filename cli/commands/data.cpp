@@ -149,7 +149,8 @@ void add_data_command(CommandTree& tree, CLI::App& group, DataCommand spec) {
   Command& command = tree.add(*parent, spec.words.back(), spec.help, "");
   CLI::App* app = parent->get_subcommand(spec.words.back());
   for (const std::string& alias : spec.aliases) app->alias(alias);
-  if (!spec.argument.empty()) command.argument("argument", spec.argument, spec.argument == "KEY" ? "the key" : "the index, from history list");
+  if (!spec.argument.empty()) command.argument("argument", spec.argument, spec.argument == "KEY" ? "the key" : spec.argument == "DB" ? "the database: a bare name, or an absolute path"
+                                                                                                        : "the index, from history list");
   for (const DataParameter& parameter : spec.parameters) {
     if (parameter.shown.empty()) {
       const std::string word = parameter.flag.substr(2);

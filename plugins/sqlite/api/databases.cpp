@@ -239,6 +239,37 @@ Failure Databases::open(const Place& place, bool create, std::shared_ptr<OpenDat
   return {};
 }
 
+Failure Databases::remove(const Place& place) {
+  if (place.own) return error(403, "the add-on's own database cannot be removed here");
+  std::unique_lock lock(mutex_);
+  std::string real;
+  // A request that was answered a moment ago may still be on its way out.
+  for (int wait = 0;; ++wait) {
+    if (!serving()) return {VIA_E_UNAVAILABLE, "not_open", "the add-on is not open"};
+    if (Failure f = real_path(place, real)) return f;
+    if (Failure f = storage::check_file(real)) return error(400, f.message);
+    const auto it = entries_.find(real);
+    if (it == entries_.end()) break;
+    if (it->second->users.load(std::memory_order_acquire) == 0) {
+      entries_.erase(it);  // closes it: the log is in the file now
+      break;
+    }
+    if (wait >= 1'000) return error(409, "the database is in use; try again");
+    lock.unlock();
+    ::usleep(1'000);
+    lock.lock();
+  }
+  struct stat st {};
+  const bool counted = !kit_.on && ::lstat(real.c_str(), &st) == 0;
+  if (::unlink(real.c_str()) != 0) return internal("a database cannot be removed");
+  if (counted) account(-st.st_size);
+  const size_t slash = real.rfind('/');
+  for (const std::string& beside : {real + "-wal", real + "-shm", real + "-journal", real.substr(0, slash + 1) + "." + real.substr(slash + 1) + ".history"})
+    ::unlink(beside.c_str());
+  const Descriptor folder(::open(slash == 0 ? "/" : real.substr(0, slash).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return folder && ::fsync(folder.get()) == 0 ? Failure{} : Failure{VIA_E_INTERNAL, "outcome_unknown", "the removal could not be made durable"};
+}
+
 Failure Databases::entry_locked(const std::string& path, uint64_t device, uint64_t inode, const std::string& name, Entry*& out) {
   if (const auto it = entries_.find(path); it != entries_.end()) {
     Entry& e = *it->second;

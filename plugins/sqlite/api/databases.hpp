@@ -91,6 +91,8 @@ class Databases {
   Place own_place() const;
   // Opens the file, made first when it is missing and `create`; 404 "database not found" else. `created` tells.
   Failure open(const Place& place, bool create, std::shared_ptr<OpenDatabase>& out, bool* created = nullptr);
+  // Removes the file with its log and its query history. 404 when it is missing; 409 while another request uses it.
+  Failure remove(const Place& place);
   // For files that are made or looked at without opening them (vacuum_into, directory mode): the real path of `place` with
   // every link followed, checked to stay inside of what this instance may use. Missing: 404, `real` is then where it would be.
   Failure real_path(const Place& place, std::string& real) const;

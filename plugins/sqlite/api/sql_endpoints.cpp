@@ -1,4 +1,4 @@
-// Making databases and running SQL: POST /db/create, POST /db, GET /query.
+// Making and removing databases, and running SQL: POST /db/create, DELETE /db, POST /db, GET /query.
 #include "plugins/sqlite/api/api.hpp"
 #include "plugins/sqlite/api/query_log.hpp"
 #include "plugins/sqlite/api/transaction.hpp"
@@ -86,6 +86,15 @@ RanItem noting(RunningStatements& statements, const Host& host) {
     at += static_cast<int64_t>((now - began) / 1'000'000);
     began = now;
   };
+}
+
+void remove(Context& c) {
+  Place place;
+  if (Failure f = c.place(c.request().parameters.text("db"), place)) return c.fail(std::move(f));
+  if (Failure f = c.api().databases().remove(place)) return c.fail(std::move(f));
+  Answer a;
+  a.body = "{\"success\":true,\"deleted\":true}";
+  c.answer(std::move(a));
 }
 
 void transact(Context& c) {
@@ -206,6 +215,7 @@ void query(Context& c) {
 std::vector<Route> sql_routes() {
   return {{Method::post, "/db/create", Needs::write, create},
           {Method::post, "/db", Needs::read, transact},
+          {Method::del, "/db", Needs::write, remove},
           {Method::get, "/query", Needs::read, query}};
 }
 

@@ -44,6 +44,25 @@ TEST_F(Names, OfOneFileAreOneDatabase) {
   EXPECT_EQ(st.st_mode & 0777, 0600u);
 }
 
+TEST_F(Names, OfDatabasesThatWereRemovedAreFree) {
+  ASSERT_EQ(write(kit, "app", "1").status, 200);
+  ASSERT_TRUE(fs::exists(kit.path("app.db-wal")));
+  EXPECT_EQ(kit.call(DataApi::Caller{true, {}}, "DELETE", "/db?db=app").status, 403);
+  EXPECT_EQ(kit.call("DELETE", "/db?db=app").json(), Json({{"success", true}, {"deleted", true}}));
+  EXPECT_TRUE(fs::is_empty(kit.folder())) << "nor a log, nor a history";
+  EXPECT_EQ(kit.call("DELETE", "/db?db=app").error(), "database not found");
+  EXPECT_EQ(kit.call("DELETE", "/db").error(), "db is required");
+  std::ofstream(kit.path("notes.txt")) << "not a database, and mine";
+  EXPECT_EQ(kit.call("DELETE", "/db?db=notes.txt").status, 400);
+  EXPECT_TRUE(fs::exists(kit.path("notes.txt")));
+  fs::create_directory(kit.path("folder"));
+  EXPECT_EQ(kit.call("DELETE", "/db?db=/hoody/databases/folder").status, 400);
+  ASSERT_EQ(write(kit, "app", "2").status, 200);
+  EXPECT_EQ(all(kit, "app"), "2");
+  DataApi addon;
+  EXPECT_EQ(addon.call("DELETE", "/db").status, 403) << "its own is the operator's";
+}
+
 TEST_F(Names, AreRefusedWithTheExactTexts) {
   const auto error = [&](const std::string& db) {
     const HttpAnswer r = write(kit, db, "x");
@@ -55,8 +74,9 @@ TEST_F(Names, AreRefusedWithTheExactTexts) {
   EXPECT_EQ(error("/tmp/x.db"), "absolute database paths outside /hoody/databases are disallowed");
   EXPECT_EQ(error("/hoody/databasesx/y.db"), "absolute database paths outside /hoody/databases are disallowed");
   EXPECT_EQ(error("/hoody/databases/../x.db"), "the database path must not contain ..");
-  for (const std::string db : {"a/b", "../x", "a\\b", "./a/b", "..", ".", "./", ".hidden", "x.db-wal", "x-journal", "/hoody/databases/x.db-shm", "file:x.db?mode=memory",
-                               "a\nb", std::string(300, 'a').c_str(), "/hoody/databases", "/hoody/databases/no/x.db"})
+  const std::string long_name(300, 'a');
+  for (const std::string& db : std::vector<std::string>{"a/b", "../x", "a\\b", "./a/b", "..", ".", "./", ".hidden", "x.db-wal", "x-journal", "/hoody/databases/x.db-shm", "file:x.db?mode=memory",
+                               "a\nb", long_name, "/hoody/databases", "/hoody/databases/no/x.db"})
     error(db);
   EXPECT_TRUE(fs::is_empty(kit.folder()));
 }

@@ -1,15 +1,19 @@
 // The key-value API of a real `via kit sqlite` that is killed again and again: what it acknowledged is there, what it did not
 // is there wholly or not at all, and its history tells exactly that. Two tests: many connections that change the same keys,
-// and random requests against a model. VIA_MODEL_STEPS (default 400) and VIA_MODEL_SEED choose another run of the model; a
+// and random requests against a model. VIA_MODEL_STEPS (default 250) and VIA_MODEL_SEED choose another run of the model; a
 // seed fixes what is drawn, not where a kill meets the kit. Thread: one kit a test; clients that run at once have a
 // connection each.
 #include <poll.h>
 
 #include <algorithm>
+#include <array>
+#include <cctype>
 #include <charconv>
 #include <cstdlib>
 #include <iostream>
 #include <latch>
+#include <limits>
+#include <map>
 #include <mutex>
 #include <random>
 #include <set>
@@ -404,7 +408,8 @@ class KilledKit {
     if (steps > newest) return refused(change, 400, "the key has " + std::to_string(newest) + " recorded operations");
     const Maybe after = key.after(newest - steps);
     return succeeds(change, key, "rollback", after,
-                    {{"key", key.name}, {"steps", steps}, {"restored_op_number", newest - steps}, {"op_number", newest + 1}, {"exists", after.has_value()}});
+                    {{"key", key.name}, {"steps", steps}, {"restored_op_number", newest - steps}, {"op_number", newest + 1},
+                     {"exists", after.has_value()}});
   }
   Change set_all() {
     Change change{"POST", table("/batch/set"), "", "application/json"};
@@ -616,7 +621,8 @@ class KilledKit {
     for (const Key& key : keys_) {
       const Maybe before = key.after(key.last_until(from)), after = key.after(key.last_until(to));
       if (before == after) continue;
-      changes[key.name] = {{"type", !before ? "created" : !after ? "deleted" : "modified"}, {"raw_old_value", raw(before)}, {"raw_new_value", raw(after)}};
+      changes[key.name] = {{"type", !before ? "created" : !after ? "deleted" : "modified"},
+                           {"raw_old_value", raw(before)}, {"raw_new_value", raw(after)}};
     }
     const json told = get(table("/diff", "from=" + std::to_string(from) + "&to=" + std::to_string(to))).json();
     ASSERT_EQ(told["has_gaps"], false) << told;
@@ -643,7 +649,7 @@ TEST(KilledKitModel, EveryAnswerIsTrueAndEveryChangeIsThereAsAWholeOrNotAtAll) {
   const std::uint64_t seed = set ? std::strtoull(set, nullptr, 10) : 20'260'101;
   std::cout << "VIA_MODEL_SEED=" << seed << "\n";
   SCOPED_TRACE("VIA_MODEL_SEED=" + std::to_string(seed));
-  KilledKit(seed).run(steps ? std::atoll(steps) : 400);
+  KilledKit(seed).run(steps ? std::atoll(steps) : 250);
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ struct Route {
 };
 
 std::vector<Route> sql_routes();       // api/sql_endpoints.cpp: /db/create, /db (POST, DELETE), /query
-std::vector<Route> service_routes();   // api/service_endpoints.cpp: /maintenance, /history…, /health…
+std::vector<Route> service_routes();   // api/service_endpoints.cpp: /maintenance, /history…, /health…, /openapi.*
 std::vector<Route> kv_routes();        // kv/endpoints.cpp: /kv, /kv/{key}, incr, decr, push, pop, remove, batch
 std::vector<Route> travel_routes();    // kv/travel_endpoints.cpp: history, snapshot, rollback, diff
 

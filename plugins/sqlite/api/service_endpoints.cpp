@@ -1,6 +1,7 @@
-// What is about the databases and not in them: POST /maintenance, the query history, health.
+// What is about the databases and not in them: POST /maintenance, the query history, health, the OpenAPI document.
 #include "plugins/sqlite/api/api.hpp"
 #include "plugins/sqlite/api/maintenance.hpp"
+#include "plugins/sqlite/api/openapi.hpp"
 #include "plugins/sqlite/api/query_log.hpp"
 
 #include <sys/stat.h>
@@ -151,6 +152,25 @@ void cache_health(Context& c) {
   answer_json(c, {{"status", "ok"}, {"databases", {{"known", known}, {"open", open}}}});
 }
 
+// ---- the document ----
+
+void document(Context& c, const char* type, const std::string& text) {
+  Answer a;
+  a.content_type = type;
+  a.body = text;
+  c.answer(std::move(a));
+}
+
+void as_json(Context& c) {
+  static const std::string text = openapi_json();
+  document(c, "application/json", text);
+}
+
+void as_yaml(Context& c) {
+  static const std::string text = openapi_yaml();
+  document(c, "application/yaml", text);
+}
+
 }  // namespace
 
 std::vector<Route> service_routes() {
@@ -160,7 +180,9 @@ std::vector<Route> service_routes() {
           {Method::get, "/history/stats", Needs::read, history_stats},
           {Method::del, "/history/{index}", Needs::write, delete_history},
           {Method::get, "/health", Needs::nothing, health},
-          {Method::get, "/health/cache", Needs::nothing, cache_health}};
+          {Method::get, "/health/cache", Needs::nothing, cache_health},
+          {Method::get, "/openapi.json", Needs::nothing, as_json},
+          {Method::get, "/openapi.yaml", Needs::nothing, as_yaml}};
 }
 
 }  // namespace via::sqlite::api

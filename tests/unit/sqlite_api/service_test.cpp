@@ -5,7 +5,9 @@
 
 #include <sys/stat.h>
 
+#include <cctype>
 #include <fstream>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -206,6 +208,100 @@ TEST_F(HealthApi, TellsThatItServesAndWhatIsOpen) {
   EXPECT_EQ(api.call("GET", "/health").status, 503);
   EXPECT_EQ(api.call("GET", "/health").json()["status"], "closed");
   api.open();
+}
+
+// Whether `value` is what `schema` says, as far as the document uses schemas.
+bool fits(const Json& schema, const Json& value) {
+  if (schema.contains("oneOf")) {
+    int fitting = 0;
+    for (const auto& one : schema["oneOf"]) fitting += fits(one, value) ? 1 : 0;
+    return fitting == 1;
+  }
+  const std::string type = schema.value("type", "");
+  if ((type == "object" && !value.is_object()) || (type == "array" && !value.is_array()) || (type == "string" && !value.is_string()) ||
+      (type == "integer" && !value.is_number_integer()) || (type == "number" && !value.is_number()) || (type == "boolean" && !value.is_boolean()))
+    return false;
+  for (const auto& name : schema.value("required", Json::array()))
+    if (!value.contains(name.get<std::string>())) return false;
+  if (type == "object" && schema.contains("properties"))
+    for (const auto& [name, member] : schema["properties"].items())
+      if (value.contains(name) && !fits(member, value[name])) return false;
+  if (type == "array" && schema.contains("items"))
+    for (const auto& item : value)
+      if (!fits(schema["items"], item)) return false;
+  return true;
+}
+
+using Document = Service;
+
+TEST_F(Document, NamesEveryRouteAndNoOther) {
+  const Json document = api.call("GET", "/openapi.json").json();
+  std::set<std::string> described, routed;
+  for (const auto& [path, operations] : document["paths"].items())
+    for (const auto& [method, operation] : operations.items()) described.insert(method + " " + path);
+  for (const auto& route : api::Router::get().routes())
+    routed.insert(std::string(route.method == api::Method::get ? "get" : route.method == api::Method::put ? "put" : route.method == api::Method::post ? "post" : "delete") +
+                  " " + route.pattern);
+  EXPECT_EQ(described, routed);
+  const auto yaml = api.call("GET", "/openapi.yaml");
+  EXPECT_EQ(yaml.content_type, "application/yaml");
+  EXPECT_TRUE(yaml.body.starts_with("\"openapi\": \"3.0.3\"\n")) << yaml.body.substr(0, 100);
+  EXPECT_NE(yaml.body.find("\n  \"/kv/{key}/incr\":\n    \"post\":\n"), std::string::npos);
+}
+
+// Each operation is called with what the document says that it needs, and answers what the document says.
+TEST_F(Document, IsWhatTheServerAnswers) {
+  const Json document = api.call("GET", "/openapi.json").json();
+  ASSERT_EQ(api.call("PUT", "/kv/list", "[1,2,3]", "application/json").status, 200);
+  ASSERT_EQ(api.call("PUT", "/kv/number", "1", "text/plain").status, 200);
+  ASSERT_EQ(api.call("PUT", "/kv/gone", "1", "text/plain").status, 200);
+  ASSERT_EQ(api.call("POST", "/db/create?path=removed").status, 200);
+  ASSERT_EQ(run({{{"query", "SELECT 1"}}}).status, 200);
+  const std::map<std::string, std::string> keys{{"/kv/{key}/push", "list"}, {"/kv/{key}/pop", "list"}, {"/kv/{key}/remove", "list"}, {"/kv/{key}", "gone"}};
+  const std::map<std::string, std::string> values{{"db", "removed"}, {"path", "made"}, {"sql", "SELECT 1"}, {"op_number", "1"}, {"timestamp", "9999999999"},
+                                                  {"from", "1"}, {"to", "9999999999"}, {"to_timestamp", "9999999999"}, {"confirm", "yes"}};
+  const std::map<std::string, std::string> bodies{{"post /db", R"x({"transaction":[{"query":"SELECT 1 AS a"},{"statement":"CREATE TABLE d(a)"}]})x"},
+                                                  {"post /maintenance", R"({"op":"quick_check"})"}, {"post /kv/batch/set", R"({"items":[{"key":"b","value":"1"}]})"},
+                                                  {"post /kv/batch/get", R"({"keys":["b"]})"}, {"post /kv/batch/delete", R"({"keys":["b"]})"}, {"post /kv/{key}/push", "4"},
+                                                  {"put /kv/{key}", "2"}, {"post /kv/rollback", "{}"}};
+  int called = 0;
+  for (const auto& [path, operations] : document["paths"].items()) {
+    for (const char* method : {"get", "put", "post", "delete"}) {
+      if (!operations.contains(method)) continue;
+      const Json& operation = operations[method];
+      const std::string name = std::string(method) + " " + path;
+      SCOPED_TRACE(name);
+      std::string target = path;
+      const auto put = [&](const std::string& place, const std::string& value) {
+        if (const auto at = target.find(place); at != target.npos) target.replace(at, place.size(), value);
+      };
+      put("{key}", keys.contains(path) ? keys.at(path) : "number");
+      if (path == "/history/{index}") {
+        ASSERT_EQ(run({{{"query", "SELECT 2"}}}).status, 200);
+        put("{index}", history()["history"][0]["index"].dump());
+      }
+      for (const auto& parameter : operation["parameters"])
+        if (parameter["in"] == "query" && (parameter["required"].get<bool>() || parameter["name"] == "confirm"))
+          target += (target.find('?') == target.npos ? "?" : "&") + parameter["name"].get<std::string>() + "=" + encode(values.at(parameter["name"]));
+      if (path == "/kv/{key}/remove") target += "?index=0";
+      std::string upper = method;
+      for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+      const auto answer = api.call(upper, target, bodies.contains(name) ? bodies.at(name) : "");
+      EXPECT_EQ(answer.status, 200) << target << " " << answer.body;
+      const Json& contents = operation["responses"]["200"]["content"];
+      if (contents.contains("application/json")) {
+        EXPECT_TRUE(fits(contents["application/json"]["schema"], answer.json())) << answer.body;
+      }
+      ++called;
+      // What it refuses is in the document too, and of the form that it says.
+      const auto refused = api.call(upper, target + (target.find('?') == target.npos ? "?" : "&") + "db=../x", "{");
+      if (refused.status != 200) {
+        EXPECT_TRUE(operation["responses"].contains(std::to_string(refused.status))) << refused.status;
+        EXPECT_TRUE(fits(document["components"]["responses"]["Error"]["content"]["application/json"]["schema"], refused.json())) << refused.body;
+      }
+    }
+  }
+  EXPECT_EQ(called, static_cast<int>(api::Router::get().routes().size()));
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Every test that docs/seed-map.md names exists, and every row names one. Usage: seed_map.sh ROOT
+# Every test that the maps of docs/ name exists, and every row names one. Usage: seed_map.sh ROOT
 set -eu
 root=$1
-map="$root/docs/seed-map.md"
 known=$(grep -rhoE '^TEST(_F|_P)?\([A-Za-z0-9_]+, *[A-Za-z0-9_]+' "$root/tests" --include='*.cpp' |
   sed -E 's/^TEST(_F|_P)?\(([A-Za-z0-9_]+), *([A-Za-z0-9_]+)$/\2.\3/' | sort -u)
 bad=0
+for map in "$root/docs/seed-map.md" "$root/docs/data-api-map.md"; do
 rows=0
 while IFS= read -r line; do
   case $line in
@@ -32,4 +32,5 @@ done <"$map"
   echo "the table of $map has only $rows rows" >&2
   bad=1
 }
+done
 exit $bad

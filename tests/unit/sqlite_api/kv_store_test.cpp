@@ -95,6 +95,26 @@ TEST(KvStore, AnExpiredKeyIsGoneBeforeAnySweep) {
   EXPECT_EQ(a.call("DELETE", "/kv/t").status, 404);
 }
 
+TEST(KvStore, ExpiredRowsAreSweptByLaterChanges) {
+  DataApi a;
+  const auto rows = [&](const std::string& table) {
+    return a.call("GET", "/query?sql=" + encode("SELECT count(*) AS n FROM " + table)).json()["resultSet"][0]["n"];
+  };
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(a.call("PUT", "/kv/old-" + std::to_string(i) + "?ttl=60", "1").status, 200);
+  ASSERT_EQ(a.call("PUT", "/kv/stays?ttl=600", "1").status, 200);
+  a.call("POST", "/db", R"j({"transaction":[{"statement":"UPDATE kv_store SET expires_at=1 WHERE key LIKE 'old%'"}]})j");
+  EXPECT_EQ(rows("kv_store"), 21);
+  for (int i = 0; i < 4; ++i) ASSERT_EQ(a.call("POST", "/kv/n/incr").status, 200);
+  EXPECT_EQ(rows("kv_store"), 2);
+  EXPECT_EQ(a.call("GET", "/kv/stays").status, 200);
+  EXPECT_EQ(a.call("GET", "/kv/old-3").status, 404);
+  // Without the index each change would read the whole table: it is not swept, and works.
+  a.call("POST", "/db", R"j({"transaction":[{"statement":"DROP INDEX kv_store_expires"},{"statement":"UPDATE kv_store SET expires_at=1"}]})j");
+  for (const char* key : {"other", "another"}) ASSERT_EQ(a.call("PUT", std::string("/kv/") + key, "1").status, 200);
+  EXPECT_EQ(rows("kv_store"), 4);
+  EXPECT_EQ(a.call("GET", "/kv/stays").status, 404);
+}
+
 TEST(KvStore, RefusesATableThatIsNotItsOwn) {
   DataApi a;
   a.call("POST", "/db", R"j({"transaction":[{"statement":"CREATE TABLE mine(x)"}]})j");

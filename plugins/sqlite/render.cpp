@@ -49,6 +49,17 @@ constexpr char kBase64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 }  // namespace
 
+bool is_utf8(std::string_view s) {
+  const auto* p = reinterpret_cast<const unsigned char*>(s.data());
+  const auto* const end = p + s.size();
+  for (size_t bad = 0; p != end;) {
+    const size_t n = *p < 0x80 ? 1 : utf8_sequence(p, end, bad);
+    if (n == 0) return false;
+    p += n;
+  }
+  return true;
+}
+
 bool render_text(Output& out, std::string_view text) {
   if (!out.put('"')) return false;
   const auto* p = reinterpret_cast<const unsigned char*>(text.data());

@@ -12,6 +12,7 @@
 namespace via::sqlite {
 
 // Text in quotes. Bytes that are not UTF-8 become U+FFFD, one for each maximal broken piece.
+bool is_utf8(std::string_view s);
 bool render_text(Output& out, std::string_view text);
 bool render_integer(Output& out, int64_t n, bool as_text_beyond_2_53);
 // Shortest digits that read back as the same double, always with a point or an exponent; what is not finite is null.

@@ -3,6 +3,7 @@
 #include "plugins/sqlite/api/databases.hpp"
 
 #include "plugins/sqlite/api/answer.hpp"
+#include "plugins/sqlite/render.hpp"
 #include "plugins/sqlite/storage.hpp"
 
 #include <dirent.h>
@@ -18,7 +19,6 @@ namespace via::sqlite::api {
 namespace {
 
 constexpr std::string_view kRoot = "/hoody/databases";
-constexpr size_t kMaxName = 200;
 constexpr uint64_t kNoQuota = 16ull << 40;  // a kit has none but SQLite's own
 
 class Descriptor {
@@ -46,7 +46,7 @@ Failure outside() { return error(400, "absolute database paths outside /hoody/da
 
 // A plain file name that is ours to make: no hidden files (the kit's own), no companions of another database.
 Failure check_name(std::string_view name) {
-  if (name.size() > kMaxName) return error(400, "the database name is too long");
+  if (name.size() > Databases::kMaxName) return error(400, "the database name is too long");
   if (name.starts_with('.')) return error(400, "database names must not begin with a dot");
   for (const std::string_view suffix : {"-wal", "-shm", "-journal"})
     if (name.ends_with(suffix)) return error(400, "database names must not end with " + std::string(suffix));
@@ -116,6 +116,7 @@ Failure Databases::place(std::string_view given, Place& out) const {
   for (const char c : given)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return error(400, "the database name holds a control character");
   if (given.size() > PATH_MAX / 2) return error(400, "the database name is too long");
+  if (!is_utf8(given)) return error(400, "the database name is not UTF-8");
   if (!given.starts_with('/')) {
     if (given.starts_with("./")) given.remove_prefix(2);
     if (given.find_first_of("/\\") != given.npos) return error(400, "relative database paths must not contain / or \\");

@@ -108,6 +108,7 @@ class Databases {
   // A file of that size came into the folder, or left it (negative).
   void account(int64_t bytes) { known_bytes_.fetch_add(bytes, std::memory_order_relaxed); }
 
+  static constexpr size_t kMaxName = 200;  // bytes of a file's name
   static constexpr size_t kKnown = 512;  // files with a Database; closed ones are let go of above this
 
  private:

@@ -1,5 +1,6 @@
 #include "plugins/sqlite/api/snapshot_set.hpp"
 
+#include "plugins/sqlite/render.hpp"
 #include "plugins/sqlite/snapshot.hpp"
 #include "plugins/sqlite/storage.hpp"
 
@@ -82,13 +83,13 @@ bool write_whole(const fs::path& path, std::string_view text) {
 
 // A name below databases/ that a request could have made, or an operator who made its folder.
 bool is_name(std::string_view name) {
-  if (name.empty() || name.size() > 1024) return false;
+  if (name.empty() || name.size() > 2048 || !is_utf8(name)) return false;
   for (;;) {
     const size_t end = std::min(name.find('/'), name.size());
     const std::string_view part = name.substr(0, end);
-    if (part.empty() || part.size() > 250 || part.starts_with('.')) return false;
+    if (part.empty() || part.size() > Databases::kMaxName || part.starts_with('.')) return false;
     for (const char c : part)
-      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '\\') return false;
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return false;
     for (const std::string_view suffix : {"-wal", "-shm", "-journal"})
       if (part.ends_with(suffix)) return false;
     if (end == name.size()) return true;
@@ -240,7 +241,8 @@ Failure take_back(const fs::path& storage, const Journal& j, Failure why) {
   return why;
 }
 
-// What is no database is not part of a snapshot, and stays. (A database that was replaced has a second name in the snapshot.)
+// What is no database, or has a name that no request can say, is not part of a snapshot, and stays. (A database that was
+// replaced has a second name in the snapshot.)
 void keep_others(const fs::path& storage) {
   std::error_code ec;
   for (const auto& entry : fs::directory_iterator(other_of(storage), ec)) {
@@ -248,7 +250,7 @@ void keep_others(const fs::path& storage) {
     if (name.ends_with("-wal") || name.ends_with("-shm") || name.starts_with('.')) continue;
     struct stat st {};
     if (::lstat(entry.path().c_str(), &st) != 0) continue;
-    if (S_ISREG(st.st_mode) && (st.st_nlink > 1 || !storage::check_file(entry.path().string()))) continue;
+    if (S_ISREG(st.st_mode) && (st.st_nlink > 1 || (is_name(name) && !storage::check_file(entry.path().string())))) continue;
     (void)::renameat2(AT_FDCWD, entry.path().c_str(), AT_FDCWD, (folder_of(storage) / name).c_str(), RENAME_NOREPLACE);
   }
 }

@@ -143,6 +143,21 @@ TEST_F(SnapshotSet, WhatIsNoDatabaseIsNotTakenAndStays) {
   EXPECT_EQ(api.call("GET", "/kv/k?db=link.db").body, "app-1");
 }
 
+TEST_F(SnapshotSet, HoldsEveryNameThatARequestCanSay) {
+  const std::vector<std::string> names{"sp ace.db", "quote\".db", "/hoody/databases/back\\slash.db", "%2e.db", "\xc3\xa9.db", std::string(197, 'n') + ".db"};
+  for (const auto& name : names) ASSERT_EQ(api.call("PUT", "/kv/k?create_db_if_missing=true&db=" + encode(name), "1", "text/plain").status, 200) << name;
+  EXPECT_EQ(api.call("PUT", "/kv/k?create_db_if_missing=true&db=a%ff.db", "1").error(), "the database name is not UTF-8");
+  // A file that no request can name is the operator's; it is not in the snapshot, and stays.
+  fs::copy_file(api.path("databases/b.sqlite"), api.path("databases/a\xff.db"));
+  const std::string dir = folder("one");
+  EXPECT_NE(take(dir).find("sqlite/2"), std::string::npos);
+  EXPECT_EQ(verify(dir), "");
+  for (const auto& name : names) ASSERT_EQ(api.call("PUT", "/kv/k?db=" + encode(name), "2", "text/plain").status, 200);
+  EXPECT_NE(restore(dir).find("sqlite/2"), std::string::npos);
+  for (const auto& name : names) EXPECT_EQ(api.call("GET", "/kv/k?db=" + encode(name)).body, "1") << name;
+  EXPECT_TRUE(fs::exists(api.path("databases/a\xff.db")));
+}
+
 TEST_F(SnapshotSet, ADamagedOneIsRefusedAndNothingChanges) {
   const auto write = [](const std::string& path, std::string_view text) { std::ofstream(path, std::ios::trunc | std::ios::binary) << text; };
   const std::string good = folder("good");

@@ -89,17 +89,18 @@ static int is_word(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
 
-/* An id is a run of 20 or more letters and digits with a digit in it: "addon_01J…" and a bare ULID become "*". */
+/* An id is a run of 20 or more letters and digits with a digit in it: "addon_01J…" and a bare ULID become "*". So does a
+ * time, a run of 10 or more digits. */
 static void append_pattern(char* out, size_t size, const char* path) {
   size_t n = strlen(out);
   while (*path != '\0' && n + 2 < size) {
     size_t run = 0;
-    int digit = 0;
+    size_t digits = 0;
     while (is_word(path[run])) {
-      digit |= path[run] >= '0' && path[run] <= '9';
+      digits += path[run] >= '0' && path[run] <= '9';
       ++run;
     }
-    if (run >= 20 && digit) {
+    if ((run >= 20 && digits > 0) || (run >= 10 && digits == run)) {
       out[n++] = '*';
       path += run;
     } else if (run > 0) {

@@ -320,7 +320,9 @@ Result<std::string> ControlPlane::finish_exchange(const Addon& addon, const json
     }
   }
   VIA_TRY_LET(known, snapshots_.find(safety));  // a start before this one may have come as far
-  if (!known && !files.empty()) {
+  // An exchange leaves what it replaced; there is none where the restore gave up, and what was there stands.
+  if (!known && files.empty()) return std::string("failed");
+  if (!known) {
     VIA_TRY_LET(sealed, seal_published(folder, safety, files, {}));
     VIA_TRY(snapshots_.insert(safety_snapshot(addon, *restored, safety, sealed, row.id)));
   }

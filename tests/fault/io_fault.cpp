@@ -264,7 +264,7 @@ void IoFault::check(const IoCase& what, const Outcome& outcome, bool again) {
   if (what.how != How::first_start && !(what.new_host && is == Is::new_state)) {
     EXPECT_EQ(rows_of(caller(steady_).query("SELECT a FROM t")), json({{"steady"}})) << "nobody else notices";
   }
-  EXPECT_NE(is, Is::neither);
+  EXPECT_NE(is, Is::neither) << tail(host.log());
   ++(is == Is::new_state ? tally_.new_states : tally_.old_states);
   if (outcome.succeeded) {
     EXPECT_EQ(is, Is::new_state) << "it was acknowledged";

@@ -24,7 +24,7 @@ Failure verify_set(const std::string& dir, const Host& host, const via_call* cal
 // Files in databases/ that are no databases stay.
 Failure restore_set(const std::string& storage, const std::string& dir, const Host& host, const via_call* call,
                     std::string_view& facts);
-// Ends a restore that a crash or a failing disk interrupted, forwards, or back when its copy is gone (then it says so, once).
+// Ends a restore that a crash or a failing disk interrupted, forwards, or back when its copy is gone or the disk refuses: either way whole.
 Failure finish_restore(const std::string& storage);
 
 }  // namespace via::sqlite::api

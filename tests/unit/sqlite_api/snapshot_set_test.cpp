@@ -273,7 +273,8 @@ TEST_F(SnapshotSet, AnInterruptedRestoreWhoseCopyIsGoneIsTakenBack) {
   fs::copy(dir + "/1.sqlite", storage / "data.sqlite");
   std::ofstream(storage / "restore.json") << Json{{"dir", (storage / "gone").string()}, {"main", inode_of(storage / "data.sqlite")},
                                                   {"folder", inode_of(storage / "databases")}, {"kept", inode_of(kept)}};
-  EXPECT_TRUE(api::finish_restore(storage.string())) << "it says that it was not made";
+  EXPECT_FALSE(api::finish_restore(storage.string())) << "what was there is whole again, so the add-on opens";
+  EXPECT_FALSE(fs::exists(storage / "restore.json"));
   api.open();
   EXPECT_EQ(values(), kBefore);
 }

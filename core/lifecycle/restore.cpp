@@ -296,8 +296,11 @@ Result<std::string> ControlPlane::finish_exchange(const Addon& addon, const json
   if (fs::exists(staging, ec) && holds(staging, *restored)) {
     if (auto done = d_.addons.restore_snapshot(*instance, restored->id, staging, {}); !done) {
       d_.log.warn("restore.not_finished", {{"addon", addon.id}, {"reason", done.error().message}});
-      if (holds(staging, *restored)) VIA_TRY(remove_tree(staging));
-      return std::string("failed");
+      if (holds(staging, *restored)) {
+        VIA_TRY(remove_tree(staging));
+        return std::string("failed");
+      }
+      // It was made; what could not be done is the plugin's to end, at the next open.
     }
     (void)d_.addons.resume(*instance);
   }

@@ -104,6 +104,12 @@ Result<Json> convert(const std::string& name, Kind kind, const std::vector<std::
       if (!seconds) return seconds.error();
       return succeed(*seconds);
     }
+    case Kind::lifetime: {
+      if (values.front() == "never") return succeed(0);
+      auto seconds = parse_duration(name, values.front());
+      if (!seconds) return fail(Code::bad_request, seconds.error().message + " Or: never.");
+      return succeed(*seconds);
+    }
     case Kind::seconds_or_default: {
       if (values.empty() || values.front().empty()) return succeed(30);
       auto seconds = parse_duration(name, values.front());

@@ -118,6 +118,7 @@ Result<Rebuilt> prepare_control_plane(const fs::path& state, const fs::path& old
   // Nobody holds material of before that still works.
   VIA_TRY(db.run("UPDATE instances SET wanted=0, state='stopped', pid=0, ended_at=?1 WHERE wanted=1 AND driver='external'",
                  clock.unix_ms()));
+  VIA_TRY(shares::Shares(db).revoke_all(clock.unix_ms()));
   VIA_TRY_LET(sealed, db.one([](const store::Row& r) { return r.integer(0); },
                              "SELECT count(*) FROM config_values WHERE sealed<>''"));
   if (!has_keys) out.secrets = sealed.value_or(0);

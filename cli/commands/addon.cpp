@@ -198,6 +198,7 @@ void add_addon_commands(CommandTree& tree) {
       .render(render_addon, "id");
 
   add_credential_commands(tree, group);
+  add_share_commands(tree, group);
   add_snapshot_commands(tree, group);
 }
 

@@ -69,6 +69,37 @@ Answer addon_unbind(ControlPlane& plane, Arguments& a, const Actor& actor) {
   return answer({{"unbound", list_json(unbound)}});
 }
 
+Answer addon_share(ControlPlane& plane, Arguments& a, const Actor& actor) {
+  lifecycle::ShareAddon request;
+  request.name = a.text("name");
+  request.app = a.optional_text("app");
+  request.read_only = a.flag("read_only");
+  request.query_only = a.flag("query_only");
+  request.database = a.optional_text("database").value_or("");
+  request.note = a.optional_text("note").value_or("");
+  request.expires_seconds = a.optional_integer("expires_seconds");
+  request.rate = a.optional_integer("rate");
+  VIA_TRY(a.done());
+  VIA_TRY_LET(shared, plane.share_addon(request, actor));
+  return answer(with(to_json(lifecycle::ShareView{shared.share}),
+                     {{"url", std::string(shared.url.reveal())}, {"operation", shared.operation}}));
+}
+
+Answer addon_shares(ControlPlane& plane, Arguments& a, const Actor&) {
+  const auto name = a.optional_text("name");
+  const auto app = a.optional_text("app");
+  VIA_TRY(a.done());
+  VIA_TRY_LET(shares, plane.list_shares(name, app));
+  return answer({{"items", list_json(shares)}});
+}
+
+Answer addon_unshare(ControlPlane& plane, Arguments& a, const Actor& actor) {
+  const auto share = a.text("share");
+  const auto plan = plan_request(a);
+  VIA_TRY(a.done());
+  return plane.unshare_addon(share, plan, actor);
+}
+
 Answer addon_destroy(ControlPlane& plane, Arguments& a, const Actor& actor) {
   lifecycle::DestroyAddon request;
   request.name = a.text("name");
@@ -240,6 +271,9 @@ constexpr Command kCommands[] = {
     {"addon.status", addon_status},
     {"addon.bind", addon_bind},
     {"addon.unbind", addon_unbind},
+    {"addon.share", addon_share},
+    {"addon.shares", addon_shares},
+    {"addon.unshare", addon_unshare},
     {"addon.snapshot", addon_snapshot},
     {"addon.snapshots", addon_snapshots},
     {"addon.snapshot.delete", snapshot_delete},

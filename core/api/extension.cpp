@@ -76,6 +76,7 @@ class ExtensionCall {
     for (const auto& [name, value] : request.fields)
       if (!is_hidden(name)) headers_.push_back({str(name), str(value)});
     for (const std::string& scope : who_.scopes) scopes_.push_back(str(scope));
+    for (const auto& [name, value] : who_.limits) limits_.push_back({str(name), str(value)});
     caller_.struct_size = sizeof caller_;
     caller_.generation = who_.generation;
     caller_.binding_id = who_.binding_id;
@@ -91,6 +92,8 @@ class ExtensionCall {
     http_.headers = headers_.data();
     http_.headers_len = headers_.size();
     http_.caller = &caller_;
+    http_.limits = limits_.data();
+    http_.limits_len = limits_.size();
     http_.body = {reinterpret_cast<const std::uint8_t*>(request.body.data()), request.body.size()};
   }
   ExtensionCall(const ExtensionCall&) = delete;
@@ -113,7 +116,7 @@ class ExtensionCall {
   const std::shared_ptr<const void> held_;
   via_call* const call_;
   std::vector<std::pair<std::string, std::string>> decoded_;
-  std::vector<via_pair> query_, headers_;
+  std::vector<via_pair> query_, headers_, limits_;
   std::vector<via_str> scopes_;
   via_caller caller_{};
   via_http_request http_{};

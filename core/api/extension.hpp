@@ -1,4 +1,5 @@
-// Requests for the HTTP routes of an add-on type itself ("via.http/1"): the same for a workload binding and for `via kit`.
+// Requests for the HTTP routes of an add-on type itself ("via.http/1"): the same for a workload binding, for a capability
+// URL and for `via kit`.
 // Thread: the connection's I/O thread.
 #pragma once
 
@@ -21,6 +22,7 @@ struct ExtensionCaller {
   std::vector<std::uint32_t> live_generations;
   std::uint32_t generation = 0;
   via_id binding_id{};
+  std::vector<std::pair<std::string, std::string>> limits{};  // of a capability URL
 };
 
 // Answers the exchange by the instance, on a worker. `path` is the request's path from the type's prefix on, as sent. The

@@ -10,6 +10,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "core/api/capability.hpp"
 #include "core/api/extension.hpp"
 #include "core/base/json_text.hpp"
 #include "core/config/resolve.hpp"
@@ -25,7 +26,7 @@ using net::Method;
 using net::Request;
 
 struct RuntimeApi::Route {
-  enum class Kind { none, health, ready, jwks, resolve, refresh, operation, http } kind = Kind::none;
+  enum class Kind { none, health, ready, jwks, resolve, refresh, operation, http, capability } kind = Kind::none;
   Method method = Method::get;
   std::string_view binding, operation;
   std::string_view path;  // of http: from the type's prefix on, as sent
@@ -158,6 +159,8 @@ RuntimeApi::Route RuntimeApi::route(const Request& request) {
       out.binding = rest.substr(0, slash);
       out.operation = rest.substr(slash + 1);
     }
+  } else if (is_capability_path(path)) {
+    out.kind = Route::Kind::capability;
   } else if (path == "/v1/runtime/config/resolve") {
     out.kind = Route::Kind::resolve;
   } else if (path == "/v1/runtime/config/refresh") {
@@ -175,7 +178,7 @@ RuntimeApi::Route RuntimeApi::route(const Request& request) {
 bool RuntimeApi::try_serve(Exchange& exchange, net::Pending& pending) {
   const Request& request = exchange.request();
   const Route where = route(request);
-  if (where.kind == Route::Kind::http) return false;
+  if (where.kind == Route::Kind::http || where.kind == Route::Kind::capability) return false;
   if (where.kind != Route::Kind::operation || where.method != Method::post) {
     if (where.kind == Route::Kind::resolve || where.kind == Route::Kind::refresh) {
       if (where.method == Method::post) return false;
@@ -289,7 +292,9 @@ asio::awaitable<std::shared_ptr<const identity::Claims>> RuntimeApi::authenticat
 }
 
 asio::awaitable<void> RuntimeApi::before_body(Exchange& exchange) {
-  if (exchange.request().path.starts_with("/v1/runtime/")) co_await authenticate(exchange);
+  std::string_view rest;
+  if (is_capability_path(exchange.request().path)) (void)find_capability(exchange, rest);
+  else if (exchange.request().path.starts_with("/v1/runtime/")) co_await authenticate(exchange);
 }
 
 asio::awaitable<void> RuntimeApi::serve(Exchange& exchange, net::Pending pending) {
@@ -298,6 +303,10 @@ asio::awaitable<void> RuntimeApi::serve(Exchange& exchange, net::Pending pending
     co_return;
   }
   const Route where = route(exchange.request());
+  if (where.kind == Route::Kind::capability) {
+    co_await serve_capability(exchange, d_.log);
+    co_return;
+  }
   const auto claims = co_await authenticate(exchange);
   if (!claims) co_return;
   if (where.kind == Route::Kind::operation)

@@ -1,5 +1,6 @@
 #include "core/authorization/authority.hpp"
 
+#include <cstring>
 #include <mutex>
 
 #include <boost/unordered/unordered_flat_map.hpp>
@@ -18,6 +19,15 @@ struct IdHash {
 };
 using Map = boost::unordered_flat_map<std::string, std::shared_ptr<const InstanceGrant>, IdHash, std::equal_to<>>;
 
+// A part of a hash is a hash.
+struct DigestHash {
+  std::size_t operator()(const Digest& digest) const noexcept {
+    std::size_t out = 0;
+    std::memcpy(&out, digest.data(), sizeof out);
+    return out;
+  }
+};
+
 std::size_t shard_of(std::string_view id) noexcept { return (IdHash{}(id) >> 24) % kShards; }
 
 }  // namespace
@@ -26,7 +36,11 @@ struct Index::Shard {
   Map map;
 };
 
-Index::Index() : shards_(kShards, std::make_shared<const Shard>()) {}
+struct Index::ShareMap {
+  boost::unordered_flat_map<Digest, std::shared_ptr<const ShareGrant>, DigestHash> map;
+};
+
+Index::Index() : shards_(kShards, std::make_shared<const Shard>()), shares_(std::make_shared<const ShareMap>()) {}
 Index::~Index() = default;
 
 const InstanceGrant* Index::find(std::string_view instance) const noexcept {
@@ -45,6 +59,11 @@ std::size_t Index::size() const noexcept {
   std::size_t n = 0;
   for (const auto& shard : shards_) n += shard->map.size();
   return n;
+}
+
+std::shared_ptr<const ShareGrant> Index::find_share(const Digest& hash) const {
+  const auto it = shares_->map.find(hash);
+  return it == shares_->map.end() ? nullptr : it->second;
 }
 
 struct Authority::Impl {
@@ -88,6 +107,15 @@ void Authority::publish(Change change) {
     shard(id).erase(id);
     touched.push_back(std::move(id));
   }
+  if (!change.shares.empty() || !change.unshared.empty()) {
+    auto shares = std::make_shared<Index::ShareMap>(*next->shares_);
+    for (auto& share : change.shares) shares->map.insert_or_assign(share->hash, share);
+    for (const auto& share : change.unshared) {
+      shares->map.erase(share->hash);
+      touched.push_back(share->id);
+    }
+    next->shares_ = std::move(shares);
+  }
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->current = next;
@@ -96,7 +124,8 @@ void Authority::publish(Change change) {
   if (change.takes_away && impl_->listener.quiesce) impl_->listener.quiesce(touched);
 }
 
-void Authority::replace_all(std::vector<std::shared_ptr<const InstanceGrant>> all) {
+void Authority::replace_all(std::vector<std::shared_ptr<const InstanceGrant>> all,
+                            std::vector<std::shared_ptr<const ShareGrant>> shares) {
   const std::lock_guard publishing(impl_->publishing);
   auto next = std::make_shared<Index>();
   std::vector<std::shared_ptr<Index::Shard>> shards(kShards);
@@ -108,6 +137,9 @@ void Authority::replace_all(std::vector<std::shared_ptr<const InstanceGrant>> al
     const std::string& id = grant->instance;
     shards[shard_of(id)]->map[id] = std::move(grant);
   }
+  auto shared = std::make_shared<Index::ShareMap>();
+  for (auto& share : shares) shared->map.insert_or_assign(share->hash, share);
+  next->shares_ = std::move(shared);
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->current = next;

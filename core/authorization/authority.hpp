@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/authorization/grant.hpp"
+#include "core/authorization/share_grant.hpp"
 
 namespace via::authorization {
 
@@ -24,17 +25,23 @@ class Index {
   // The same, kept alive beyond this index.
   std::shared_ptr<const InstanceGrant> share(std::string_view instance) const;
   std::size_t size() const noexcept;
+  // Null when no share has a capability of this hash.
+  std::shared_ptr<const ShareGrant> find_share(const Digest& hash) const;
 
  private:
   friend class Authority;
   struct Shard;
+  struct ShareMap;
   std::vector<std::shared_ptr<const Shard>> shards_;  // by hash of the instance id; a change copies one shard
+  std::shared_ptr<const ShareMap> shares_;            // by hash; a change of one copies the map
 };
 
 struct Change {
   std::vector<std::shared_ptr<const InstanceGrant>> granted;  // new, or replacing the one with the same id
   std::vector<std::string> removed;                           // instance ids
   bool takes_away = false;  // some right ended: publish() returns only when nothing runs under it any more
+  std::vector<std::shared_ptr<const ShareGrant>> shares{};    // new ones
+  std::vector<std::shared_ptr<const ShareGrant>> unshared{};  // those that end
 };
 
 class Authority {
@@ -49,13 +56,13 @@ class Authority {
   // cancelled. No operation is authorised under the old grants after it has returned.
   void publish(Change change);
   // The same with the whole world at once (start). Takes nothing away.
-  void replace_all(std::vector<std::shared_ptr<const InstanceGrant>> all);
+  void replace_all(std::vector<std::shared_ptr<const InstanceGrant>> all, std::vector<std::shared_ptr<const ShareGrant>> shares = {});
 
   // Wired by the server. `deliver(index)` gives the index to every I/O thread and returns when all have it;
-  // `quiesce(ids)` returns when no operation admitted before it runs for these instances.
+  // `quiesce(ids)` returns when no operation admitted before it runs for these instances or shares.
   struct Listener {
     std::function<void(std::shared_ptr<const Index>)> deliver;
-    std::function<void(const std::vector<std::string>& instances)> quiesce;
+    std::function<void(const std::vector<std::string>& ids)> quiesce;
   };
   void set_listener(Listener listener);
 

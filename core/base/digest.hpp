@@ -1,13 +1,18 @@
 // SHA-256, in pieces. Thread: one for each object.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 struct evp_md_ctx_st;
 
 namespace via {
+
+using Digest = std::array<std::uint8_t, 32>;
 
 class Sha256 {
  public:
@@ -24,5 +29,9 @@ class Sha256 {
 };
 
 std::string sha256_hex(std::string_view bytes);
+Digest sha256(std::string_view bytes) noexcept;
+
+std::string hex(const Digest& digest);                       // 64 lower-case digits
+std::optional<Digest> digest_of_hex(std::string_view text);  // exactly 64 of them
 
 }  // namespace via

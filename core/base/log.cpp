@@ -80,12 +80,14 @@ std::string Logger::redact(std::string_view value) const {
       at += 6;
     }
   }
-  // A compact JWT starts with base64url of {" : "eyJ".
-  for (std::size_t at = out.find("eyJ"); at != std::string::npos; at = out.find("eyJ", at)) {
-    std::size_t end = at;
-    while (end < out.size() && token_char(out[end])) ++end;
-    if (end - at >= 20) out.replace(at, end - at, "[token]");
-    at += 3;
+  // A compact JWT starts with base64url of {" : "eyJ"; what a capability URL holds starts with "cap_".
+  for (const std::string_view start : {"eyJ", "cap_"}) {
+    for (std::size_t at = out.find(start); at != std::string::npos; at = out.find(start, at)) {
+      std::size_t end = at;
+      while (end < out.size() && token_char(out[end])) ++end;
+      if (end - at >= 20) out.replace(at, end - at, "[token]");
+      at += 3;
+    }
   }
   return out;
 }

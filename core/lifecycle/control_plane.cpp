@@ -17,6 +17,7 @@ ControlPlane::ControlPlane(Dependencies dependencies, Settings settings)
       addons_(d_.store.db()),
       snapshots_(d_.store.db()),
       bindings_(d_.store.db()),
+      shares_(d_.store.db()),
       apps_(d_.store.db()),
       releases_(d_.store.db()),
       instances_(d_.store.db()),
@@ -40,7 +41,8 @@ Result<void> ControlPlane::start(Launcher* launcher) {
   VIA_TRY_LET(all, value_table_.load_all());
   values_.replace_all(std::move(all));
   VIA_TRY_LET(grants, build_grants());
-  d_.authority.replace_all(std::move(grants));
+  VIA_TRY_LET(shares, build_shares());
+  d_.authority.replace_all(std::move(grants), std::move(shares));
   VIA_TRY_LET(living, addons_.list());
   for (const auto& addon : living) {
     if (!addon.drained) continue;

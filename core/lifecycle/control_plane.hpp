@@ -47,6 +47,7 @@
 #include "core/lifecycle/prober.hpp"
 #include "core/lifecycle/requests.hpp"
 #include "core/plugins/addon_host.hpp"
+#include "core/shares/share.hpp"
 #include "core/store/store.hpp"
 
 namespace via::lifecycle {
@@ -165,6 +166,12 @@ class ControlPlane {
                                             const std::string& binding, const std::string& idempotency_key,
                                             const Actor& actor);
   Result<nlohmann::json> revoke_credentials(const RevokeCredentials& request, const Actor& actor, bool wait);
+
+  // Capability URLs.
+  Result<SharedAddon> share_addon(const ShareAddon& request, const Actor& actor);
+  Result<std::vector<ShareView>> list_shares(const std::optional<std::string>& name_or_id, const std::optional<std::string>& app);
+  // Returns when nothing runs under it any more. Of one that was revoked already it answers the same.
+  Result<nlohmann::json> unshare_addon(const std::string& share, const PlanRequest& plan, const Actor& actor);
 
   // Archives of the whole host (core/backup/). An empty file = a new one in <state-dir>/backups/.
   Result<nlohmann::json> create_backup(const std::string& file, Secret passphrase, const Actor& actor, bool wait);
@@ -364,6 +371,12 @@ class ControlPlane {
   // For every live instance, or those of one app or one add-on. A fixed number of queries.
   Result<Grants> build_grants(std::string_view app_id = {}, std::string_view addon_id = {});
 
+  // shares.cpp
+  using ShareGrants = std::vector<std::shared_ptr<const authorization::ShareGrant>>;
+  // For every live share, or those of one add-on. What counts their use goes on counting.
+  Result<ShareGrants> build_shares(std::string_view addon_id = {});
+  ShareGrants served(const std::vector<shares::Share>& shares) const;  // those of them that are served now
+
   // runtimes.cpp
   // An instance of the app's current release that the host does not launch; not stored yet.
   Result<releases::Instance> new_external(const std::string& app);
@@ -457,6 +470,7 @@ class ControlPlane {
   catalog::Addons addons_;
   catalog::Snapshots snapshots_;
   bindings::Bindings bindings_;
+  shares::Shares shares_;
   releases::Apps apps_;
   releases::Releases releases_;
   releases::Instances instances_;

@@ -22,6 +22,10 @@ Result<json> ControlPlane::plan_addon(std::string_view action, const catalog::Ad
                                          addon.id));
   auto ids = json::array();
   for (const auto& instance : instances) ids.push_back(instance.id);
+  VIA_TRY_LET(shared, shares_.list(addon.id));
+  auto shares = json::array();
+  for (const auto& share : shared)
+    if (share.live(now())) shares.push_back(share.id);
   auto kept = json::array();
   for (const auto& snapshot : snapshots) kept.push_back(snapshot.id);
   return {boost::system::in_place_value,
@@ -32,6 +36,7 @@ Result<json> ControlPlane::plan_addon(std::string_view action, const catalog::Ad
                  {"releases", current},
                  {"instances", std::move(ids)},
                  {"bindings", touched(bound)},
+                 {"shares", std::move(shares)},
                  {"snapshots", std::move(kept)},
                  {"bytes", tree_bytes(storage_of(addon))}}},
                {"warnings", json::array()}}};

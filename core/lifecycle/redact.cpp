@@ -34,8 +34,9 @@ std::size_t replace_run(std::string& text, std::size_t at, std::size_t least) {
 }
 
 void hide_tokens(std::string& text) {
-  // A compact JWT starts with the base64url of {" and has three parts.
-  for (std::size_t at = text.find("eyJ"); at != std::string::npos; at = text.find("eyJ", at)) at = replace_run(text, at, 20);
+  // A compact JWT starts with the base64url of {" and has three parts; what a capability URL holds starts with cap_.
+  for (const std::string_view start : {"eyJ", "cap_"})
+    for (std::size_t at = text.find(start); at != std::string::npos; at = text.find(start, at)) at = replace_run(text, at, 20);
   constexpr std::string_view kBearer = "bearer ";
   for (auto at = text.begin(); (at = std::search(at, text.end(), kBearer.begin(), kBearer.end(), same_letter)) != text.end();) {
     const auto next = replace_run(text, static_cast<std::size_t>(at - text.begin()) + kBearer.size(), 8);

@@ -13,6 +13,7 @@
 #include "core/catalog/addon.hpp"
 #include "core/identity/tokens.hpp"
 #include "core/releases/records.hpp"
+#include "core/shares/share.hpp"
 
 namespace via::lifecycle {
 
@@ -65,6 +66,27 @@ struct AddonStatus {
   std::vector<Check> layers;  // metadata, binding, storage, release, runtime
   std::vector<BindingUse> usage;
   std::size_t snapshots = 0;
+};
+
+struct ShareAddon {
+  std::string name;
+  std::optional<std::string> app;
+  bool read_only = false, query_only = false;
+  std::string database, note;
+  std::optional<std::int64_t> expires_seconds;  // absent = a week, 0 = never
+  std::optional<std::int64_t> rate;             // requests a second
+};
+
+struct SharedAddon {
+  shares::Share share;
+  Secret url;  // told once
+  std::string operation;
+};
+
+struct ShareView {
+  shares::Share share;
+  bool expired = false;
+  std::int64_t last_used_at = 0;  // since the host started
 };
 
 // Of a destructive command: show what it would touch, or act only while that has this hash.

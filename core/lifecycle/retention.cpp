@@ -101,10 +101,13 @@ Result<json> ControlPlane::destroy_addon(const DestroyAddon& request, const Acto
       VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
       VIA_TRY(addons_.set_state(addon.id, AddonState::destroying, "", now()));
       VIA_TRY(bindings_.revoke_all_of_addon(addon.id, now()));
+      VIA_TRY_LET(shared, shares_.list(addon.id));
+      VIA_TRY(shares_.revoke_all_of_addon(addon.id, now()));
       VIA_TRY(change.commit());
       auto grants = build_grants({}, addon.id);
       if (!grants) return unknown(grants.error());
-      if (!grants->empty()) d_.authority.publish({std::move(*grants), {}, true});
+      auto unshared = served(shared);
+      if (!grants->empty() || !unshared.empty()) d_.authority.publish({std::move(*grants), {}, true, {}, std::move(unshared)});
     }
     return finish_destroy(addon, operation, keep);
   };

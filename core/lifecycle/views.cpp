@@ -67,6 +67,23 @@ json to_json(const bindings::Binding& b) {
           {"created_at", format_time(b.created_at)}};
 }
 
+json to_json(const ShareView& view) {
+  const shares::Share& s = view.share;
+  return {{"id", s.id},
+          {"app", s.app},
+          {"addon", s.addon},
+          {"addon_id", s.addon_id},
+          {"access", access(s.read_only)},
+          {"only", s.query_only ? json("query") : json(nullptr)},
+          {"database", text_or_null(s.database)},
+          {"rate", s.rate},
+          {"note", text_or_null(s.note)},
+          {"state", view.expired ? "expired" : "live"},
+          {"created_at", format_time(s.created_at)},
+          {"expires_at", time_or_null(s.expires_at)},
+          {"last_used_at", time_or_null(view.last_used_at)}};
+}
+
 json to_json(const releases::Deploy& d) {
   // The values of `env` may be anything, so only their names are shown.
   auto names = json::array();

@@ -24,6 +24,7 @@ nlohmann::json to_json(const store::Operation& operation);
 nlohmann::json to_json(const store::AuditEntry& entry);
 nlohmann::json to_json(const BindingUse& use);
 nlohmann::json to_json(const DeployView& view);
+nlohmann::json to_json(const ShareView& view);
 
 // As a plan names them: with the generations that live.
 nlohmann::json touched(const std::vector<bindings::Binding>& bindings);

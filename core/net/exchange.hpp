@@ -38,6 +38,9 @@ class Exchange {
   // Answers. `more` are whole header lines with CR LF.
   virtual void respond(int status, std::string_view content_type, std::string_view body, std::string_view more = {}) = 0;
   virtual void fail(const Error& error) = 0;
+  // Header lines of static storage, with CR LF, that any answer to this request is to have, a plugin's as well: a field that
+  // the plugin gives too is dropped. Called before begin_call.
+  virtual void always_send(std::string_view lines) = 0;
   virtual bool answered() const noexcept = 0;
 
   // An operation of an add-on, answered by the plugin straight into the output.

@@ -39,6 +39,18 @@ struct Traits<asio::ssl::stream<Next>> {
   static constexpr bool kPlain = false;
 };
 
+// Whether header lines hold a field of this lower-case name.
+bool has_field(std::string_view lines, std::string_view lower) {
+  while (!lines.empty()) {
+    const std::string_view name = lines.substr(0, lines.find(':'));
+    if (std::equal(name.begin(), name.end(), lower.begin(), lower.end(),
+                   [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b; }))
+      return true;
+    lines.remove_prefix(std::min(lines.find('\n'), lines.size() - 1) + 1);
+  }
+  return false;
+}
+
 template <class Stream>
 class Session final : public std::enable_shared_from_this<Session<Stream>>,
                       public Connection,
@@ -194,7 +206,11 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     return {id_text_.data(), id_text_.size()};
   }
 
+  void always_send(std::string_view lines) override { always_ = lines; }
+
   void respond(int status, std::string_view content_type, std::string_view body, std::string_view more) override {
+    std::string all;
+    if (!always_.empty()) more = all.append(always_).append(more);
     append_response(out_, {status, content_type, request_id(), !keeps(), more}, body,
                     request().method == Method::head);
     answered_ = true;
@@ -293,6 +309,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     thread_.next_request_id(id_.b);
     id_text_made_ = false;
     answered_ = false;
+    always_ = {};
     status_ = 0;
     started_ns_ = thread_.clock().mono_ns();
   }
@@ -326,8 +343,8 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
 
   // plugins::Call::Framer. Thread: the call's owner; the connection waits.
   void begin(Buffer& out, const via_head* head) override {
-    HeadOptions options{200, "application/json", request_id(), call_closes_, {}};
-    std::string more;
+    HeadOptions options{200, "application/json", request_id(), call_closes_, always_};
+    std::string more(always_);
     if (head != nullptr) {
       if (head->http_status >= 200 && head->http_status <= 599) options.status = head->http_status;
       const auto clean = [](via_str s) {
@@ -345,7 +362,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         std::string lower(name);
         for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
         if (std::find(std::begin(kHosts), std::end(kHosts), lower) != std::end(kHosts) ||
-            lower.find_first_of(" :") != std::string::npos)
+            lower.find_first_of(" :") != std::string::npos || has_field(always_, lower))
           continue;
         more.append(name).append(": ").append(field.value.ptr, field.value.len).append("\r\n");
       }
@@ -466,6 +483,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   std::uint64_t started_ns_ = 0;
   std::size_t call_start_ = 0, framing_ = 0;
   int head_status_ = 200, status_ = 0;
+  std::string_view always_;
   std::optional<Error> failure_;
   bool call_closes_ = false;
   bool id_text_made_ = false, answered_ = false, keep_ = true, broken_ = false, expired_ = false, body_begun_ = false, streaming_ = false;

@@ -168,7 +168,19 @@ CREATE TABLE backups (
 PRAGMA user_version = 2;
 )sql";
 
-constexpr std::array<const char*, kSchemaVersion> kSteps = {kVersion1, kVersion2};
+// Capability URLs. hash: SHA-256 of the capability, hexadecimal.
+constexpr const char* kVersion3 = R"sql(
+CREATE TABLE shares (
+  id TEXT PRIMARY KEY, addon_id TEXT NOT NULL REFERENCES addons(id), hash TEXT NOT NULL UNIQUE,
+  read_only INTEGER NOT NULL, query_only INTEGER NOT NULL, database TEXT NOT NULL, rate INTEGER NOT NULL, note TEXT NOT NULL,
+  created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, revoked_at INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX shares_by_addon ON shares(addon_id);
+
+PRAGMA user_version = 3;
+)sql";
+
+constexpr std::array<const char*, kSchemaVersion> kSteps = {kVersion1, kVersion2, kVersion3};
 
 Result<std::int64_t> pragma(Database& db, std::string_view sql) {
   VIA_TRY_LET(value, db.one([](const Row& r) { return r.integer(0); }, sql));

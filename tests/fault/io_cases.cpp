@@ -60,7 +60,7 @@ IoCase start_after(IoCase killed, double part) {
 const std::vector<IoCase>& io_cases() {
   static const std::vector<IoCase> all{
       app_create(),     app_delete(),     addon_create(),    addon_ensure(),
-      addon_bind(),     addon_unbind(),   addon_destroy(),   addon_undelete(),
+      addon_bind(),     addon_unbind(),   addon_share(),   addon_unshare(),   addon_destroy(),   addon_undelete(),
       addon_repair(),   addon_snapshot(), snapshot_delete(), addon_restore(), addon_restore_several(),
       addon_import(),   addon_drain(),    addon_resume(),    rotate(),
       revoke(),         deploy_create(),  runtime_issue(),   runtime_stop(),

@@ -26,6 +26,8 @@ std::string one_value(const fs::path& file, const char* sql);
 IoCase addon_create();
 IoCase addon_ensure();
 IoCase addon_bind();
+IoCase addon_share();
+IoCase addon_unshare();
 IoCase addon_unbind();
 IoCase addon_destroy();
 IoCase addon_undelete();

@@ -80,6 +80,33 @@ IoCase addon_unbind() {
   return c;
 }
 
+IoCase addon_share() {
+  IoCase c;
+  c.name = c.command = "addon.share";
+  c.prepare = extra_addon;
+  c.arguments = [](const json&) { return json{{"name", "extra-db"}}; };
+  c.state = [](IoFault& t, const json&) { return when(!t.admin("addon.shares", {{"name", "extra-db"}})["items"].empty()); };
+  return c;
+}
+
+IoCase addon_unshare() {
+  IoCase c;
+  c.name = c.command = "addon.unshare";
+  c.prepare = [](IoFault& t) {
+    extra_addon(t);
+    return t.admin("addon.share", {{"name", "extra-db"}});
+  };
+  c.arguments = [](const json& about) { return json{{"share", about.value("id", "")}}; };
+  c.state = [](IoFault& t, const json& about) {
+    const std::string url = about.value("url", "");
+    const int status = Http(t.host.port()).call("GET", url.substr(url.find("/c/")) + "/health").status;
+    const bool listed = !t.admin("addon.shares", {{"name", "extra-db"}})["items"].empty();
+    if (status != (listed ? 200 : 404)) return neither("listed " + std::to_string(listed) + ", answers " + std::to_string(status));
+    return when(!listed);
+  };
+  return c;
+}
+
 IoCase addon_destroy() {
   IoCase c;
   c.name = c.command = "addon.destroy";

@@ -58,6 +58,15 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"addon bind api db --binding DATABASE --read-only", "addon.bind",
              R"({"app":"api","name":"db","binding":"DATABASE","read_only":true})"},
         Case{"addon unbind api DATABASE", "addon.unbind", R"({"app":"api","target":"DATABASE"})"},
+        Case{"addon share db", "addon.share", R"({"name":"db"})"},
+        Case{"addon share db --app api --query-only --db d --expires 2d --rate 5 --note n", "addon.share",
+             R"({"name":"db","app":"api","query_only":true,"database":"d","expires_seconds":172800,"rate":5,"note":"n"})"},
+        Case{"addon share db --read-only --expires never", "addon.share",
+             R"({"name":"db","read_only":true,"expires_seconds":0})"},
+        Case{"addon shares", "addon.shares", "{}"},
+        Case{"addon shares db --app api", "addon.shares", R"({"name":"db","app":"api"})"},
+        Case{"addon unshare share_1", "addon.unshare", R"({"share":"share_1"})"},
+        Case{"addon unshare share_1 --plan", "addon.unshare", R"({"share":"share_1","plan":true})"},
         Case{"addon destroy db", "addon.destroy", R"({"name":"db"})"},
         Case{"addon destroy db --app api --force --confirm db", "addon.destroy",
              R"({"name":"db","app":"api","force":true,"confirm":"db"})"},
@@ -244,6 +253,8 @@ TEST(Rendering, SurvivesAnswersWithMissingMembers) {
                            {"runtime list", "", ""},
                            {"config set a B=1", "", ""},
                            {"plugin show a", "", ""},
+                           {"addon share a", "", ""},
+                           {"addon shares", "", ""},
                            {"addon unbind a b", "", ""}}) {
     Shell shell;
     EXPECT_LE(shell.run(words_of(item.line)).code, 7) << item.line;

@@ -206,5 +206,12 @@ TEST(Apps, DeleteIsRefusedWhileItOwnsAddons) {
   EXPECT_EQ(w.must("release.list", {{"app", "api"}})["items"].size(), 0U);
 }
 
+TEST(Addons, OfATypeWithoutRoutesAreNotShared) {
+  World w;
+  w.must("addon.create", {{"type", "box"}, {"name", "db"}, {"app", "api"}});
+  EXPECT_EQ(w.error("addon.share", {{"name", "db"}}), "unsupported");
+  EXPECT_EQ(w.must("addon.shares", {{"name", "db"}})["items"], nlohmann::json::array());
+}
+
 }  // namespace
 }  // namespace via::test

@@ -227,10 +227,11 @@ TEST_F(AppHealth, LogsAreTheLastLinesWithoutTokens) {
   const std::string id = launched()["id"];
   fs::create_directories(w.folder.path() / "logs");
   std::ofstream(w.folder.path() / "logs" / (id + ".log"))
-      << "one\ntwo \x1b[31m\nthree eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ2aWEifQ.c2lnbmF0dXJl end\nBearer abcdefghijkl\n";
-  EXPECT_EQ(w.must("app.logs", {{"name", "api"}, {"lines", 1}})["items"][0]["text"], "Bearer [token]\n");
+      << "one\ntwo \x1b[31m\nthree eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ2aWEifQ.c2lnbmF0dXJl end\nBearer abcdefghijkl\n"
+         "GET /c/cap_KvEfvInlsMAuKWd9oQZQ8ND9CkaIz0cinYfrvLEbSJI/api\n";
+  EXPECT_EQ(w.must("app.logs", {{"name", "api"}, {"lines", 1}})["items"][0]["text"], "GET /c/[token]\n");
   const json all = w.must("app.logs", {{"name", "api"}, {"instance", id}});
-  EXPECT_EQ(all["items"][0]["text"], "one\ntwo \x1b[31m\nthree [token] end\nBearer [token]\n");
+  EXPECT_EQ(all["items"][0]["text"], "one\ntwo \x1b[31m\nthree [token] end\nBearer [token]\nGET /c/[token]\n");
   EXPECT_EQ(w.error("app.logs", {{"name", "api"}, {"lines", 0}}), "bad_request");
   EXPECT_EQ(w.error("app.logs", {{"name", "api"}, {"lines", 10001}}), "bad_request");
   EXPECT_EQ(w.error("app.logs", {{"name", "api"}, {"instance", "ins_other"}}), "not_found");

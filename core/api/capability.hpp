@@ -1,0 +1,29 @@
+// Requests under a capability URL: /c/{capability}/… leads to the add-on's own routes, and the URL is the credential.
+//
+// The capability is hashed and looked up in the thread's own index. One that was never made, has expired or was revoked gets
+// one and the same answer. Whatever is answered tells caches and other sites nothing, and a stored page does not run.
+// Thread: the connection's I/O thread; nothing is kept.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include <boost/asio/awaitable.hpp>
+
+#include "core/authorization/share_grant.hpp"
+#include "core/base/log.hpp"
+#include "core/net/exchange.hpp"
+
+namespace via::api {
+
+// Whether a request's path is one of these.
+bool is_capability_path(std::string_view path);
+
+// The share that the exchange's path names, null when the exchange was answered with 404. `rest` gets the path behind the
+// capability.
+std::shared_ptr<const authorization::ShareGrant> find_capability(net::Exchange& exchange, std::string_view& rest);
+
+// find_capability, then the share's rate (429), then the add-on.
+boost::asio::awaitable<void> serve_capability(net::Exchange& exchange, Logger& log);
+
+}  // namespace via::api

@@ -195,15 +195,7 @@ void change_array(Context& c, const char* op, bool make, ArrayFn fn) {
     if (before) after = *before;
     else after = Entry{path.whole() ? "[]" : "{}", "application/json", 0, 0, {}};
     if (!kv::valid_json(after->value)) return error(400, "the value is not a JSON array");
-    std::optional<std::string_view> leaf = path.find(after->value);
-    if (!leaf && !make) return error(404, "Path not found");
-    auto all = kv::json_elements(leaf.value_or("[]"));
-    if (!all) return error(400, "the value is not a JSON array");
-    if (Failure f = fn(*all, a)) return f;
-    std::string array = "[";
-    for (const std::string_view e : *all) array.append(array.size() == 1 ? "" : ",").append(e);
-    array += ']';
-    return path.replace(after->value, array);
+    return path.edit_array(after->value, make, [&](std::vector<std::string_view>& all) { return fn(all, a); });
   });
 }
 
@@ -240,11 +232,11 @@ void remove(Context& c) {
       if (at < 0 || at >= static_cast<int64_t>(all.size())) return error(404, "Element not found");
       return take(all, static_cast<size_t>(at), a);
     });
-  if (!kv::valid_json(r.body)) return c.fail(invalid_body());
-  const auto wanted = boost::json::parse(r.body);
+  const auto wanted = kv::parse_json(r.body);
+  if (!wanted) return c.fail(invalid_body());
   change_array(c, "remove", false, [wanted](std::vector<std::string_view>& all, Answer& a) -> Failure {
     for (size_t i = 0; i < all.size(); ++i)
-      if (boost::json::parse({all[i].data(), all[i].size()}) == wanted) return take(all, i, a);
+      if (kv::parse_json(all[i]) == wanted) return take(all, i, a);
     return error(404, "Element not found");
   });
 }
@@ -293,9 +285,8 @@ bool prepare_batch(Context& c, const char* member, Batch& out) {
   const Parameters& p = c.request().parameters;
   bool create = false;
   if (!checked(c, Table::parse(p.text("table", "kv_store"), out.table)) || !checked(c, p.boolean("history", out.history))) return false;
-  if (!kv::valid_json(c.request().body)) return checked(c, invalid_body());
-  const auto body = boost::json::parse(c.request().body);
-  const auto* entries = body.is_object() ? body.get_object().if_contains(member) : nullptr;
+  const auto body = kv::parse_json(c.request().body);
+  const auto* entries = body && body->is_object() ? body->get_object().if_contains(member) : nullptr;
   if (!entries || !entries->is_array()) return checked(c, invalid_body());
   out.entries = entries->get_array();
   if (out.entries.empty() || out.entries.size() > kBatch) return checked(c, error(400, "a batch takes 1 to 100 entries"));

@@ -2,6 +2,7 @@
 #include "plugins/sqlite/kv/json_path.hpp"
 
 #include "plugins/sqlite/api/answer.hpp"
+#include "plugins/sqlite/render.hpp"
 
 #include <boost/json.hpp>
 
@@ -84,12 +85,28 @@ std::vector<std::string_view> elements(std::string_view array) {
   return out;
 }
 
+// How many arrays and objects of a valid document are within each other.
+size_t depth_of(std::string_view document) {
+  size_t depth = 0, deepest = 0;
+  for (Scanner scan{document}; scan.at < document.size();) {
+    const char c = scan.peek();
+    if (c == '"') {
+      scan.string();
+      continue;
+    }
+    if (c == '{' || c == '[') deepest = std::max(deepest, ++depth);
+    if (c == '}' || c == ']') --depth;
+    ++scan.at;
+  }
+  return deepest;
+}
+
 }  // namespace
 
 Failure JsonPath::parse(std::string_view text, JsonPath& out) {
   out.steps_.clear();
   const auto invalid = [] { return api::error(400, "invalid path"); };
-  if (text.size() > kPathBytes) return invalid();
+  if (text.size() > kPathBytes || !is_utf8(text)) return invalid();
   if (text.starts_with('$')) {
     text.remove_prefix(1);
     if (text.empty()) return {};
@@ -151,6 +168,9 @@ std::optional<std::string_view> JsonPath::find(std::string_view document) const 
 }
 
 Failure JsonPath::replace(std::string& document, std::string_view leaf) const {
+  // Every step leads through one array or object, there already or made here.
+  if (steps_.size() + depth_of(leaf) > kJsonDepth)
+    return api::error(400, "the document would be nested too deep: " + std::to_string(kJsonDepth) + " levels at most");
   std::string_view here = trimmed(document);
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = steps_[i];
@@ -188,18 +208,27 @@ Failure JsonPath::replace(std::string& document, std::string_view leaf) const {
   return {};
 }
 
-bool valid_json(std::string_view text) {
-  boost::json::error_code ec;
-  boost::json::parse_options options;
-  options.max_depth = 256;
-  boost::json::parse({text.data(), text.size()}, ec, {}, options);
-  return !ec;
+Failure JsonPath::edit_array(std::string& document, bool make, const std::function<Failure(Elements& all)>& fn) const {
+  const std::optional<std::string_view> there = find(document);
+  if (!there && !make) return api::error(404, "Path not found");
+  const std::string_view before = there.value_or("[]");
+  if (!before.starts_with('[')) return api::error(400, "the value is not a JSON array");
+  Elements all = elements(before);
+  if (Failure f = fn(all)) return f;
+  std::string array = "[";
+  for (const std::string_view e : all) array.append(array.size() == 1 ? "" : ",").append(e);
+  array += ']';
+  return replace(document, array);
 }
 
-std::optional<std::vector<std::string_view>> json_elements(std::string_view document) {
-  const std::string_view value = trimmed(document);
-  if (!value.starts_with('[')) return std::nullopt;
-  return elements(value);
+std::optional<boost::json::value> parse_json(std::string_view text) {
+  boost::json::error_code ec;
+  boost::json::parse_options options;
+  options.max_depth = kJsonDepth;
+  auto value = boost::json::parse({text.data(), text.size()}, ec, {}, options);
+  return ec ? std::nullopt : std::optional(std::move(value));
 }
+
+bool valid_json(std::string_view text) { return parse_json(text).has_value(); }
 
 }  // namespace via::sqlite::kv

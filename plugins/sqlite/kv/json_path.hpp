@@ -5,6 +5,9 @@
 
 #include "plugins/sqlite/errors.hpp"
 
+#include <boost/json/value.hpp>
+
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,8 +24,13 @@ class JsonPath {
   // `document` must be valid JSON (valid_json). The leaf's text, or nothing.
   std::optional<std::string_view> find(std::string_view document) const;
   // Puts `leaf` (valid JSON) there. A missing member is added, with the objects on the way to it; the index behind an array's
-  // last element appends. 400 where the path leads through something else.
+  // last element appends. 400 where the path leads through something else, or the document would be no valid_json any more;
+  // the document is as it was then.
   Failure replace(std::string& document, std::string_view leaf) const;
+  // Hands the elements of the array there to `fn`, and puts what it left of them, all valid JSON, in its place. A missing array
+  // is made when `make`, and 404 "Path not found" else.
+  using Elements = std::vector<std::string_view>;
+  Failure edit_array(std::string& document, bool make, const std::function<Failure(Elements& all)>& fn) const;
 
  private:
   struct Step {
@@ -33,8 +41,8 @@ class JsonPath {
   std::vector<Step> steps_;
 };
 
+inline constexpr size_t kJsonDepth = 256;  // arrays and objects within each other
+std::optional<boost::json::value> parse_json(std::string_view text);
 bool valid_json(std::string_view text);
-// The elements of a valid JSON array, as ranges of it; nothing when it is not an array.
-std::optional<std::vector<std::string_view>> json_elements(std::string_view document);
 
 }  // namespace via::sqlite::kv

@@ -1,8 +1,10 @@
-// Base64 of values that come in JSON (RFC 4648, section 4). Thread: any.
+// Base64 (RFC 4648): canonical of values that come in JSON, and as people and their tools write it in a URL. Thread: any.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
 
 namespace via::sqlite {
 
@@ -32,6 +34,28 @@ inline int64_t decode_base64(char* data, size_t size) {
     if (!pad2) *out++ = static_cast<char>((c & 3) << 6 | d);
   }
   return out - data;
+}
+
+// Either alphabet, padded or not; false when it is none.
+inline bool decode_any_base64(std::string_view s, std::string& out) {
+  out.clear();
+  while (s.ends_with('=')) s.remove_suffix(1);
+  if (s.size() % 4 == 1) return false;
+  uint32_t bits = 0;
+  int have = 0;
+  for (char c : s) {
+    if (c == '-' || c == ' ') c = '+';  // a '+' that was not escaped came as a blank
+    if (c == '_') c = '/';
+    const int digit = base64_digit(static_cast<unsigned char>(c));
+    if (digit < 0) return false;
+    bits = bits << 6 | static_cast<uint32_t>(digit);
+    have += 6;
+    if (have >= 8) {
+      have -= 8;
+      out += static_cast<char>(bits >> have & 255);
+    }
+  }
+  return true;
 }
 
 }  // namespace via::sqlite

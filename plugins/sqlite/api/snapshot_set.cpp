@@ -113,35 +113,12 @@ Failure list(const fs::path& folder, Names& out) {
   return {};
 }
 
-std::string index_text(const Names& names) {
-  json::array list;
-  for (const auto& name : names) list.emplace_back(json::string_view(name));
-  return json::serialize(json::object{{"databases", std::move(list)}}) + "\n";
-}
-
 bool read_text(const fs::path& path, std::string& out) {
   struct stat st {};
   if (::lstat(path.c_str(), &st) != 0 || !S_ISREG(st.st_mode) || static_cast<size_t>(st.st_size) > kMostIndexBytes) return false;
   std::ifstream in(path, std::ios::binary);
   out.assign(std::istreambuf_iterator<char>(in), {});
   return static_cast<bool>(in) || in.eof();
-}
-
-// Names that are valid, different, and no folder of one another.
-bool parse_names(const json::value* list, Names& out) {
-  out.clear();
-  if (!list || !list->is_array() || list->get_array().size() > kMostDatabases) return false;
-  std::set<std::string, std::less<>> seen;
-  for (const auto& item : list->get_array()) {
-    if (!item.is_string()) return false;
-    std::string name(item.get_string().data(), item.get_string().size());
-    if (!is_name(name) || !seen.insert(name).second) return false;
-    out.push_back(std::move(name));
-  }
-  for (const auto& name : out)
-    for (size_t at = name.find('/'); at != name.npos; at = name.find('/', at + 1))
-      if (seen.contains(std::string_view(name).substr(0, at))) return false;
-  return true;
 }
 
 // The names of a snapshot's further databases; `there` tells whether it has an index.
@@ -151,11 +128,8 @@ Failure read_index(const fs::path& dir, bool& there, Names& out) {
   there = fs::exists(fs::symlink_status(dir / kIndex, ec));
   if (!there) return {};
   std::string text;
-  json::error_code bad;
   if (!read_text(dir / kIndex, text)) return bad_set("the snapshot's list of databases cannot be read");
-  const auto value = json::parse(text, bad);
-  if (bad || !value.is_object() || !parse_names(value.get_object().if_contains("databases"), out))
-    return bad_set("the snapshot's list of databases is damaged");
+  if (!parse_index(text, out)) return bad_set("the snapshot's list of databases is damaged");
   std::set<std::string> expected{std::string(kIndex), "data.sqlite"};
   for (size_t i = 0; i < out.size(); ++i) expected.insert(number_name(i));
   for (const auto& entry : fs::directory_iterator(dir, ec))
@@ -301,6 +275,32 @@ Failure build(const fs::path& storage, const fs::path& dir, const Names& fresh, 
 }
 
 }  // namespace
+
+bool parse_index(std::string_view text, std::vector<std::string>& out) {
+  out.clear();
+  json::error_code bad;
+  const auto value = json::parse({text.data(), text.size()}, bad);
+  const auto* object = bad ? nullptr : value.if_object();
+  const auto* list = object ? object->if_contains("databases") : nullptr;
+  if (!list || !list->is_array() || list->get_array().size() > kMostDatabases) return false;
+  std::set<std::string, std::less<>> seen;
+  for (const auto& item : list->get_array()) {
+    if (!item.is_string()) return false;
+    std::string name(item.get_string().data(), item.get_string().size());
+    if (!is_name(name) || !seen.insert(name).second) return false;
+    out.push_back(std::move(name));
+  }
+  for (const auto& name : out)
+    for (size_t at = name.find('/'); at != name.npos; at = name.find('/', at + 1))
+      if (seen.contains(std::string_view(name).substr(0, at))) return false;
+  return true;
+}
+
+std::string index_text(const std::vector<std::string>& names) {
+  json::array list;
+  for (const auto& name : names) list.emplace_back(json::string_view(name));
+  return json::serialize(json::object{{"databases", std::move(list)}}) + "\n";
+}
 
 Failure take_set(Databases& databases, Database& own, const std::string& given, via_call* call, std::string_view& facts) {
   facts = kOne;

@@ -14,6 +14,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace via::sqlite::api {
 
@@ -24,6 +25,9 @@ Failure verify_set(const std::string& dir, const Host& host, const via_call* cal
 // Files in databases/ that are no databases stay.
 Failure restore_set(const std::string& storage, const std::string& dir, const Host& host, const via_call* call,
                     std::string_view& facts);
+// databases.json. Its names are valid, different, and no folder of one another; false else, and `out` is of no use.
+std::string index_text(const std::vector<std::string>& names);
+bool parse_index(std::string_view text, std::vector<std::string>& out);
 // Ends a restore that a crash or a failing disk interrupted, forwards, or back when its copy is gone or the disk refuses: either way whole.
 Failure finish_restore(const std::string& storage);
 

@@ -2,6 +2,7 @@
 #include "plugins/sqlite/api/api.hpp"
 #include "plugins/sqlite/api/query_log.hpp"
 #include "plugins/sqlite/api/transaction.hpp"
+#include "plugins/sqlite/base64.hpp"
 #include "plugins/sqlite/kv/table.hpp"
 #include "plugins/sqlite/render.hpp"
 
@@ -134,31 +135,6 @@ void transact(Context& c) {
           schema);
 }
 
-// Either alphabet of base64, padded or not; false when it is none.
-bool decode_base64(std::string_view s, std::string& out) {
-  out.clear();
-  while (s.ends_with('=')) s.remove_suffix(1);
-  if (s.size() % 4 == 1) return false;
-  uint32_t bits = 0;
-  int have = 0;
-  for (const char c : s) {
-    uint32_t d = 0;
-    if (c >= 'A' && c <= 'Z') d = static_cast<uint32_t>(c - 'A');
-    else if (c >= 'a' && c <= 'z') d = static_cast<uint32_t>(c - 'a' + 26);
-    else if (c >= '0' && c <= '9') d = static_cast<uint32_t>(c - '0' + 52);
-    else if (c == '-' || c == '+' || c == ' ') d = 62;  // a '+' that was not escaped came as a blank
-    else if (c == '_' || c == '/') d = 63;
-    else return false;
-    bits = bits << 6 | d;
-    have += 6;
-    if (have >= 8) {
-      have -= 8;
-      out += static_cast<char>(bits >> have & 255);
-    }
-  }
-  return true;
-}
-
 bool selects(std::string_view sql) {
   const std::string_view text = skip_blank(sql);
   const Kind kind = kind_of(text);
@@ -171,7 +147,7 @@ void query(Context& c) {
   const std::string_view given = c.request().parameters.text("sql");
   if (given.empty()) return c.fail(error(400, "sql is required"));
   std::string sql;
-  if (!decode_base64(given, sql) || !selects(sql)) sql = given;
+  if (!decode_any_base64(given, sql) || !selects(sql)) sql = given;
   if (sql.find('\0') != sql.npos) return c.fail(error(400, "the SQL text holds a NUL"));
   if (!selects(sql)) return c.fail(error(400, kOnlySelect));
   std::shared_ptr<OpenDatabase> database;

@@ -171,6 +171,7 @@ Failure JsonPath::replace(std::string& document, std::string_view leaf) const {
   // Every step leads through one array or object, there already or made here.
   if (steps_.size() + depth_of(leaf) > kJsonDepth)
     return api::error(400, "the document would be nested too deep: " + std::to_string(kJsonDepth) + " levels at most");
+  const std::string value(trimmed(leaf));  // the blanks around it would be one more pair with each change
   std::string_view here = trimmed(document);
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = steps_[i];
@@ -192,7 +193,7 @@ Failure JsonPath::replace(std::string& document, std::string_view leaf) const {
       here = *next;
       continue;
     }
-    std::string added(leaf);
+    std::string added = value;
     for (size_t later = steps_.size() - 1; later > i; --later) {
       const Step& inner = steps_[later];
       if (inner.is_index && inner.index != 0) return api::error(400, "the path's index is beyond the end of the array");
@@ -203,8 +204,7 @@ Failure JsonPath::replace(std::string& document, std::string_view leaf) const {
     document.insert(static_cast<size_t>(here.data() - document.data()) + here.size() - 1, added);
     return {};
   }
-  const std::string copy(leaf);
-  document.replace(static_cast<size_t>(here.data() - document.data()), here.size(), copy);
+  document.replace(static_cast<size_t>(here.data() - document.data()), here.size(), value);
   return {};
 }
 
@@ -216,7 +216,7 @@ Failure JsonPath::edit_array(std::string& document, bool make, const std::functi
   Elements all = elements(before);
   if (Failure f = fn(all)) return f;
   std::string array = "[";
-  for (const std::string_view e : all) array.append(array.size() == 1 ? "" : ",").append(e);
+  for (const std::string_view e : all) array.append(array.size() == 1 ? "" : ",").append(trimmed(e));
   array += ']';
   return replace(document, array);
 }

@@ -29,7 +29,7 @@ void check_parts(std::string_view name) {
   for (;;) {
     const std::size_t end = std::min(name.find('/'), name.size());
     const std::string_view part = name.substr(0, end);
-    VIA_FUZZ_CHECK(!part.empty() && part.front() != '.' && part.size() <= Databases::kMaxName + 3);
+    VIA_FUZZ_CHECK(!part.empty() && part.front() != '.' && part.size() <= Databases::kMaxName);
     for (const char* suffix : {"-wal", "-shm", "-journal"}) VIA_FUZZ_CHECK(!part.ends_with(suffix));
     if (end == name.size()) return;
     name.remove_prefix(end + 1);

@@ -18,6 +18,11 @@ std::string_view line(std::string_view& rest) {
   return one;
 }
 
+std::string_view trimmed(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
+  return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
+}
+
 void check_replace(const JsonPath& path, std::string_view value, const std::string& document) {
   const auto found = path.find(document);
   const std::string before(found.value_or(""));
@@ -29,7 +34,7 @@ void check_replace(const JsonPath& path, std::string_view value, const std::stri
   }
   VIA_FUZZ_CHECK(kv::valid_json(changed));
   const auto put = path.find(changed);
-  VIA_FUZZ_CHECK(put && kv::parse_json(*put) == kv::parse_json(value));
+  VIA_FUZZ_CHECK(put == trimmed(value));
   std::string again = changed;
   VIA_FUZZ_CHECK(!path.replace(again, value) && again == changed);
   if (!found) return;
@@ -37,30 +42,30 @@ void check_replace(const JsonPath& path, std::string_view value, const std::stri
 }
 
 void check_array(const JsonPath& path, std::string_view value, const std::string& document) {
-  const auto found = path.find(document);
-  const std::string before(found.value_or("[]"));
   std::string changed = document;
-  std::size_t size = 0;
+  std::vector<std::string> before;
   const auto push = [&](JsonPath::Elements& all) -> Failure {
-    size = all.size();
+    before.assign(all.begin(), all.end());
     all.push_back(value);
     return {};
   };
-  VIA_FUZZ_CHECK(found || path.edit_array(changed, false, push));
+  VIA_FUZZ_CHECK(path.find(document) || path.edit_array(changed, false, push));
   if (path.edit_array(changed, true, push)) {
     VIA_FUZZ_CHECK(changed == document);
     return;
   }
   VIA_FUZZ_CHECK(kv::valid_json(changed));
   const auto pop = [&](JsonPath::Elements& all) -> Failure {
-    VIA_FUZZ_CHECK(all.size() == size + 1 && kv::parse_json(all.back()) == kv::parse_json(value));
+    VIA_FUZZ_CHECK(all.size() == before.size() + 1 && all.back() == trimmed(value));
     all.pop_back();
     return {};
   };
-  VIA_FUZZ_CHECK(!path.edit_array(changed, false, pop));
-  VIA_FUZZ_CHECK(kv::valid_json(changed));
-  const auto left = path.find(changed);
-  VIA_FUZZ_CHECK(left && kv::parse_json(*left) == kv::parse_json(before));
+  VIA_FUZZ_CHECK(!path.edit_array(changed, false, pop) && kv::valid_json(changed));
+  const auto look = [&](JsonPath::Elements& all) -> Failure {
+    VIA_FUZZ_CHECK(std::equal(all.begin(), all.end(), before.begin(), before.end()));
+    return {};
+  };
+  VIA_FUZZ_CHECK(!path.edit_array(changed, false, look));
 }
 
 }  // namespace

@@ -121,9 +121,10 @@ Failure Databases::place(std::string_view given, Place& out) const {
     if (given.starts_with("./")) given.remove_prefix(2);
     if (given.find_first_of("/\\") != given.npos) return error(400, "relative database paths must not contain / or \\");
     if (given.empty() || given == "." || given == "..") return error(400, "invalid database name");
-    if (Failure f = check_name(given)) return f;
     out.name = std::string(given);
     if (given.find('.') == given.npos) out.name += ".db";
+    for (const std::string_view name : {given, std::string_view(out.name)})
+      if (Failure f = check_name(name)) return f;
     out.path = folder_ + "/" + out.name;
     return {};
   }

@@ -173,6 +173,16 @@ TEST(AddonDatabases, AreMadeWithTheirKeyValueTable) {
   EXPECT_EQ(a.call("POST", "/db/create?path=/etc/x.db").error(), "absolute database paths outside /hoody/databases are disallowed");
 }
 
+TEST(AddonDatabases, AreReachedByTheNamesOfTheirFiles) {
+  DataApi a;
+  const auto create = [&](const std::string& name) { return a.call("POST", "/db/create?path=" + name); };
+  EXPECT_EQ(create(std::string(197, 'n')).status, 200);
+  EXPECT_EQ(a.call("GET", "/query?sql=SELECT+1&db=/hoody/databases/" + std::string(197, 'n') + ".db").status, 200);
+  EXPECT_EQ(create(std::string(198, 'n')).error(), "the database name is too long") << "with its .db";
+  EXPECT_EQ(create(std::string(198, 'n') + ".d").status, 200);
+  EXPECT_EQ(create(std::string(199, 'n') + ".d").error(), "the database name is too long");
+}
+
 TEST(AddonDatabases, ShareOneQuota) {
   DataApi a({.quota = 1 << 20});
   const auto fill = [&](const std::string& db, int bytes) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "core/api/extension.hpp"
 #include "core/plugins/instance.hpp"
 #include "core/shares/share.hpp"
 
@@ -25,6 +24,12 @@ Error not_there() {
   return fail(Code::not_found,
               "There is nothing at this address: it is not complete, has expired or was revoked. Ask whoever gave it to you for "
               "another one.");
+}
+
+ExtensionCaller caller_of(const authorization::ShareGrant& share) {
+  ExtensionCaller caller{share.scopes, {}, 0, {}, share.limits};
+  std::copy(share.ulid.begin(), share.ulid.end(), caller.binding_id.b);
+  return caller;
 }
 
 Error too_many() {
@@ -50,34 +55,32 @@ std::shared_ptr<const authorization::ShareGrant> find_capability(net::Exchange& 
   return nullptr;
 }
 
-asio::awaitable<void> serve_capability(net::Exchange& exchange, Logger& log) {
+Begun try_capability(Logger& log, net::Exchange& exchange, net::Pending& pending) {
   std::string_view rest;
-  const auto share = find_capability(exchange, rest);
-  if (!share) co_return;
+  auto share = find_capability(exchange, rest);
+  if (!share) return Begun::done;
   if (!share->use->admit(exchange.started_ns(), exchange.thread().turn_unix_ms())) {
     exchange.fail(too_many());
-    co_return;
+    return Begun::done;
   }
-  const std::shared_ptr<plugins::AddonInstance> instance = share->instance;
-  const std::string& prefix = instance->type().http.prefix;
+  const std::string& prefix = share->instance->type().http.prefix;
   if (!below_prefix(rest, prefix)) {
     exchange.fail(fail(Code::not_found, "There is nothing at this path. The API is below " + prefix + "."));
-    co_return;
+    return Begun::done;
   }
-  if (!instance->gate().enter()) {
-    exchange.fail(fail(Code::draining, "The add-on is being drained for maintenance. Try again."));
-    co_return;
-  }
-  ExtensionCaller caller{share->scopes, {}, 0, {}, share->limits};
-  std::copy(share->ulid.begin(), share->ulid.end(), caller.binding_id.b);
-  co_await serve_extension(exchange, instance, rest, std::move(caller), share, share->id,
+  const Begun begun = try_extension(log, exchange, share->instance, rest, caller_of(*share),
+                                    exchange.thread().limits().operation_timeout_ms, pending);
+  pending.working_for = share->id;
+  pending.held = std::move(share);
+  return begun;
+}
+
+asio::awaitable<void> serve_capability(Logger& log, net::Exchange& exchange, net::Pending pending) {
+  const auto share = std::static_pointer_cast<const authorization::ShareGrant>(std::move(pending.held));
+  std::string_view rest = exchange.request().path.substr(kPrefix.size());
+  rest.remove_prefix(std::min(rest.find('/'), rest.size()));
+  co_await serve_extension(log, exchange, share->instance, rest, caller_of(*share), share, share->id,
                            exchange.thread().limits().operation_timeout_ms);
-  if (const Error* error = exchange.call_failure(); error != nullptr && error->http_status() >= 500)
-    log.error("share_failed", {{"request_id", exchange.request_id()},
-                               {"share", share->id},
-                               {"addon", share->addon_id},
-                               {"code", error->wire_name()},
-                               {"reason", error->message}});
 }
 
 }  // namespace via::api

@@ -11,7 +11,7 @@
 #include <boost/asio/awaitable.hpp>
 
 #include "core/authorization/share_grant.hpp"
-#include "core/base/log.hpp"
+#include "core/api/extension.hpp"
 #include "core/net/exchange.hpp"
 
 namespace via::api {
@@ -23,7 +23,9 @@ bool is_capability_path(std::string_view path);
 // capability.
 std::shared_ptr<const authorization::ShareGrant> find_capability(net::Exchange& exchange, std::string_view& rest);
 
-// find_capability, then the share's rate (429), then the add-on.
-boost::asio::awaitable<void> serve_capability(net::Exchange& exchange, Logger& log);
+// find_capability, then the share's rate (429), then the add-on on the spot. `pending` as try_serve fills it; in the place of a
+// call that was not begun it has the share, for serve_capability.
+Begun try_capability(Logger& log, net::Exchange& exchange, net::Pending& pending);
+boost::asio::awaitable<void> serve_capability(Logger& log, net::Exchange& exchange, net::Pending pending);
 
 }  // namespace via::api

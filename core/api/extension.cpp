@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <list>
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/container/small_vector.hpp>
 
 namespace via::api {
 
@@ -49,41 +51,39 @@ std::string_view method_name(net::Method method) {
   return "";
 }
 
+// Fields that are the host's own business.
 bool is_hidden(std::string_view name) {
   static constexpr std::string_view kHidden[] = {"authorization", "connection", "keep-alive", "te", "trailer",
                                                  "transfer-encoding", "upgrade", "proxy-authorization", "cookie"};
-  std::string lower(name);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return std::find(std::begin(kHidden), std::end(kHidden), lower) != std::end(kHidden);
+  const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b; };
+  return std::any_of(std::begin(kHidden), std::end(kHidden), [&](std::string_view hidden) {
+    return name.size() == hidden.size() && std::equal(name.begin(), name.end(), hidden.begin(), same);
+  });
 }
 
-// The request in the form of the ABI. It lives until the plugin's function has returned, which may be a little after the
-// call was completed; the views into the connection's buffer are lent as long.
-class ExtensionCall {
+// The request in the form of the ABI: views into the connection's buffer, but for parameters with escapes.
+class ExtensionRequest {
  public:
-  ExtensionCall(const net::Request& request, std::string_view path, std::shared_ptr<plugins::AddonInstance> instance,
-                ExtensionCaller who, std::shared_ptr<const void> held, via_call* call)
-      : instance_(std::move(instance)), who_(std::move(who)), held_(std::move(held)), call_(call) {
+  ExtensionRequest(const net::Request& request, std::string_view path, const ExtensionCaller& who) {
     for (std::string_view rest = request.query; !rest.empty();) {
       const auto end = std::min(rest.find('&'), rest.size());
       const std::string_view pair = rest.substr(0, end);
       rest.remove_prefix(std::min(end + 1, rest.size()));
       if (pair.empty()) continue;
       const auto equals = std::min(pair.find('='), pair.size());
-      decoded_.emplace_back(decoded(pair.substr(0, equals)), decoded(pair.substr(std::min(equals + 1, pair.size()))));
+      query_.push_back({text(pair.substr(0, equals)), text(pair.substr(std::min(equals + 1, pair.size())))});
     }
-    for (const auto& [name, value] : decoded_) query_.push_back({str(name), str(value)});
     for (const auto& [name, value] : request.fields)
       if (!is_hidden(name)) headers_.push_back({str(name), str(value)});
-    for (const std::string& scope : who_.scopes) scopes_.push_back(str(scope));
-    for (const auto& [name, value] : who_.limits) limits_.push_back({str(name), str(value)});
+    for (const std::string& scope : who.scopes) scopes_.push_back(str(scope));
+    for (const auto& [name, value] : who.limits) limits_.push_back({str(name), str(value)});
     caller_.struct_size = sizeof caller_;
-    caller_.generation = who_.generation;
-    caller_.binding_id = who_.binding_id;
+    caller_.generation = who.generation;
+    caller_.binding_id = who.binding_id;
     caller_.scopes = scopes_.data();
     caller_.scopes_len = scopes_.size();
-    caller_.live_generations = who_.live_generations.data();
-    caller_.live_generations_len = who_.live_generations.size();
+    caller_.live_generations = who.live_generations.data();
+    caller_.live_generations_len = who.live_generations.size();
     http_.struct_size = sizeof http_;
     http_.method = str(method_name(request.method));
     http_.path = str(path);
@@ -96,14 +96,39 @@ class ExtensionCall {
     http_.limits_len = limits_.size();
     http_.body = {reinterpret_cast<const std::uint8_t*>(request.body.data()), request.body.size()};
   }
-  ExtensionCall(const ExtensionCall&) = delete;
-  ExtensionCall& operator=(const ExtensionCall&) = delete;
+  ExtensionRequest(const ExtensionRequest&) = delete;
+  ExtensionRequest& operator=(const ExtensionRequest&) = delete;
+
+  const via_http_request& abi() const { return http_; }
+
+ private:
+  via_str text(std::string_view raw) {
+    if (raw.find_first_of("%+") == raw.npos) return str(raw);
+    return str(decoded_.emplace_back(decoded(raw)));
+  }
+
+  std::list<std::string> decoded_;
+  boost::container::small_vector<via_pair, 8> query_;
+  boost::container::small_vector<via_pair, 16> headers_;
+  boost::container::small_vector<via_pair, 2> limits_;
+  boost::container::small_vector<via_str, 4> scopes_;
+  via_caller caller_{};
+  via_http_request http_{};
+};
+
+// A request on its way over a worker. It lives until the plugin's function has returned, which may be a little after the call
+// was completed; the views into the connection's buffer are lent as long.
+class ExtensionCall {
+ public:
+  ExtensionCall(const net::Request& request, std::string_view path, std::shared_ptr<plugins::AddonInstance> instance,
+                const ExtensionCaller& who, std::shared_ptr<const void> held, via_call* call)
+      : instance_(std::move(instance)), held_(std::move(held)), request_(request, path, who), call_(call) {}
 
   static void run(void* data, via_status why) {
     const std::unique_ptr<std::shared_ptr<ExtensionCall>> owned(static_cast<std::shared_ptr<ExtensionCall>*>(data));
     ExtensionCall& c = **owned;
     if (why == VIA_OK)
-      c.instance_->handle(c.http_, c.call_);
+      c.instance_->handle(c.request_.abi(), c.call_);
     else
       c.call_->complete(c.call_, VIA_E_UNAVAILABLE, str("The add-on is closing."), {nullptr, 0});
     c.returned_.store(true, std::memory_order_release);
@@ -112,14 +137,9 @@ class ExtensionCall {
 
  private:
   const std::shared_ptr<plugins::AddonInstance> instance_;
-  const ExtensionCaller who_;
   const std::shared_ptr<const void> held_;
+  const ExtensionRequest request_;
   via_call* const call_;
-  std::vector<std::pair<std::string, std::string>> decoded_;
-  std::vector<via_pair> query_, headers_, limits_;
-  std::vector<via_str> scopes_;
-  via_caller caller_{};
-  via_http_request http_{};
   std::atomic<bool> returned_{false};
 };
 
@@ -129,18 +149,66 @@ bool below_prefix(std::string_view path, std::string_view prefix) {
   return !prefix.empty() && path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/');
 }
 
-asio::awaitable<void> serve_extension(net::Exchange& exchange, std::shared_ptr<plugins::AddonInstance> instance,
-                                      std::string_view path, ExtensionCaller caller, std::shared_ptr<const void> held,
-                                      std::string_view working_for, std::uint64_t timeout_ms) {
+Error draining() { return fail(Code::draining, "The add-on is being drained for maintenance. Try again."); }
+
+void log_failure(Logger& log, net::Exchange& exchange, const plugins::AddonInstance& instance) {
+  const Error* error = exchange.call_failure();
+  if (error == nullptr || error->http_status() < 500) [[likely]]
+    return;
+  log.error("operation_failed", {{"request_id", exchange.request_id()},
+                                 {"addon", instance.id()},
+                                 {"type", instance.type().id},
+                                 {"code", error->wire_name()},
+                                 {"reason", error->message}});
+}
+
+Begun try_extension(Logger& log, net::Exchange& exchange, const std::shared_ptr<plugins::AddonInstance>& instance, std::string_view path,
+                    const ExtensionCaller& caller, std::uint64_t timeout_ms, net::Pending& pending) {
+  if (!instance->tries_http()) return Begun::blocked;
+  if (!instance->gate().enter()) [[unlikely]] {
+    exchange.fail(draining());
+    return Begun::done;
+  }
   plugins::Call& call = exchange.begin_call(exchange.started_ns() + timeout_ms * 1'000'000);
-  const auto work = std::make_shared<ExtensionCall>(exchange.request(), path, instance, std::move(caller), std::move(held), call.abi());
+  const ExtensionRequest request(exchange.request(), path, caller);
+  if (instance->try_handle(request.abi(), call.abi()) == VIA_OK) {
+    if (!call.done()) {
+      pending.instance = instance;
+      pending.call = &call;
+      return Begun::pending;
+    }
+    exchange.finish_inline();
+    instance->gate().leave();
+    log_failure(log, exchange, *instance);
+    return Begun::done;
+  }
+  exchange.drop_call();
+  instance->gate().leave();
+  return Begun::blocked;
+}
+
+asio::awaitable<void> finish_pending(Logger& log, net::Exchange& exchange, net::Pending pending) {
+  {
+    const plugins::AddonInstance::Running running(*pending.instance, *pending.call);
+    co_await exchange.finish_call(pending.working_for);
+  }
+  log_failure(log, exchange, *pending.instance);
+  pending.instance->gate().leave();  // after everything else: destroying an add-on waits for the gate
+}
+
+asio::awaitable<void> serve_extension(Logger& log, net::Exchange& exchange,
+                                      std::shared_ptr<plugins::AddonInstance> instance, std::string_view path, ExtensionCaller caller,
+                                      std::shared_ptr<const void> held, std::string_view working_for, std::uint64_t timeout_ms) {
+  if (!instance->gate().enter()) {
+    exchange.fail(draining());
+    co_return;
+  }
+  plugins::Call& call = exchange.begin_call(exchange.started_ns() + timeout_ms * 1'000'000);
+  const auto work = std::make_shared<ExtensionCall>(exchange.request(), path, instance, caller, held, call.abi());
   auto* raw = std::make_unique<std::shared_ptr<ExtensionCall>>(work).release();  // owned by the task
   if (!instance->post(&ExtensionCall::run, raw)) ExtensionCall::run(raw, VIA_E_CANCELLED);
-  {
-    const plugins::AddonInstance::Running running(*instance, call);
-    co_await exchange.finish_call(working_for);
-  }
-  instance->gate().leave();
+  net::Pending pending{instance, std::move(held), working_for, &call};
+  co_await finish_pending(log, exchange, std::move(pending));
   // The request's bytes are lent to the plugin until its function returns.
   while (!work->returned()) co_await asio::post(exchange.thread().context(), asio::use_awaitable);
 }

@@ -10,6 +10,8 @@ namespace {
 
 constexpr std::uint64_t kTimeoutMs = 330'000;  // the plugin ends what it runs earlier; maintenance may take 300 s
 
+constexpr std::string_view kWorkingFor = "kit";
+
 bool is(std::string_view name, std::string_view lower) {
   if (name.size() != lower.size()) return false;
   for (std::size_t i = 0; i < name.size(); ++i) {
@@ -44,11 +46,14 @@ bool KitApi::admits(net::Exchange& exchange) const {
   return false;
 }
 
-bool KitApi::try_serve(net::Exchange& exchange, net::Pending&) {
+bool KitApi::try_serve(net::Exchange& exchange, net::Pending& pending) {
   if (!admits(exchange)) return true;
   const net::Request& request = exchange.request();
   const bool reads = request.method == net::Method::get || request.method == net::Method::head;
-  if (below_prefix(request.path, instance_->type().http.prefix)) return false;
+  if (below_prefix(request.path, instance_->type().http.prefix)) {
+    pending.working_for = kWorkingFor;
+    return try_extension(log_, exchange, instance_, request.path, {instance_->type().scopes}, kTimeoutMs, pending) == Begun::done;
+  }
   if (reads && (request.path == "/" || request.path == "/health")) {
     exchange.respond(200, "application/json",
                      R"({"service":")" + instance_->type().id + R"(","api":")" + instance_->type().http.prefix + R"("})");
@@ -58,16 +63,12 @@ bool KitApi::try_serve(net::Exchange& exchange, net::Pending&) {
   return true;
 }
 
-asio::awaitable<void> KitApi::serve(net::Exchange& exchange, net::Pending) {
-  if (!instance_->gate().enter()) {
-    exchange.fail(fail(Code::draining, "The server is ending."));
-    co_return;
-  }
-  const std::string_view path = exchange.request().path;
-  ExtensionCaller caller{instance_->type().scopes, {}, 0, {}};
-  co_await serve_extension(exchange, instance_, path, std::move(caller), nullptr, "kit", kTimeoutMs);
-  if (const Error* error = exchange.call_failure(); error != nullptr && error->http_status() >= 500)
-    log_.error("request_failed", {{"request_id", exchange.request_id()}, {"code", error->wire_name()}, {"reason", error->message}});
+asio::awaitable<void> KitApi::serve(net::Exchange& exchange, net::Pending pending) {
+  if (pending.call != nullptr)
+    co_await finish_pending(log_, exchange, std::move(pending));
+  else
+    co_await serve_extension(log_, exchange, instance_, exchange.request().path, {instance_->type().scopes}, nullptr, kWorkingFor,
+                             kTimeoutMs);
 }
 
 asio::awaitable<void> KitApi::before_body(net::Exchange& exchange) {

@@ -15,6 +15,7 @@
 #include "core/base/json_text.hpp"
 #include "core/config/resolve.hpp"
 #include "core/plugins/instance.hpp"
+#include "core/store/try.hpp"
 
 namespace via::api {
 
@@ -135,8 +136,6 @@ std::string details_of(const authorization::InstanceGrant& grant, const config::
   return out + '}';
 }
 
-Error draining() { return fail(Code::draining, "The add-on is being drained for maintenance. Try again."); }
-
 }  // namespace
 
 RuntimeApi::Route RuntimeApi::route(const Request& request) {
@@ -178,8 +177,8 @@ RuntimeApi::Route RuntimeApi::route(const Request& request) {
 bool RuntimeApi::try_serve(Exchange& exchange, net::Pending& pending) {
   const Request& request = exchange.request();
   const Route where = route(request);
-  if (where.kind == Route::Kind::http || where.kind == Route::Kind::capability) return false;
-  if (where.kind != Route::Kind::operation || where.method != Method::post) {
+  if (where.kind == Route::Kind::capability) return try_capability(d_.log, exchange, pending) == Begun::done;
+  if (where.kind != Route::Kind::http && (where.kind != Route::Kind::operation || where.method != Method::post)) {
     if (where.kind == Route::Kind::resolve || where.kind == Route::Kind::refresh) {
       if (where.method == Method::post) return false;
     }
@@ -189,11 +188,11 @@ bool RuntimeApi::try_serve(Exchange& exchange, net::Pending& pending) {
   const std::string_view token = request.bearer();
   const auto* claims = exchange.thread().tokens().peek(token, d_.keys.peek(), unix_seconds(exchange));
   if (claims == nullptr) return false;
+  if (where.kind == Route::Kind::http) return begin_http(exchange, **claims, where, pending) == Begun::done;
   return begin(exchange, **claims, where, pending) == Begun::done;
 }
 
-RuntimeApi::Begun RuntimeApi::begin(Exchange& exchange, const identity::Claims& claims, const Route& where,
-                                    net::Pending& pending) {
+Begun RuntimeApi::begin(Exchange& exchange, const identity::Claims& claims, const Route& where, net::Pending& pending) {
   const Request& request = exchange.request();
   if (form_content(request.content_type)) [[unlikely]] {
     exchange.fail(fail(Code::unsupported_media_type, "Send the request body as application/json."));
@@ -227,39 +226,16 @@ RuntimeApi::Begun RuntimeApi::begin(Exchange& exchange, const identity::Claims& 
     if (call.done()) [[likely]] {
       exchange.finish_inline();
       instance.gate().leave();
-      if (exchange.call_failure() != nullptr) [[unlikely]]
-        log_failure(exchange, *allowed->binding);
+      log_failure(d_.log, exchange, instance);
       return Begun::done;
     }
-    pending.grant = exchange.thread().index().share(claims.instance);
-    pending.binding = allowed->binding;
-    pending.call = &call;
+    const auto grant = exchange.thread().index().share(claims.instance);
+    pending = {allowed->binding->instance, grant, grant->instance, &call};
     return Begun::pending;
   }
   exchange.drop_call();
   instance.gate().leave();
   return Begun::blocked;
-}
-
-asio::awaitable<void> RuntimeApi::finish(Exchange& exchange, const net::Pending& pending) {
-  // Held here: the gate is left after everything else, and destroying an add-on waits for the gate.
-  const std::shared_ptr<plugins::AddonInstance> instance = pending.binding->instance;
-  {
-    const plugins::AddonInstance::Running running(*instance, *pending.call);
-    co_await exchange.finish_call(pending.grant->instance);
-  }
-  instance->gate().leave();
-  if (exchange.call_failure() != nullptr) log_failure(exchange, *pending.binding);
-}
-
-void RuntimeApi::log_failure(Exchange& exchange, const BindingGrant& binding) {
-  const Error& error = *exchange.call_failure();
-  if (error.http_status() < 500) return;
-  d_.log.error("operation_failed", {{"request_id", exchange.request_id()},
-                                    {"addon", binding.addon_id},
-                                    {"type", binding.type},
-                                    {"code", error.wire_name()},
-                                    {"reason", error.message}});
 }
 
 asio::awaitable<std::shared_ptr<const identity::Claims>> RuntimeApi::authenticate(Exchange& exchange) {
@@ -298,13 +274,13 @@ asio::awaitable<void> RuntimeApi::before_body(Exchange& exchange) {
 }
 
 asio::awaitable<void> RuntimeApi::serve(Exchange& exchange, net::Pending pending) {
-  if (pending.binding != nullptr) {
-    co_await finish(exchange, pending);
+  if (pending.call != nullptr) {
+    co_await finish_pending(d_.log, exchange, std::move(pending));
     co_return;
   }
   const Route where = route(exchange.request());
   if (where.kind == Route::Kind::capability) {
-    co_await serve_capability(exchange, d_.log);
+    co_await serve_capability(d_.log, exchange, std::move(pending));
     co_return;
   }
   const auto claims = co_await authenticate(exchange);
@@ -323,28 +299,28 @@ asio::awaitable<void> RuntimeApi::serve_operation(Exchange& exchange, const iden
   const Begun begun = begin(exchange, claims, where, pending);
   if (begun == Begun::done) co_return;
   if (begun == Begun::pending) {
-    co_await finish(exchange, pending);
+    co_await finish_pending(d_.log, exchange, std::move(pending));
     co_return;
   }
   // The plugin wants a worker. The decision is made again, because a new index may have come meanwhile.
   const Request& request = exchange.request();
-  pending.grant = exchange.thread().index().share(claims.instance);
-  const auto allowed = authorization::decide(claims, pending.grant.get(), where.binding, where.operation,
+  const auto grant = exchange.thread().index().share(claims.instance);
+  const auto allowed = authorization::decide(claims, grant.get(), where.binding, where.operation,
                                              generation_of(request).value());
   if (!allowed) {
     exchange.fail(allowed.error());
     co_return;
   }
-  pending.binding = allowed->binding;
-  if (!pending.binding->instance->gate().enter()) {
+  const std::shared_ptr<plugins::AddonInstance>& instance = allowed->binding->instance;
+  if (!instance->gate().enter()) {
     exchange.fail(draining());
     co_return;
   }
   const auto& limits = exchange.thread().limits();
   plugins::Call& call =
       exchange.begin_call(exchange.started_ns() + limits.operation_timeout_ms * 1'000'000);
-  pending.call = &call;
-  auto work = std::make_shared<WorkerCall>(request, pending.grant, *allowed, call.abi());
+  pending = {instance, grant, grant->instance, &call};
+  auto work = std::make_shared<WorkerCall>(request, grant, *allowed, call.abi());
   auto* raw = std::make_unique<std::shared_ptr<WorkerCall>>(work).release();  // owned by the task
   const via_task_fn task = [](void* data, via_status why) {
     const std::unique_ptr<std::shared_ptr<WorkerCall>> owned(static_cast<std::shared_ptr<WorkerCall>*>(data));
@@ -355,40 +331,52 @@ asio::awaitable<void> RuntimeApi::serve_operation(Exchange& exchange, const iden
       w.call->complete(w.call, VIA_E_UNAVAILABLE, {"The add-on is closing.", 22}, {nullptr, 0});
     w.returned.store(true, std::memory_order_release);
   };
-  if (!pending.binding->instance->post(task, raw)) task(raw, VIA_E_CANCELLED);
-  co_await finish(exchange, pending);
+  if (!instance->post(task, raw)) task(raw, VIA_E_CANCELLED);
+  co_await finish_pending(d_.log, exchange, std::move(pending));
   // The request's bytes are lent to the plugin until its function returns.
   while (!work->returned.load(std::memory_order_acquire))
     co_await asio::post(exchange.thread().context(), asio::use_awaitable);
 }
 
+Result<RuntimeApi::Reached> RuntimeApi::reach_http(Exchange& exchange, const identity::Claims& claims,
+                                                   const authorization::InstanceGrant* grant, const Route& where) {
+  VIA_TRY_LET(generation, generation_of(exchange.request()));
+  VIA_TRY_LET(allowed, authorization::decide_http(claims, grant, where.binding, generation));
+  const BindingGrant& binding = *allowed.binding;
+  if (!below_prefix(where.path, binding.instance->type().http.prefix))
+    return fail(Code::not_found, "There is nothing at this path.");
+  if (generation) grant->note_use(&binding, *generation, unix_seconds(exchange));
+  Reached out{&binding, {binding.scopes, binding.live_generations, allowed.generation}};
+  std::copy(binding.binding_ulid.begin(), binding.binding_ulid.end(), out.caller.binding_id.b);
+  return out;
+}
+
+Begun RuntimeApi::begin_http(Exchange& exchange, const identity::Claims& claims, const Route& where, net::Pending& pending) {
+  const auto& index = exchange.thread().index();
+  const auto reached = reach_http(exchange, claims, index.find(claims.instance), where);
+  if (!reached) [[unlikely]] {
+    exchange.fail(reached.error());
+    return Begun::done;
+  }
+  const Begun begun = try_extension(d_.log, exchange, reached->binding->instance, where.path, reached->caller,
+                                    exchange.thread().limits().operation_timeout_ms, pending);
+  if (begun == Begun::pending) {
+    const auto grant = index.share(claims.instance);
+    pending.held = grant;
+    pending.working_for = grant->instance;
+  }
+  return begun;
+}
+
 asio::awaitable<void> RuntimeApi::serve_http(Exchange& exchange, const identity::Claims& claims, const Route& where) {
-  const auto generation = generation_of(exchange.request());
-  if (!generation) {
-    exchange.fail(generation.error());
-    co_return;
-  }
   const auto grant = exchange.thread().index().share(claims.instance);
-  const auto allowed = authorization::decide_http(claims, grant.get(), where.binding, *generation);
-  if (!allowed) {
-    exchange.fail(allowed.error());
+  const auto reached = reach_http(exchange, claims, grant.get(), where);
+  if (!reached) {
+    exchange.fail(reached.error());
     co_return;
   }
-  const BindingGrant& binding = *allowed->binding;
-  if (!below_prefix(where.path, binding.instance->type().http.prefix)) {
-    exchange.fail(fail(Code::not_found, "There is nothing at this path."));
-    co_return;
-  }
-  if (*generation) grant->note_use(&binding, **generation, unix_seconds(exchange));
-  if (!binding.instance->gate().enter()) {
-    exchange.fail(draining());
-    co_return;
-  }
-  ExtensionCaller caller{binding.scopes, binding.live_generations, allowed->generation, {}};
-  std::copy(binding.binding_ulid.begin(), binding.binding_ulid.end(), caller.binding_id.b);
-  co_await serve_extension(exchange, binding.instance, where.path, std::move(caller), grant, grant->instance,
+  co_await serve_extension(d_.log, exchange, reached->binding->instance, where.path, reached->caller, grant, grant->instance,
                            exchange.thread().limits().operation_timeout_ms);
-  if (exchange.call_failure() != nullptr) log_failure(exchange, binding);
 }
 
 asio::awaitable<Result<void>> RuntimeApi::recorded(Exchange& exchange, lifecycle::Access& access) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/api/extension.hpp"
 #include "core/authorization/decision.hpp"
 #include "core/base/log.hpp"
 #include "core/config/sealer.hpp"
@@ -52,11 +53,16 @@ class RuntimeApi final : public net::Handler {
   // When the entry is durable, or with the error that it is not.
   boost::asio::awaitable<Result<void>> recorded(net::Exchange& exchange, lifecycle::Access& access);
   void serve_public(net::Exchange& exchange, const Route& route);
-  // Begins the operation on this thread. kDone: answered. kPending: taken over. kBlocked: nothing was done.
-  enum class Begun { done, pending, blocked };
+  // Begins the operation on this thread.
   Begun begin(net::Exchange& exchange, const identity::Claims& claims, const Route& route, net::Pending& pending);
-  boost::asio::awaitable<void> finish(net::Exchange& exchange, const net::Pending& pending);
-  void log_failure(net::Exchange& exchange, const authorization::BindingGrant& binding);
+  // The same for the routes of an add-on type.
+  Begun begin_http(net::Exchange& exchange, const identity::Claims& claims, const Route& route, net::Pending& pending);
+  struct Reached {
+    const authorization::BindingGrant* binding;
+    ExtensionCaller caller;  // points into the grant
+  };
+  Result<Reached> reach_http(net::Exchange& exchange, const identity::Claims& claims, const authorization::InstanceGrant* grant,
+                             const Route& route);
 
   Dependencies d_;
 };

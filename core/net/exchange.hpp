@@ -58,11 +58,12 @@ class Exchange {
   virtual boost::asio::awaitable<void> on_worker(std::function<void()> work) = 0;
 };
 
-// A call that a plugin took over inside try_serve. It keeps the grant alive until the call has ended.
+// A call that a plugin took over inside try_serve, and what must live until it has ended.
 struct Pending {
-  std::shared_ptr<const authorization::InstanceGrant> grant;
-  const authorization::BindingGrant* binding = nullptr;  // null = no call was begun
-  plugins::Call* call = nullptr;  // the exchange's, once it was begun
+  std::shared_ptr<plugins::AddonInstance> instance;
+  std::shared_ptr<const void> held;  // the rights it runs under; also without a call, when they were decided already
+  std::string_view working_for;      // as finish_call wants it; lives in `held`, or for ever
+  plugins::Call* call = nullptr;     // the exchange's; null = no call was begun
 };
 
 class Handler {

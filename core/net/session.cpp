@@ -310,6 +310,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     id_text_made_ = false;
     answered_ = false;
     always_ = {};
+    failure_.reset();
     status_ = 0;
     started_ns_ = thread_.clock().mono_ns();
   }

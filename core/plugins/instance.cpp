@@ -95,8 +95,10 @@ Result<void> AddonInstance::open_held() {
     ops_.store(ops, std::memory_order_release);
   }
   const auto* http = static_cast<const via_http_api*>(raw_->api->get_extension(raw_, VIA_EXT_HTTP));
-  if (http != nullptr && VIA_HAS(via_http_api, http, handle) && http->handle != nullptr)
+  if (http != nullptr && VIA_HAS(via_http_api, http, handle) && http->handle != nullptr) {
+    tries_http_.store(VIA_HAS(via_http_api, http, try_handle) && http->try_handle != nullptr, std::memory_order_relaxed);
     http_.store(http, std::memory_order_release);
+  }
   return {};
 }
 

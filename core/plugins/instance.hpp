@@ -65,6 +65,13 @@ class AddonInstance {
     if (ops == nullptr || !has_try_) return VIA_E_WOULD_BLOCK;
     return ops->try_invoke(raw_, &args, call);
   }
+  // The same for the type's own HTTP routes.
+  bool tries_http() const noexcept { return tries_http_.load(std::memory_order_relaxed); }
+  via_status try_handle(const via_http_request& request, via_call* call) noexcept {
+    const via_http_api* http = http_.load(std::memory_order_acquire);
+    if (http == nullptr || !tries_http()) return VIA_E_WOULD_BLOCK;
+    return http->try_handle(raw_, &request, call);
+  }
   // Thread: worker; may block. Opens the instance first when it is not; always completes the call.
   void invoke(const via_op_args& args, via_call* call);
   // A request for the type's own HTTP routes; as invoke().
@@ -141,6 +148,7 @@ class AddonInstance {
   bool has_try_ = false;                   // written before ops_
   std::atomic<const via_ops_api*> ops_{nullptr};  // set while open
   std::atomic<const via_http_api*> http_{nullptr};  // set while open
+  std::atomic<bool> tries_http_{false};             // written before http_
   std::once_flag queue_once_;
   std::atomic<Executor::Queue*> queue_{nullptr};
 };

@@ -61,6 +61,12 @@ class Connection {
   std::string history_table, history_key;  // how far the pass over old history has come (kv/retention.hpp)
   bool history_checked = false;  // the history table was looked at: it is ours, or not there
 
+  // The key-value tables that were found to be ours under this version of the schema (kv/table.hpp). Forgotten where a version
+  // may come again with another schema: when a writer rolls back.
+  int64_t checked_schema = -1;
+  std::vector<std::string> checked_tables;
+  void forget_tables() { checked_schema = -1; }
+
   // Guards what runs between begin and end. The deadline is the host clock's; 0 none; `operations` 0 no budget.
   void begin_guard(uint64_t deadline_ns, const via_call* call, uint64_t operations);
   void end_guard();

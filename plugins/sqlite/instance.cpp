@@ -2,6 +2,7 @@
 #include "plugins/sqlite/instance.hpp"
 
 #include "plugins/sqlite/api/snapshot_set.hpp"
+#include "plugins/sqlite/inline_read.hpp"
 #include "plugins/sqlite/snapshot.hpp"
 #include "plugins/sqlite/storage.hpp"
 #include "plugins/sqlite/writer.hpp"
@@ -220,49 +221,14 @@ via_status Instance::read_inline(const via_op_args*, via_call* call, const Reque
   const StatementText& text = request.statements.front();
   const std::string_view sql = request.sql(text);
   const size_t hash = hash_of(sql);
-  const uint32_t me = thread_token();
-  Reader& r = pin->inline_readers[me % pin->inline_readers.size()];
   if (!pin->costs.cheap(hash)) {
+    Reader& r = pin->inline_readers[thread_token() % pin->inline_readers.size()];
     if (!r.connection_ready.load(std::memory_order_relaxed)) r.wanted.store(true, std::memory_order_release);
     return VIA_E_WOULD_BLOCK;
   }
-  uint32_t owner = r.owner.load(std::memory_order_relaxed);
-  if (owner != me) {
-    owner = 0;
-    if (!r.owner.compare_exchange_strong(owner, me, std::memory_order_acquire)) return VIA_E_WOULD_BLOCK;
-    if (!r.connection) {
-      r.wanted.store(true, std::memory_order_release);
-      r.owner.store(0, std::memory_order_release);
-      return VIA_E_WOULD_BLOCK;
-    }
-    r.turn = false;
-    if (host_.turn()) {
-      const auto end_turn = [](void* data) {
-        Reader& mine = *static_cast<Reader*>(data);
-        mine.end_snapshot();
-        Database::Pin held = std::move(mine.turn_pin);
-        mine.turn = false;
-        mine.owner.store(0, std::memory_order_release);
-      };
-      r.turn_pin = pin.clone();
-      if (host_.turn()->at_end(host_.raw(), end_turn, &r) == VIA_OK) r.turn = true;
-      else r.turn_pin.release();
-    }
-  }
-  Connection& c = *r.connection;
-  const auto leave = [&r] {
-    if (!r.turn) r.owner.store(0, std::memory_order_release);
-  };
-  if (r.turn) {
-    // A read sees every write that was answered before it: an older snapshot is not used again.
-    const uint64_t commits = pin->commits.load(std::memory_order_acquire);
-    if (r.snapshot && r.seen != commits) r.end_snapshot();
-    if (!r.snapshot) {
-      r.seen = commits;
-      if (c.host_step(r.begin, "BEGIN") != SQLITE_OK) return VIA_E_WOULD_BLOCK;
-      r.snapshot = true;
-    }
-  }
+  const InlineRead read(host_, pin);
+  if (!read.connection()) return VIA_E_WOULD_BLOCK;
+  Connection& c = *read.connection();
   Statement* s = nullptr;
   uint8_t* buffer = nullptr;
   size_t size = 0;
@@ -281,7 +247,6 @@ via_status Instance::read_inline(const via_op_args*, via_call* call, const Reque
   } else if (s) {
     sqlite3_clear_bindings(s->stmt);
   }
-  leave();
   if (!good) return VIA_E_WOULD_BLOCK;
   call->commit(call, written);
   finish_call(call);

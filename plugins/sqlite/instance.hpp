@@ -24,6 +24,7 @@ class Instance {
   void invoke(const via_op_args* args, via_call* call);
   via_status try_invoke(const via_op_args* args, via_call* call);
   void handle(const via_http_request* request, via_call* call) { api_.handle(request, call); }
+  via_status try_handle(const via_http_request* request, via_call* call) { return api_.try_handle(request, call); }
   void take(const via_snapshot_args* args, via_call* call);
   void restore(const via_snapshot_args* args, via_call* call);
   void verify(const via_snapshot_args* args, via_call* call);

@@ -48,7 +48,8 @@ const via_stats_api kStatsApi{
     sizeof(via_stats_api), 0, [](via_instance* i, via_call* c) { barrier(c, [&] { Instance::from(i).stats(c); }); }};
 const via_http_api kHttpApi{sizeof(via_http_api), 0, [](via_instance* i, const via_http_request* r, via_call* c) {
                               barrier(c, [&] { Instance::from(i).handle(r, c); });
-                            }};
+                            },
+                            [](via_instance* i, const via_http_request* r, via_call* c) { return Instance::from(i).try_handle(r, c); }};
 
 const void* extension(via_instance*, const char* id) {
   if (std::strcmp(id, VIA_EXT_OPS) == 0) return &kOpsApi;

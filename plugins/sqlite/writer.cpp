@@ -164,6 +164,7 @@ void Writer::attempt(Group& group, bool& again) {
       if (!j->failure) j->failure = f;
   };
   connection_->begin_guard(0, nullptr, 0);
+  connection_->forget_tables();  // what was before this transaction may have been rolled back
   apply_quota();
   if (const int rc = host(begin_, "BEGIN IMMEDIATE"); rc != SQLITE_OK) return fail_all(full(from_sqlite(connection_->db(), rc)));
   const bool savepoints = pending > 1;
@@ -186,7 +187,10 @@ void Writer::attempt(Group& group, bool& again) {
         return;
       }
       if (savepoints) {
-        if (j->failure) host(undo_, "ROLLBACK TO one");
+        if (j->failure) {
+          host(undo_, "ROLLBACK TO one");
+          connection_->forget_tables();
+        }
         if (const int rc = host(release_, "RELEASE one"); rc != SQLITE_OK && !j->failure) j->failure = full(from_sqlite(connection_->db(), rc));
       }
     }

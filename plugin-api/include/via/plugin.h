@@ -215,6 +215,9 @@ typedef struct via_http_request {
 typedef struct via_http_api {
   uint32_t struct_size, flags;
   void (*handle)(via_instance *, const via_http_request *, via_call *);                 /* [data] */
+  /* Optional. As via_ops_api.try_invoke: on an I/O thread, without waiting, or VIA_E_WOULD_BLOCK having done nothing, and
+   * handle follows on a worker. The request ends with the function, also when the call was taken over.      */
+  via_status (*try_handle)(via_instance *, const via_http_request *, via_call *);       /* [any] */
 } via_http_api;
 
 #define VIA_EXT_SNAPSHOT "via.snapshot/1"

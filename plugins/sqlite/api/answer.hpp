@@ -22,6 +22,9 @@ struct Answer {
 // A refusal with exactly this HTTP status and text.
 Failure error(int http_status, std::string text);
 
+// Not here and now: see context.hpp.
+inline Failure would_block() { return {VIA_E_WOULD_BLOCK, "", ""}; }
+
 // How a failure leaves the data API: its own status or that of its via_status; below 500 its message, else "internal
 // error" (the message goes to the log).
 Answer answer_of(const Failure& failure);

@@ -1,8 +1,10 @@
 // The router, and the context that endpoints see.
 #include "plugins/sqlite/api/api.hpp"
 
+#include "plugins/sqlite/inline_read.hpp"
 #include "plugins/sqlite/writer.hpp"
 
+#include <boost/container/small_vector.hpp>
 #include <boost/json.hpp>
 
 #include <algorithm>
@@ -11,37 +13,39 @@
 namespace via::sqlite::api {
 namespace {
 
+constexpr int kInlineBytes = 16 * 1024;  // of a body, and of a value that is read
+constexpr uint64_t kInlineOperations = 20'000;
 constexpr std::string_view kKeyPlaces[] = {"{key}", "{index}"};
 
-std::vector<std::string_view> segments(std::string_view path) {
-  std::vector<std::string_view> out;
+using Segments = boost::container::small_vector<std::string_view, 16>;
+
+template <class Out>
+void split(std::string_view path, Out& out) {
   while (!path.empty()) {
     path.remove_prefix(1);
     const size_t end = std::min(path.find('/'), path.size());
     out.push_back(path.substr(0, end));
     path.remove_prefix(end);
   }
-  return out;
 }
 
 bool is_key(std::string_view segment) {
   return std::find(std::begin(kKeyPlaces), std::end(kKeyPlaces), segment) != std::end(kKeyPlaces);
 }
 
-// Matches `path` with `pattern`; the number of its fixed segments, or -1. `key` gets the raw text of its place, which may
-// be empty.
-int match(std::string_view pattern, std::string_view path, std::string_view& key) {
-  const auto want = segments(pattern), have = segments(path);
-  const auto place = std::find_if(want.begin(), want.end(), is_key);
-  if (place == want.end()) return want == have ? static_cast<int>(want.size()) : -1;
-  const size_t before = static_cast<size_t>(place - want.begin()), after = want.size() - before - 1;
+// Matches what `have` with the pattern `want`; the number of its fixed segments, or -1. `key` gets the raw text of its place,
+// which may be empty.
+int match(const std::vector<std::string_view>& want, size_t place, const Segments& have, std::string_view& key) {
+  if (place == want.size()) return std::equal(want.begin(), want.end(), have.begin(), have.end()) ? static_cast<int>(want.size()) : -1;
+  const size_t after = want.size() - place - 1;
   if (have.size() < want.size()) return -1;
-  if (!std::equal(want.begin(), place, have.begin())) return -1;
-  if (!std::equal(want.end() - static_cast<std::ptrdiff_t>(after), want.end(), have.end() - static_cast<std::ptrdiff_t>(after))) return -1;
-  const char* const begin = have[before].data();
+  const auto middle = want.begin() + static_cast<std::ptrdiff_t>(place);
+  if (!std::equal(want.begin(), middle, have.begin())) return -1;
+  if (!std::equal(middle + 1, want.end(), have.end() - static_cast<std::ptrdiff_t>(after))) return -1;
+  const char* const begin = have[place].data();
   const std::string_view last = have[have.size() - after - 1];
   key = {begin, static_cast<size_t>(last.data() + last.size() - begin)};
-  return static_cast<int>(before + after);
+  return static_cast<int>(place + after);
 }
 
 const char* name_of(Method m) {
@@ -98,13 +102,15 @@ Failure rights_of(const via_http_request* request, Rights& out) {
 
 class RequestContext final : public Context {
  public:
-  RequestContext(Api& api, via_call* call) : api_(api), call_(call), now_ms_(api.host().unix_ms()) {
+  RequestContext(Api& api, via_call* call, bool on_io_thread)
+      : api_(api), call_(call), now_ms_(api.host().unix_ms()), on_io_thread_(on_io_thread) {
     const uint64_t own = api.host().now_ns() + api.databases().limits().timeout_ms * 1'000'000;
     deadline_ns_ = call->deadline_ns != 0 ? std::min(call->deadline_ns, own) : own;
   }
 
   Request& mutable_request() { return request_; }
   bool ended() const { return ended_; }
+  bool would_block() const { return would_block_; }
 
   const Request& request() const override { return request_; }
   int64_t now_ms() const override { return now_ms_; }
@@ -133,6 +139,10 @@ class RequestContext final : public Context {
   Failure database(bool create, std::shared_ptr<OpenDatabase>& out) override {
     Place where;
     if (Failure f = place(request_.parameters.text("db"), where)) return f;
+    if (on_io_thread_) {
+      out = api_.databases().try_open(where);
+      return out ? Failure{} : api::would_block();
+    }
     return api_.databases().open(where, create && request_.rights.write, out);
   }
 
@@ -147,7 +157,10 @@ class RequestContext final : public Context {
     return {};
   }
 
+  bool on_io_thread() const override { return on_io_thread_; }
+
   Failure read(OpenDatabase& open, const ReadFn& fn) override {
+    if (on_io_thread_) return read_inline(open, fn);
     Database& database = open.database();
     database.open_wanted(open.handles());
     std::unique_ptr<Connection> c;
@@ -194,18 +207,36 @@ class RequestContext final : public Context {
     respond(call_, answer);
   }
   void fail(Failure failure) override {
+    if (on_io_thread_ && failure.status == VIA_E_WOULD_BLOCK) {
+      would_block_ = true;
+      return;
+    }
     const Answer a = answer_of(failure);
     if (a.status >= 500 && failure.status >= VIA_E_CORRUPT) api_.host().log(4, failure.message);
     answer(a);
   }
 
  private:
+  // Whatever goes wrong is told on a worker, where the same is done again.
+  Failure read_inline(OpenDatabase& open, const ReadFn& fn) {
+    const InlineRead mine(host(), open.pin());
+    Connection* const c = mine.connection();
+    if (!c) return api::would_block();
+    const int longest = sqlite3_limit(c->db(), SQLITE_LIMIT_LENGTH, kInlineBytes);
+    c->begin_guard(0, nullptr, kInlineOperations);
+    Failure failure = fn(*c);
+    c->end_guard();
+    sqlite3_limit(c->db(), SQLITE_LIMIT_LENGTH, longest);
+    return failure ? api::would_block() : Failure{};
+  }
+
   Api& api_;
   via_call* call_;
   int64_t now_ms_;
   uint64_t deadline_ns_;
+  const bool on_io_thread_;
   Request request_;
-  bool ended_ = false;
+  bool ended_ = false, would_block_ = false;
 };
 
 Failure serve_request(const via_http_request* in, via_call* call, RequestContext& context) {
@@ -222,6 +253,7 @@ Failure serve_request(const via_http_request* in, via_call* call, RequestContext
     context.answer(std::move(a));
     return {};
   }
+  if (context.on_io_thread() && !found.route->quick) return would_block();
   request.route = found.route->pattern;
   request.key = std::move(found.key);
   if (request.rights.query_only && request.route != "/query" && !request.route.starts_with("/health"))
@@ -273,7 +305,13 @@ bool decode_path(std::string_view s, std::string& out) {
 
 Router::Router() {
   for (auto* of : {&sql_routes, &service_routes, &kv_routes, &travel_routes})
-    for (const Route& r : of()) routes_.push_back(r);
+    for (const Route& r : of()) {
+      Pattern pattern;
+      split(r.pattern, pattern.segments);
+      pattern.place = static_cast<size_t>(std::find_if(pattern.segments.begin(), pattern.segments.end(), is_key) - pattern.segments.begin());
+      routes_.push_back(r);
+      patterns_.push_back(std::move(pattern));
+    }
 }
 
 const Router& Router::get() {
@@ -284,27 +322,32 @@ const Router& Router::get() {
 Failure Router::find(Method method, std::string_view path, Found& out) const {
   int best = -1;
   std::string_view pattern, raw_key;
-  for (const Route& r : routes_) {
+  Segments have;
+  split(path, have);
+  for (size_t i = 0; i < routes_.size(); ++i) {
     std::string_view key;
-    if (const int fixed = match(r.pattern, path, key); fixed > best) {
+    if (const int fixed = match(patterns_[i].segments, patterns_[i].place, have, key); fixed > best) {
       best = fixed;
-      pattern = r.pattern;
+      pattern = routes_[i].pattern;
       raw_key = key;
     }
   }
   const bool needs_key = pattern.find('{') != std::string_view::npos;
   if (best < 0 || (needs_key && raw_key.empty())) return error(404, "not found");
-  out.allowed.clear();
   const Route* for_head = nullptr;
   for (const Route& r : routes_) {
     if (r.pattern != pattern) continue;
     if (r.method == method) out.route = &r;
     if (r.method == Method::get) for_head = &r;
-    out.allowed += out.allowed.empty() ? "" : ", ";
-    out.allowed += name_of(r.method);
   }
   if (!out.route && method == Method::head) out.route = for_head;
   if (!out.route) {
+    out.allowed.clear();
+    for (const Route& r : routes_) {
+      if (r.pattern != pattern) continue;
+      out.allowed += out.allowed.empty() ? "" : ", ";
+      out.allowed += name_of(r.method);
+    }
     std::string why = "method not allowed; this path takes " + out.allowed;
     if (pattern.starts_with("/kv/"))
       why += " (a key that looks like this path is reached with the slash or a letter of its last word percent-encoded)";
@@ -315,7 +358,7 @@ Failure Router::find(Method method, std::string_view path, Found& out) const {
 }
 
 void Api::handle(const via_http_request* request, via_call* call) {
-  RequestContext context(*this, call);
+  RequestContext context(*this, call, false);
   try {
     if (Failure f = serve_request(request, call, context)) context.fail(std::move(f));
   } catch (const std::bad_alloc&) {
@@ -323,6 +366,18 @@ void Api::handle(const via_http_request* request, via_call* call) {
   } catch (...) {
     if (!context.ended()) context.fail(internal("an unexpected exception"));
   }
+}
+
+via_status Api::try_handle(const via_http_request* request, via_call* call) {
+  if (request->body.len > kInlineBytes || !databases_.serving()) return VIA_E_WOULD_BLOCK;
+  RequestContext context(*this, call, true);
+  try {
+    // What is wrong with a request is told on a worker, where the same checks run again.
+    if (serve_request(request, call, context) || context.would_block()) return VIA_E_WOULD_BLOCK;
+  } catch (...) {
+    if (!context.ended()) return VIA_E_WOULD_BLOCK;
+  }
+  return VIA_OK;
 }
 
 Failure parse_kit(std::string_view config, Kit& out) {

@@ -25,7 +25,12 @@ class Router {
   static const Router& get();
 
  private:
+  struct Pattern {
+    std::vector<std::string_view> segments;
+    size_t place;  // of the key; segments.size() when there is none
+  };
   std::vector<Route> routes_;
+  std::vector<Pattern> patterns_;  // in the order of routes_
 };
 
 Method method_of(std::string_view name);
@@ -38,6 +43,8 @@ class Api {
   Databases& databases() { return databases_; }
   const Host& host() const { return host_; }
   void handle(const via_http_request* request, via_call* call);
+  // As via_http_api.try_handle. Thread: I/O.
+  via_status try_handle(const via_http_request* request, via_call* call);
 
  private:
   const Host& host_;

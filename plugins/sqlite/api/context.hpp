@@ -5,7 +5,11 @@
 // another request destroyed the group's transaction), so it captures values, starts from nothing each time and has no
 // effect outside of the connection and its Answer. Its answer is sent after the commit is durable; a Failure that it
 // returns undoes all it did.
-// Thread: the worker that serves the request; a write's function: the writer.
+//
+// A quick endpoint (Route::quick) is run on the I/O thread first: "inline". There a database that is not open, and a read that
+// cannot be made at once or is too much for the thread, fail with VIA_E_WOULD_BLOCK; when the endpoint fails with it, the
+// request starts again on a worker.
+// Thread: the worker or I/O thread that serves the request; a write's function: the writer.
 #pragma once
 
 #include "plugins/sqlite/api/answer.hpp"
@@ -49,6 +53,8 @@ class Context {
   // Runs `fn` on a read connection inside one read transaction, under the deadline and the guard. `fn` uses host SQL
   // (Connection::host_step and statements prepared with policy().host_sql set) or app SQL through Connection::statement.
   virtual Failure read(OpenDatabase& database, const ReadFn& fn) = 0;
+  // Whether the request is on an I/O thread: an endpoint that would do more than a little fails with would_block().
+  virtual bool on_io_thread() const = 0;
   // Queues the write and ends the context. `exclusive` when it may change the schema. 403 without the right to write.
   virtual void write(std::shared_ptr<OpenDatabase> database, WriteFn fn, bool exclusive = false) = 0;
 

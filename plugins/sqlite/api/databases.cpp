@@ -241,6 +241,29 @@ Failure Databases::open(const Place& place, bool create, std::shared_ptr<OpenDat
   return {};
 }
 
+std::shared_ptr<OpenDatabase> Databases::try_open(const Place& place) {
+  Entry* entry = &own_entry_;
+  if (place.own) {
+    own_entry_.users.fetch_add(1, std::memory_order_acquire);
+  } else {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock || !serving()) return nullptr;
+    const auto it = entries_.find(place.path);
+    struct stat st {};
+    if (it == entries_.end() || ::lstat(place.path.c_str(), &st) != 0) return nullptr;
+    entry = it->second.get();
+    if (st.st_dev != entry->device || st.st_ino != entry->inode) return nullptr;
+    entry->users.fetch_add(1, std::memory_order_acquire);
+  }
+  Database::Pin pin = entry->database->pin();
+  if (!pin || pin->broken.load(std::memory_order_relaxed)) {
+    pin.release();
+    entry->users.fetch_sub(1, std::memory_order_release);
+    return nullptr;
+  }
+  return std::make_shared<OpenDatabase>(*entry, std::move(pin));
+}
+
 Failure Databases::remove(const Place& place) {
   if (place.own) return error(403, "the add-on's own database cannot be removed here");
   std::unique_lock lock(mutex_);

@@ -1,6 +1,6 @@
 // The database files of one instance: what names mean, which files may be opened, and one Database for each file however
 // it is named. An add-on has its own data.sqlite and the folder databases/ beside it; a kit has one folder and no own.
-// Thread: serve and stop control; the rest any worker; an OpenDatabase as its user.
+// Thread: serve and stop control; try_open any; the rest any worker; an OpenDatabase as its user.
 #pragma once
 
 #include "plugins/sqlite/database.hpp"
@@ -91,6 +91,8 @@ class Databases {
   Place own_place() const;
   // Opens the file, made first when it is missing and `create`; 404 "database not found" else. `created` tells.
   Failure open(const Place& place, bool create, std::shared_ptr<OpenDatabase>& out, bool* created = nullptr);
+  // The same without waiting: only a file that is open already, and only when nobody else opens one now. Thread: any.
+  std::shared_ptr<OpenDatabase> try_open(const Place& place);
   // Removes the file with its log and its query history. 404 when it is missing; 409 while another request uses it.
   Failure remove(const Place& place);
   // For files that are made or looked at without opening them (vacuum_into, directory mode): the real path of `place` with

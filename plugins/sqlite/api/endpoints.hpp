@@ -17,6 +17,8 @@ struct Route {
   const char* pattern;  // "/kv/{key}/incr"
   Needs needs;
   Endpoint endpoint;
+  // It does little before it reads one row or hands its write over, so an I/O thread may run it (Context, "inline").
+  bool quick = false;
 };
 
 std::vector<Route> sql_routes();       // api/sql_endpoints.cpp: /db/create, /db (POST, DELETE), /query

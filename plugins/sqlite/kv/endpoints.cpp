@@ -99,7 +99,9 @@ void get_key(Context& c) {
   std::shared_ptr<OpenDatabase> database;
   if (!checked(c, kv::check_key(r.key)) || !checked(c, Table::parse(r.parameters.text("table", "kv_store"), table))) return;
   if (!r.parameters.text("path").empty() && !checked(c, JsonPath::parse(r.parameters.text("path"), path))) return;
-  if (!checked(c, r.parameters.timestamp("at_timestamp", at_ms, at)) || !checked(c, c.database(false, database))) return;
+  if (!checked(c, r.parameters.timestamp("at_timestamp", at_ms, at))) return;
+  if (at && c.on_io_thread()) return c.fail(would_block());  // a walk through the history
+  if (!checked(c, c.database(false, database))) return;
   std::optional<Entry> entry;
   const Failure failure = c.read(*database, [&](Connection& connection) {
     return at ? kv::get_at(connection, table, r.key, at_ms, c.now_ms(), entry) : kv::get(connection, table, r.key, c.now_ms(), entry);
@@ -387,14 +389,14 @@ void batch_set(Context& c) {
 std::vector<Route> kv_routes() {
   return {
       {Method::get, "/kv", Needs::read, list},
-      {Method::get, "/kv/{key}", Needs::read, get_key},
-      {Method::put, "/kv/{key}", Needs::write, put_key},
-      {Method::del, "/kv/{key}", Needs::write, delete_key},
-      {Method::post, "/kv/{key}/incr", Needs::write, incr},
-      {Method::post, "/kv/{key}/decr", Needs::write, decr},
-      {Method::post, "/kv/{key}/push", Needs::write, push},
-      {Method::post, "/kv/{key}/pop", Needs::write, pop},
-      {Method::post, "/kv/{key}/remove", Needs::write, remove},
+      {Method::get, "/kv/{key}", Needs::read, get_key, true},
+      {Method::put, "/kv/{key}", Needs::write, put_key, true},
+      {Method::del, "/kv/{key}", Needs::write, delete_key, true},
+      {Method::post, "/kv/{key}/incr", Needs::write, incr, true},
+      {Method::post, "/kv/{key}/decr", Needs::write, decr, true},
+      {Method::post, "/kv/{key}/push", Needs::write, push, true},
+      {Method::post, "/kv/{key}/pop", Needs::write, pop, true},
+      {Method::post, "/kv/{key}/remove", Needs::write, remove, true},
       {Method::post, "/kv/batch/set", Needs::write, batch_set},
       {Method::post, "/kv/batch/get", Needs::read, batch_get},
       {Method::post, "/kv/batch/delete", Needs::write, batch_delete},

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace via::sqlite {
 
@@ -25,6 +26,7 @@ struct Statement {
   bool head_fixed = false;
   int columns = 0, parameters = 0, prepared_again = -1;
   bool alters = false, creates_view = false;
+  std::vector<std::string> names;  // of its parameters, once values came by name (parameters.hpp)
   Statement() = default;
   Statement(const Statement&) = delete;
   ~Statement() { sqlite3_finalize(stmt); }

@@ -1,6 +1,8 @@
 // The step loops. What a client reads of a result is written here and in render.cpp only.
 #include "plugins/sqlite/run.hpp"
 
+#include "plugins/sqlite/parameters.hpp"
+
 #include <string>
 #include <vector>
 
@@ -58,22 +60,9 @@ Failure bind(Connection& connection, Statement& s, const Request& request, const
     for (uint32_t i = 0; i < text.count && rc == SQLITE_OK; ++i)
       rc = bind_value(s.stmt, static_cast<int>(i) + 1, request, request.values[text.first + i]);
   } else {
-    uint32_t used = 0;
-    for (int i = 1; i <= s.parameters && rc == SQLITE_OK; ++i) {
-      const char* name = sqlite3_bind_parameter_name(s.stmt, i);
-      if (!name) return sql_wrong("the statement has parameters without a name");
-      const Value* found = nullptr;
-      for (uint32_t v = text.first; v < text.first + text.count; ++v) {
-        const std::string_view given = request.name_of(request.values[v]);
-        if (given == name || given == name + 1) {
-          found = &request.values[v];
-          ++used;
-        }
-      }
-      if (!found) return sql_wrong(std::string("no value is given for the parameter ") + name);
-      rc = bind_value(s.stmt, i, request, *found);
-    }
-    if (rc == SQLITE_OK && used != text.count) return sql_wrong("a value is given for a parameter that the statement does not have");
+    const auto name_of = [&](uint32_t v) { return request.name_of(request.values[text.first + v]); };
+    const auto bind_one = [&](int parameter, uint32_t v) { return bind_value(s.stmt, parameter, request, request.values[text.first + v]); };
+    if (Failure f = bind_named(s, text.count, name_of, bind_one, rc)) return f;
   }
   if (rc == SQLITE_OK) return {};
   Failure f = connection.failure(rc);

@@ -2,6 +2,7 @@
 #include "plugins/sqlite/api/transaction.hpp"
 
 #include "plugins/sqlite/api/answer.hpp"
+#include "plugins/sqlite/parameters.hpp"
 #include "plugins/sqlite/render.hpp"
 #include "plugins/sqlite/run.hpp"
 
@@ -53,23 +54,14 @@ Failure bind_row(Connection& connection, Statement& s, const Transaction& t, con
       if (const int rc = bind_cell(s.stmt, static_cast<int>(i) + 1, t, t.cells[row->first + i]); rc != SQLITE_OK) return connection.failure(rc);
     return {};
   }
-  uint32_t used = 0;
-  for (int i = 1; i <= s.parameters; ++i) {
-    const char* name = sqlite3_bind_parameter_name(s.stmt, i);
-    if (!name) return sql_wrong("the statement has parameters without a name");
-    const Cell* found = nullptr;
-    for (uint32_t v = 0; v < count; ++v) {
-      const Name& n = t.names[row->first_name + v];
-      const std::string_view given = std::string_view(t.bytes).substr(n.at, n.size);
-      if (given != name && given != name + 1) continue;
-      if (found) return sql_wrong(std::string("a value is given twice for the parameter ") + name);
-      found = &t.cells[row->first + v];
-      ++used;
-    }
-    if (!found) return sql_wrong(std::string("no value is given for the parameter ") + name);
-    if (const int rc = bind_cell(s.stmt, i, t, *found); rc != SQLITE_OK) return connection.failure(rc);
-  }
-  return used == count ? Failure{} : sql_wrong("a value is given for a parameter that the statement does not have");
+  const auto name_of = [&](uint32_t v) {
+    const Name& n = t.names[row->first_name + v];
+    return std::string_view(t.bytes).substr(n.at, n.size);
+  };
+  const auto bind_one = [&](int parameter, uint32_t v) { return bind_cell(s.stmt, parameter, t, t.cells[row->first + v]); };
+  int rc = SQLITE_OK;
+  if (Failure f = bind_named(s, count, name_of, bind_one, rc)) return f;
+  return rc == SQLITE_OK ? Failure{} : connection.failure(rc);
 }
 
 class Resetting {

@@ -121,6 +121,29 @@ TEST_F(Transactions, CarryValuesExactly) {
       << r.body;
 }
 
+// Each value is looked up, not searched for: with a search, these would be hours on the writer that no deadline ends.
+TEST_F(Transactions, BindTheWidestStatementsByName) {
+  constexpr int kNames = 8'000, kRows = 20;
+  results(items({statement("CREATE TABLE v(x)")}));
+  std::string sql = "INSERT INTO v SELECT sum(column1) FROM (VALUES(:n0)";
+  Json row{{":n0", 0}};
+  for (int i = 1; i < kNames; ++i) sql += ",($n" + std::to_string(i) + ")";
+  for (int i = kNames; --i > 0;) row[(i % 2 ? "n" : "$n") + std::to_string(i)] = i;
+  Json batch = Json::array();
+  for (int i = 0; i < kRows; ++i) batch.push_back(row);
+  const Json done = results(items({Json{{"statement", sql + ")"}, {"valuesBatch", batch}}}));
+  EXPECT_EQ(done[0]["rowsUpdatedBatch"].size(), static_cast<size_t>(kRows));
+  EXPECT_EQ(rows("SELECT DISTINCT x FROM v"), Json::array({Json{{"x", int64_t{kNames} * (kNames - 1) / 2}}}));
+  const auto refusal = [&](const Json& values) { return run(items({Json{{"statement", sql + ")"}, {"values", values}}})).error(); };
+  Json twice = row, missing = row, more = row;
+  twice["$n7"] = 7;
+  EXPECT_EQ(refusal(twice), "a value is given twice for the parameter $n7");
+  missing.erase("n9");
+  EXPECT_EQ(refusal(missing), "no value is given for the parameter $n9");
+  more["m"] = 1;
+  EXPECT_EQ(refusal(more), "a value is given for a parameter that the statement does not have");
+}
+
 TEST_F(Transactions, RefuseWhatIsNoTransaction) {
   EXPECT_EQ(run(Json::array()).error(), "Invalid JSON body");
   EXPECT_EQ(a.call("POST", "/db", "{").error(), "Invalid JSON body");

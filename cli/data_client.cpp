@@ -1,6 +1,7 @@
 // See data_client.hpp.
 #include "cli/data_client.hpp"
 
+#include "cli/admin_client.hpp"
 #include "cli/targets.hpp"
 
 namespace via::cli {
@@ -55,7 +56,7 @@ std::string percent_encoded(std::string_view text) {
   return out;
 }
 
-Result<std::string> data_url(const Environment& environment, const std::string& url, const std::string& container) {
+Result<DataAddress> data_address(const Environment& environment, const std::string& url, const std::string& container) {
   std::string base = url;
   if (base.empty() && !container.empty()) {
     auto found = find_container(environment, container);
@@ -64,14 +65,28 @@ Result<std::string> data_url(const Environment& environment, const std::string& 
   }
   if (base.empty()) base = environment.variable("VIA_KIT_URL");
   if (base.empty())
-    return fail(Code::bad_request, "Which databases? Say where they are served: --url URL, --container NAME, or VIA_KIT_URL. To serve "
+    return fail(Code::bad_request, "Which databases? Say where they are: --addon NAME, --url URL, --container NAME, or VIA_KIT_URL. To serve "
                                    "a folder of them: via kit sqlite --databases DIR --listen 127.0.0.1:8080");
   if (!base.starts_with("http://") && !base.starts_with("https://"))
     return fail(Code::bad_request, "The address must begin with http:// or https://.");
   while (base.ends_with('/')) base.pop_back();
   if (!base.ends_with(kPrefix)) base += kPrefix;
-  return base;
+  return DataAddress{std::move(base), {}};
 }
+
+Result<DataAddress> addon_address(const std::filesystem::path& state_dir, const std::string& addon) {
+  const std::filesystem::path socket = state_dir / "admin.sock";
+  switch (probe_socket(socket)) {
+    case SocketState::listening: break;
+    case SocketState::not_allowed:
+      return fail(Code::not_allowed, "Only root, the owner of the state folder and the operator group may reach an add-on by --addon.");
+    case SocketState::absent:
+      return fail(Code::unavailable, "No host is running on this state folder, so --addon reaches nothing. Start it: via serve");
+  }
+  return DataAddress{"/v1/addons/" + percent_encoded(addon) + "/http" + std::string(kPrefix), socket.string()};
+}
+
+bool DataAddress::has_own_database() const { return !socket.empty() || url.find("/c/") != std::string::npos; }
 
 std::string data_target(const DataRequest& request) {
   std::string out = request.path;
@@ -83,8 +98,8 @@ std::string data_target(const DataRequest& request) {
   return out;
 }
 
-Result<HttpAnswer> send_data(const Environment& environment, const std::string& url, const DataRequest& request) {
-  auto answer = environment.http({url, request.method, data_target(request), request.body, request.content_type});
+Result<HttpAnswer> send_data(const Environment& environment, const DataAddress& address, const DataRequest& request) {
+  auto answer = environment.http({address.url, request.method, data_target(request), request.body, request.content_type, address.socket});
   if (!answer) return answer.error();
   if (answer->status >= 400) return error_of(*answer);
   return answer;

@@ -43,6 +43,7 @@ struct HttpRequest {
   std::string method;  // GET, HEAD, PUT, POST, DELETE
   std::string target;  // below the URL, percent-encoded
   std::string body, content_type;
+  std::string socket{};  // not empty: over this Unix socket; `url` is the path that the target comes behind
 };
 
 struct HttpAnswer {

@@ -59,7 +59,7 @@ bool interrupted() {
 }
 
 via::Result<via::cli::HttpAnswer> send_http(const via::cli::HttpRequest& request) {
-  auto answer = via::fetch({request.url, request.method, request.target, request.content_type, request.body});
+  auto answer = via::fetch({request.url, request.method, request.target, request.content_type, request.body, request.socket});
   if (!answer) return answer.error();
   return via::cli::HttpAnswer{answer->status, std::move(answer->body), std::move(answer->content_type)};
 }

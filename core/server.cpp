@@ -136,7 +136,7 @@ class InProcess final : public InProcessHost {
 Result<FetchAnswer> fetch(const FetchRequest& request) {
   constexpr int kTimeoutMs = 330'000;  // the longest maintenance takes 300 s
   constexpr std::uint64_t kMaximumAnswer = 256U << 20;
-  auto server = net::HttpProbe::to(request.url, "");
+  auto server = request.socket.empty() ? net::HttpProbe::to(request.url, "") : net::HttpProbe::over(request.socket, request.url);
   if (!server) return server.error();
   auto answer = server->send({request.method, request.target, request.content_type, request.body}, Secret(), kTimeoutMs, kMaximumAnswer);
   if (!answer) return answer.error();

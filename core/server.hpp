@@ -62,6 +62,7 @@ int run_kit(const KitOptions& options);
 // One request to an HTTP server, for the data commands; errors as of net::HttpProbe::send.
 struct FetchRequest {
   std::string url, method, target, content_type, body;
+  std::string socket;  // not empty: the host's admin socket, and `url` is the path that the target comes behind
 };
 struct FetchAnswer {
   int status = 0;

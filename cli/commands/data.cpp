@@ -75,28 +75,40 @@ Result<DataRequest> request_of(const DataCommand& spec, const Json& given, std::
 }
 
 void add_address_options(Command& command) {
-  command.option("--url", "to_url", "URL", "the address of the data API ($VIA_KIT_URL)")
+  command.option("--addon", "to_addon", "NAME", "an add-on of this host, through its admin socket")
+      .option("--url", "to_url", "URL", "the address of the data API, or a capability URL ($VIA_KIT_URL)")
       .option("--container", "to_container", "NAME", "a data API by its name in the targets file")
       .option("-o,--output", "to_output", "FORMAT", "json (as --json) or table")
       .one_of({"json", "table"});
 }
 
 // The address and the form of the output, of what was typed.
-Result<std::string> address(CommandTree& tree, Session& session, const Json& given) {
+Result<DataAddress> address(CommandTree& tree, Session& session, const Json& given) {
   if (given.value("to_output", "") == "json") tree.globals().json = true;
   std::string container = given.value("to_container", "");
   if (container.empty()) container = tree.globals().container;
-  return data_url(session.environment, given.value("to_url", ""), container);
+  if (const std::string addon = given.value("to_addon", ""); !addon.empty()) {
+    if (given.contains("to_url") || given.contains("to_container"))
+      return fail(Code::bad_request, "Give one of --addon, --url and --container.");
+    return addon_address(session.state_dir, addon);
+  }
+  return data_address(session.environment, given.value("to_url", ""), container);
 }
 
-int run_data(CommandTree& tree, Command& command, const DataCommand& spec, Session& session) {
+int run_data(CommandTree& tree, Command& command, const std::string& path, const DataCommand& spec, Session& session) {
   auto given = command.arguments(session.environment.in);
   if (!given) return report(session.environment, session.globals, given.error());
-  auto url = address(tree, session, *given);
-  if (!url) return report(session.environment, session.globals, url.error());
+  auto where = address(tree, session, *given);
+  // An add-on has a database of its own; at a bare address every request names one.
+  const auto needs_name = [&](const DataParameter& p) { return p.required && p.name == "db" && !given->contains("db"); };
+  const bool has_own = where ? where->has_own_database() : given->contains("to_addon");
+  if (!has_own && std::any_of(spec.parameters.begin(), spec.parameters.end(), needs_name))
+    return report(session.environment, session.globals,
+                  fail(Code::bad_request, "'" + path + "' needs --db. Run '" + path + " --help'."));
+  if (!where) return report(session.environment, session.globals, where.error());
   auto request = request_of(spec, *given, session.environment.in);
   if (!request) return report(session.environment, session.globals, request.error());
-  auto answer = send_data(session.environment, *url, *request);
+  auto answer = send_data(session.environment, *where, *request);
   if (!answer) return report(session.environment, session.globals, answer.error());
   if (!session.globals.json) return spec.show ? spec.show(session, *answer) : show_answer(session, *answer);
   if (spec.method == "HEAD") {
@@ -132,7 +144,7 @@ void show_items(Session& session, const OrderedJson& items) {
 
 }  // namespace
 
-DataParameter db_parameter() { return {"--db", "db", "DB", "the database: a bare name, or an absolute path", true}; }
+DataParameter db_parameter() { return {"--db", "db", "DB", "the database: a bare name, or an absolute path; an add-on has one of its own", true}; }
 
 void add_data_command(CommandTree& tree, CLI::App& group, DataCommand spec) {
   CLI::App* parent = &group;
@@ -156,7 +168,7 @@ void add_data_command(CommandTree& tree, CLI::App& group, DataCommand spec) {
       const std::string word = parameter.flag.substr(2);
       command.flag(parameter.flag + ",!--no-" + word, parameter.name, parameter.help);
     } else {
-      command.option(parameter.flag, parameter.name, parameter.shown, parameter.help, Kind::text, parameter.required);
+      command.option(parameter.flag, parameter.name, parameter.shown, parameter.help, Kind::text, parameter.required && parameter.name != "db");
     }
   }
   if (spec.body == DataBody::transaction)
@@ -172,8 +184,10 @@ void add_data_command(CommandTree& tree, CLI::App& group, DataCommand spec) {
   std::vector<std::string> examples;
   for (const std::string& line : spec.examples) examples.push_back(tree.program() + " " + line);
   command.examples(examples);
+  std::string path = tree.program() + " " + group.get_name();
+  for (const std::string& word : spec.words) path += " " + word;
   const auto shared = std::make_shared<const DataCommand>(std::move(spec));
-  command.local([&tree, &command, shared](Session& session) { return run_data(tree, command, *shared, session); });
+  command.local([&tree, &command, path, shared](Session& session) { return run_data(tree, command, path, *shared, session); });
 }
 
 void add_open_command(CommandTree& tree, CLI::App& group, const std::string& what) {
@@ -190,7 +204,7 @@ void add_open_command(CommandTree& tree, CLI::App& group, const std::string& wha
                         fail(Code::not_found, "There is one SQLite service behind an address: 1."));
         auto url = address(tree, session, *given);
         if (!url) return report(session.environment, session.globals, url.error());
-        const std::string shown = *url + "/openapi.json";
+        const std::string shown = url->url + "/openapi.json";
         const bool print = given->value("print", false);
         if (session.globals.json) {
           session.output.line(Json{{"url", shown}}.dump());

@@ -111,6 +111,10 @@ Result<json> AdminApi::call(std::string_view command, const json& args, const Ac
   return fail(Code::not_found, "The admin API has no command of that name. See docs/admin-api.md.");
 }
 
+Result<std::shared_ptr<plugins::AddonInstance>> AdminApi::reach(const std::string& addon, std::string_view method, const Actor& actor) {
+  return plane_.reach_addon(addon, method, actor);
+}
+
 std::vector<std::string_view> AdminApi::commands() {
   std::vector<std::string_view> out;
   for (const auto table : tables())

@@ -7,6 +7,8 @@
 
 #include <functional>
 #include <string>
+#include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +19,9 @@
 
 namespace via::lifecycle {
 class ControlPlane;
+}
+namespace via::plugins {
+class AddonInstance;
 }
 
 namespace via::api {
@@ -32,6 +37,9 @@ class AdminApi {
   Result<nlohmann::json> call(std::string_view command, const nlohmann::json& args, const Actor& actor);
 
   static std::vector<std::string_view> commands();
+
+  // As lifecycle::ControlPlane::reach_addon.
+  Result<std::shared_ptr<plugins::AddonInstance>> reach(const std::string& addon, std::string_view method, const Actor& actor);
 
  private:
   lifecycle::ControlPlane& plane_;

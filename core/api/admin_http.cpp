@@ -8,14 +8,19 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/api/extension.hpp"
+
 namespace via::api {
 
 namespace asio = boost::asio;
 using nlohmann::json;
 
 namespace {
-constexpr std::string_view kPrefix = "/v1/admin/";
-}
+
+constexpr std::string_view kPrefix = "/v1/admin/", kAddons = "/v1/addons/", kHttp = "/http";
+constexpr std::uint64_t kTimeoutMs = 330'000;  // the plugin ends what it runs earlier; maintenance may take 300 s
+
+}  // namespace
 
 Actor actor_of(std::uint32_t uid) {
   std::array<char, 4096> buffer{};
@@ -43,6 +48,7 @@ bool AdminHttp::try_serve(net::Exchange& exchange, net::Pending&) {
       exchange.respond(405, "text/plain", "", "Allow: GET\r\n");
     return true;
   }
+  if (request.path.starts_with(kAddons)) return false;
   if (!request.path.starts_with(kPrefix)) {
     exchange.fail(fail(Code::not_found, "There is nothing at this path."));
     return true;
@@ -56,8 +62,34 @@ bool AdminHttp::try_serve(net::Exchange& exchange, net::Pending&) {
   return false;
 }
 
+asio::awaitable<void> AdminHttp::serve_addon(net::Exchange& exchange) {
+  const net::Request& request = exchange.request();
+  std::string_view path = request.path.substr(kAddons.size());
+  const std::string name(path.substr(0, path.find('/')));
+  path.remove_prefix(name.size());
+  std::optional<Result<std::shared_ptr<plugins::AddonInstance>>> found;
+  if (path.starts_with(kHttp)) {
+    path.remove_prefix(kHttp.size());
+    co_await exchange.on_worker([&] { found.emplace(api_.reach(name, method_name(request.method), actor_of(exchange.peer().uid))); });
+  }
+  if (found && !*found) {
+    exchange.fail(found->error());
+    co_return;
+  }
+  if (!found || !below_prefix(path, (**found)->type().http.prefix)) {
+    exchange.fail(fail(Code::not_found, "There is nothing at this path."));
+    co_return;
+  }
+  const std::shared_ptr<plugins::AddonInstance> instance = **found;
+  co_await serve_extension(log_, exchange, instance, path, {instance->type().scopes}, nullptr, "operator", kTimeoutMs);
+}
+
 asio::awaitable<void> AdminHttp::serve(net::Exchange& exchange, net::Pending) {
   const net::Request& request = exchange.request();
+  if (request.path.starts_with(kAddons)) {
+    co_await serve_addon(exchange);
+    co_return;
+  }
   std::optional<Result<std::string>> answer;
   co_await exchange.on_worker([&] {
     const auto arguments = json::parse(request.body.empty() ? std::string_view("{}") : request.body, nullptr, false);

@@ -1,4 +1,5 @@
-// The admin API on its Unix socket: peer check, POST /v1/admin/<command>, GET /metrics. The handlers are AdminApi's.
+// The admin API on its Unix socket: peer check, POST /v1/admin/<command>, GET /metrics, and the HTTP routes of add-ons below
+// /v1/addons/<name>/http. The handlers are AdminApi's.
 // Thread: I/O thread for the socket; commands run on workers, one at a time under the control plane's lock.
 #pragma once
 
@@ -22,6 +23,7 @@ class AdminHttp final : public net::Handler {
   boost::asio::awaitable<void> before_body(net::Exchange& exchange) override;
 
  private:
+  boost::asio::awaitable<void> serve_addon(net::Exchange& exchange);
   bool allowed(const net::Peer& peer) const;
   AdminApi& api_;
   std::function<std::string()> metrics_;

@@ -38,19 +38,6 @@ std::string decoded(std::string_view text) {
   return out;
 }
 
-std::string_view method_name(net::Method method) {
-  switch (method) {
-    case net::Method::get: return "GET";
-    case net::Method::head: return "HEAD";
-    case net::Method::post: return "POST";
-    case net::Method::put: return "PUT";
-    case net::Method::del: return "DELETE";
-    case net::Method::options: return "OPTIONS";
-    case net::Method::other: break;
-  }
-  return "";
-}
-
 // Fields that are the host's own business.
 bool is_hidden(std::string_view name) {
   static constexpr std::string_view kHidden[] = {"authorization", "connection", "keep-alive", "te", "trailer",
@@ -144,6 +131,19 @@ class ExtensionCall {
 };
 
 }  // namespace
+
+std::string_view method_name(net::Method method) {
+  switch (method) {
+    case net::Method::get: return "GET";
+    case net::Method::head: return "HEAD";
+    case net::Method::post: return "POST";
+    case net::Method::put: return "PUT";
+    case net::Method::del: return "DELETE";
+    case net::Method::options: return "OPTIONS";
+    case net::Method::other: break;
+  }
+  return "";
+}
 
 bool below_prefix(std::string_view path, std::string_view prefix) {
   return !prefix.empty() && path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/');

@@ -52,6 +52,8 @@ boost::asio::awaitable<void> serve_extension(Logger& log, net::Exchange& exchang
                                              ExtensionCaller caller, std::shared_ptr<const void> held,
                                              std::string_view working_for, std::uint64_t timeout_ms);
 
+std::string_view method_name(net::Method method);  // "GET"; empty for an unknown one
+
 // Whether `path` is the type's prefix or below it.
 bool below_prefix(std::string_view path, std::string_view prefix);
 

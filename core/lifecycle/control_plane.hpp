@@ -167,6 +167,9 @@ class ControlPlane {
                                             const Actor& actor);
   Result<nlohmann::json> revoke_credentials(const RevokeCredentials& request, const Actor& actor, bool wait);
 
+  // An add-on for an operator's own request to its HTTP routes; that it was asked is in the audit record.
+  Result<std::shared_ptr<plugins::AddonInstance>> reach_addon(const std::string& name_or_id, std::string_view method, const Actor& actor);
+
   // Capability URLs.
   Result<SharedAddon> share_addon(const ShareAddon& request, const Actor& actor);
   Result<std::vector<ShareView>> list_shares(const std::optional<std::string>& name_or_id, const std::optional<std::string>& app);

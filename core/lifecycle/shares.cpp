@@ -1,4 +1,5 @@
-// Capability URLs: made, listed, revoked. The URL is told once; what is kept cannot make it.
+// Who reaches the HTTP routes of an add-on without a binding: operators, and capability URLs: made, listed, revoked. A URL is
+// told once; what is kept cannot make it.
 #include <algorithm>
 
 #include <nlohmann/json.hpp>
@@ -20,6 +21,10 @@ Result<void> check_text(std::string_view what, std::string_view text) {
   const bool clean = std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
   if (clean && text.size() <= kMostTextBytes) return {};
   return fail(Code::bad_request, "'" + std::string(what) + "' must be at most 200 bytes without control characters.");
+}
+
+Error no_routes(const std::string& type) {
+  return fail(Code::unsupported, "Add-ons of type '" + type + "' have no HTTP routes, so there is nothing to reach that way.");
 }
 
 }  // namespace
@@ -61,6 +66,29 @@ Result<ControlPlane::ShareGrants> ControlPlane::build_shares(std::string_view ad
   return out;
 }
 
+Result<std::shared_ptr<plugins::AddonInstance>> ControlPlane::reach_addon(const std::string& name_or_id, std::string_view method,
+                                                                          const Actor& actor) {
+  VIA_TRY_LET(lock, control());
+  VIA_TRY_LET(addon, need_addon(name_or_id, std::nullopt));
+  if (addon.state != catalog::AddonState::active)
+    return fail(Code::conflict, "Add-on '" + addon.name + "' is " + std::string(to_string(addon.state)) +
+                                    ". See why: via addon status " + addon.name);
+  VIA_TRY_LET(type, d_.addons.type(addon.type));
+  if (type->http.prefix.empty()) return no_routes(addon.type);
+  VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
+  store::AuditEntry entry;
+  entry.at = now();
+  entry.actor = actor.name;
+  entry.action = "addon.request";
+  entry.target = addon.id;
+  entry.outcome = "ok";
+  entry.details = json{{"addon", addon.name}, {"method", method}}.dump();
+  VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+  VIA_TRY(d_.store.audit().append(std::move(entry)));
+  VIA_TRY(change.commit());
+  return instance;
+}
+
 Result<SharedAddon> ControlPlane::share_addon(const ShareAddon& request, const Actor& actor) {
   VIA_TRY(check_text("database", request.database));
   VIA_TRY(check_text("note", request.note));
@@ -78,8 +106,7 @@ Result<SharedAddon> ControlPlane::share_addon(const ShareAddon& request, const A
     return fail(Code::conflict, "Add-on '" + addon.name + "' is " + std::string(to_string(addon.state)) +
                                     " and cannot be shared. See why: via addon status " + addon.name);
   VIA_TRY_LET(type, d_.addons.type(addon.type));
-  if (type->http.prefix.empty())
-    return fail(Code::unsupported, "Add-ons of type '" + addon.type + "' have no HTTP routes, so there is nothing a URL could lead to.");
+  if (type->http.prefix.empty()) return no_routes(addon.type);
   VIA_TRY_LET(others, shares_.list(addon.id));
   if (std::count_if(others.begin(), others.end(), [&](const auto& s) { return s.live(now()); }) >= static_cast<std::ptrdiff_t>(kMostShares))
     return fail(Code::conflict, "Add-on '" + addon.name + "' has " + std::to_string(kMostShares) +

@@ -8,10 +8,12 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
@@ -41,8 +43,8 @@ struct Limits {
 };
 
 // Over a stream that is connected (and secured); `lowest` has the time limit.
-template <class Stream>
-asio::awaitable<Result<ProbeAnswer>> exchange(Stream& stream, beast::tcp_stream& lowest, Request& request, Limits limits) {
+template <class Stream, class Lowest>
+asio::awaitable<Result<ProbeAnswer>> exchange(Stream& stream, Lowest& lowest, Request& request, Limits limits) {
   lowest.expires_after(limits.time);
   auto [unsent, sent] = co_await http::async_write(stream, request, kToken);
   if (unsent) co_return not_reached(unsent, "Sending the request");
@@ -59,11 +61,18 @@ asio::awaitable<Result<ProbeAnswer>> exchange(Stream& stream, beast::tcp_stream&
 
 struct Where {
   bool tls;
-  const std::string &host, &port, &ca_file;
+  const std::string &host, &port, &ca_file, &socket;
 };
 
 asio::awaitable<Result<ProbeAnswer>> call(Where where, Request request, Limits limits) {
   const auto executor = co_await asio::this_coro::executor;
+  if (!where.socket.empty()) {
+    beast::basic_stream<asio::local::stream_protocol> stream(executor);
+    stream.expires_after(limits.time);
+    auto [refused] = co_await stream.async_connect(asio::local::stream_protocol::endpoint(where.socket), kToken);
+    if (refused) co_return not_reached(refused, "Connecting");
+    co_return co_await exchange(stream, stream, request, limits);
+  }
   tcp::resolver resolver(executor);
   auto [unknown, endpoints] = co_await resolver.async_resolve(where.host, where.port, kToken);
   if (unknown) co_return not_reached(unknown, "Finding the host");
@@ -126,6 +135,15 @@ Result<HttpProbe> HttpProbe::to(const std::string& url, const std::string& ca_fi
   return out;
 }
 
+HttpProbe HttpProbe::over(std::string socket, std::string prefix) {
+  HttpProbe out;
+  out.host_ = "localhost";
+  out.port_ = "80";
+  out.prefix_ = std::move(prefix);
+  out.socket_ = std::move(socket);
+  return out;
+}
+
 Result<ProbeAnswer> HttpProbe::post(const std::string& path, const Secret& token, std::string_view body, int timeout_ms) const {
   return send({"POST", path, "application/json", std::string(body)}, token, timeout_ms);
 }
@@ -144,7 +162,7 @@ Result<ProbeAnswer> HttpProbe::send(const ProbeRequest& wanted, const Secret& to
   request.prepare_payload();
   asio::io_context context(1);
   std::optional<Result<ProbeAnswer>> answer;
-  asio::co_spawn(context, call({tls_, host_, port_, ca_file_}, std::move(request), {std::chrono::milliseconds(timeout_ms), max_answer}),
+  asio::co_spawn(context, call({tls_, host_, port_, ca_file_, socket_}, std::move(request), {std::chrono::milliseconds(timeout_ms), max_answer}),
                  [&](std::exception_ptr problem, Result<ProbeAnswer> out) {
                    if (!problem) answer.emplace(std::move(out));
                  });

@@ -29,6 +29,8 @@ class HttpProbe {
  public:
   // "http://127.0.0.1:8181", "https://via.example:8443/below"; bad_request for anything else.
   static Result<HttpProbe> to(const std::string& url, const std::string& ca_file);
+  // A server on a Unix socket; `prefix` comes before every target.
+  static HttpProbe over(std::string socket, std::string prefix);
   // unavailable when nobody answers, deadline_exceeded when not in time, body_too_large past the limit (16 MiB), not_allowed when the
   // certificate is not good. `token` empty = no Authorization field.
   // The `max_answer` bytes are of the body.
@@ -38,7 +40,7 @@ class HttpProbe {
 
  private:
   bool tls_ = false;
-  std::string host_, port_, prefix_, ca_file_;
+  std::string host_, port_, prefix_, ca_file_, socket_;
 };
 
 }  // namespace via::net

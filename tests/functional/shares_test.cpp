@@ -1,4 +1,5 @@
 // Capability URLs on a real host: what they allow, what they never tell, and that they end when it is said.
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
@@ -230,6 +231,31 @@ TEST_F(Shares, AreRefusedWithWhatIsWrong) {
     EXPECT_EQ(admin_error("addon.share", arguments), "bad_request") << wrong;
   }
   EXPECT_EQ(admin_error("addon.share", {{"name", "none"}}), "not_found");
+}
+
+// By the commands of the program, through the admin socket, with the operator's name in the record.
+TEST_F(Shares, OperatorsReachAnAddOnWithoutOne) {
+  const std::string state = host.state_dir().string();
+  const auto kv = [&](std::vector<std::string> words, const std::string& addon) {
+    words.insert(words.begin(), {VIA_BINARY, "kv"});
+    words.insert(words.end(), {"--addon", addon, "--state-dir", state});
+    return run_program(words);
+  };
+  EXPECT_EQ(kv({"set", "k", "--body", "{\"a\":1}"}, "db").exit_code, 0);
+  EXPECT_EQ(kv({"get", "k", "-o", "json"}, "db").out, "{\"a\":1}\n");
+  EXPECT_EQ(kv({"get", "k", "--db", "two"}, "db").exit_code, 3);
+  EXPECT_EQ(kv({"get", "k"}, "none").exit_code, 3);
+  Http socket(host.admin_socket());
+  EXPECT_EQ(socket.call("GET", "/v1/addons/db/http/api/v1/sqlite/kv/k").body, "{\"a\":1}");
+  EXPECT_EQ(socket.call("GET", "/v1/addons/db/http/other").status, 404);
+  EXPECT_EQ(socket.call("GET", "/v1/addons/db").status, 404);
+  EXPECT_EQ(call("GET", "/v1/addons/db/http/api/v1/sqlite/kv/k").status, 404) << "on the socket only";
+  const json entries = admin("audit.list")["items"];
+  const auto last = std::find_if(entries.rbegin(), entries.rend(), [](const json& e) { return e["action"] == "addon.request"; });
+  ASSERT_NE(last, entries.rend());
+  EXPECT_EQ((*last)["details"], (json{{"addon", "db"}, {"method", "GET"}}));
+  (void)host.stop();
+  EXPECT_EQ(kv({"get", "k"}, "db").exit_code, 1) << "no host, no data";
 }
 
 // The capability, wherever it was used, and its hash where it has no business.

@@ -31,8 +31,8 @@ Failure read_create(const api::Request& request, CreateRequest& out) {
     const auto value = boost::json::parse({request.body.data(), request.body.size()}, ec);
     if (ec || !value.is_object()) return error(400, "Invalid JSON body");
     for (const auto& [key, v] : value.get_object()) {
-      if (key == "path" && v.is_string()) out.path = v.get_string().c_str();
-      else if (key == "kv_table" && v.is_string()) out.table = v.get_string().c_str();
+      if (key == "path" && v.is_string()) out.path = std::string_view(v.get_string());
+      else if (key == "kv_table" && v.is_string()) out.table = std::string_view(v.get_string());
       else if (key == "init_kv" && v.is_bool()) out.init_kv = v.get_bool();
       else if (key == "path" || key == "kv_table" || key == "init_kv") return error(400, "a field has the wrong type");
     }

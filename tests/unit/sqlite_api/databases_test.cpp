@@ -169,6 +169,8 @@ TEST(AddonDatabases, AreMadeWithTheirKeyValueTable) {
   EXPECT_EQ(a.call("POST", "/db/create", R"({"path":"/hoody/databases/body.db","init_kv":true})").body,
             R"({"success":true,"path":"/hoody/databases/body.db","created":true,"kv_table":"kv_store"})");
   EXPECT_EQ(a.call("POST", "/db/create?path=kv&init_kv=true&kv_table=sqlite_x").error(), "invalid table name");
+  EXPECT_EQ(a.call("POST", "/db/create", R"({"path":"kv\u0000.other"})").error(), "the database name holds a control character");
+  EXPECT_EQ(a.call("POST", "/db/create", R"({"path":"kv","init_kv":true,"kv_table":"a\u0000b"})").error(), "invalid table name");
   EXPECT_EQ(a.call("POST", "/db/create").error(), "path is required");
   EXPECT_EQ(a.call("POST", "/db/create?path=/etc/x.db").error(), "absolute database paths outside /hoody/databases are disallowed");
 }

@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include <fstream>
+
 namespace via::test {
 namespace {
 
@@ -51,6 +53,22 @@ TEST_F(Kit, AnAcknowledgedWriteSurvivesAKill) {
   process.kill();
   ASSERT_TRUE(process.start()) << process.log();
   EXPECT_EQ(call("POST", "/db?db=app", items({{{"query", "SELECT count(*) AS n FROM t"}}})).json()["results"][0]["resultSet"][0]["n"], 20);
+}
+
+TEST_F(Kit, ADirectoryOfFilesIsReadByKeys) {
+  ASSERT_TRUE(process.start()) << process.log();
+  std::filesystem::create_directories(process.databases() / "photos" / "2026");
+  std::ofstream(process.databases() / "photos" / "2026" / "note.txt") << "hello";
+  const std::string db = "?db=/hoody/databases/photos";
+  EXPECT_EQ(call("GET", "/kv/2026/note.txt" + db).body, "hello");
+  EXPECT_EQ(call("HEAD", "/kv/2026/none" + db).status, 404);
+  EXPECT_EQ(call("GET", "/kv" + db).json()["items"][0]["key"], "2026/note.txt");
+  EXPECT_EQ(call("GET", "/kv?db=photos").body, R"({"error":"directory-mode: invalid path input: path must be absolute"})");
+  EXPECT_EQ(call("GET", "/health/cache").json()["directories"]["files"], 1);
+  for (const char* key : {"..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd", "2026/%2e%2e/%2e%2e/app.db"})
+    EXPECT_EQ(call("GET", std::string("/kv/") + key + db).status / 100, 4) << key;
+  EXPECT_EQ(call("DELETE", "/kv/2026/note.txt" + db).status, 200);
+  EXPECT_FALSE(std::filesystem::exists(process.databases() / "photos" / "2026" / "note.txt"));
 }
 
 TEST_F(Kit, AnotherNameOfThisMachineOrAnotherSiteIsRefused) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "plugins/sqlite/api/databases.hpp"
+#include "plugins/sqlite/api/directories.hpp"
 #include "plugins/sqlite/api/endpoints.hpp"
 
 namespace via::sqlite::api {
@@ -39,8 +40,9 @@ bool decode_path(std::string_view encoded, std::string& out);
 
 class Api {
  public:
-  Api(const Host& host, Database& own) : host_(host), databases_(host, own) {}
+  Api(const Host& host, Database& own) : host_(host), databases_(host, own), directories_(databases_) {}
   Databases& databases() { return databases_; }
+  Directories& directories() { return directories_; }
   const Host& host() const { return host_; }
   void handle(const via_http_request* request, via_call* call);
   // As via_http_api.try_handle. Thread: I/O.
@@ -49,6 +51,7 @@ class Api {
  private:
   const Host& host_;
   Databases databases_;
+  Directories directories_;
 };
 
 // The configuration's "kit"; an add-on's has none.

@@ -264,6 +264,23 @@ std::shared_ptr<OpenDatabase> Databases::try_open(const Place& place) {
   return std::make_shared<OpenDatabase>(*entry, std::move(pin));
 }
 
+int Databases::open_plain(int folder, const char* name, struct stat& about) {
+  static constexpr std::string_view kMagic = "SQLite format 3";
+  // Nobody begins to open a database meanwhile: entry_locked() comes first.
+  const std::lock_guard lock(mutex_);
+  struct stat st {};
+  if (::fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) return -1;
+  for (const auto& [path, entry] : entries_)
+    if (entry->device == st.st_dev && entry->inode == st.st_ino) return -1;
+  const int fd = ::openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return -1;
+  char head[16] = {};
+  const bool same = ::fstat(fd, &about) == 0 && about.st_dev == st.st_dev && about.st_ino == st.st_ino;
+  if (same && (::pread(fd, head, sizeof head, 0) != sizeof head || std::string_view(head, kMagic.size()) != kMagic)) return fd;
+  ::close(fd);
+  return -1;
+}
+
 Failure Databases::remove(const Place& place) {
   if (place.own) return error(403, "the add-on's own database cannot be removed here");
   std::unique_lock lock(mutex_);

@@ -12,6 +12,8 @@
 #include <string>
 #include <typeindex>
 
+#include <sys/stat.h>
+
 namespace via::sqlite::api {
 
 // What `via kit sqlite` asks for in its configuration: {"kit":{"allow_any_absolute_db_path":bool}}.
@@ -98,6 +100,10 @@ class Databases {
   // For files that are made or looked at without opening them (vacuum_into, directory mode): the real path of `place` with
   // every link followed, checked to stay inside of what this instance may use. Missing: 404, `real` is then where it would be.
   Failure real_path(const Place& place, std::string& real) const;
+
+  // A regular file of a folder, opened for reading, and what it is; -1 for anything else, and for databases: one that is known
+  // here is not even opened, any other told by its first bytes.
+  int open_plain(int folder, const char* name, struct stat& about);
 
   // Every database that is known: the own one, and those opened since serve(). The entry is kept for the time of `fn`.
   void for_each(const std::function<void(const std::string& name, Database&)>& fn);

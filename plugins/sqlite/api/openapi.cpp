@@ -137,7 +137,7 @@ const std::vector<DescribedOperation>& described_operations() {
       {Method::post, "/kv/rollback", "a table as it was at a time", {kDb, kTable, {"to_timestamp", "integer", true, nullptr, "the time"}, {"dry_run", "boolean", false, "false", "only tell what would change"}, {"confirm", "string", false, nullptr, "yes"}},
        R"({"type":"object","properties":{"keys":{"type":"array","maxItems":10000,"items":{"type":"string"}},"exclude_keys":{"type":"array","maxItems":10000,"items":{"type":"string"}}}})", kGaps, {409, 413}},
       {Method::get, "/health", "whether it serves", {}, nullptr, R"({"type":"object","required":["status"],"properties":{"status":{"type":"string"},"service":{"type":"string"},"sqlite_version":{"type":"string"}}})", {}},
-      {Method::get, "/health/cache", "what is open", {}, nullptr, R"({"type":"object","required":["status","databases"],"properties":{"status":{"type":"string"},"databases":{"type":"object","properties":{"known":{"type":"integer"},"open":{"type":"integer"}}}}})", {}},
+      {Method::get, "/health/cache", "what is open", {}, nullptr, R"({"type":"object","required":["status","databases"],"properties":{"status":{"type":"string"},"databases":{"type":"object","properties":{"known":{"type":"integer"},"open":{"type":"integer"}}},"directories":{"type":"object","properties":{"cached":{"type":"integer"},"files":{"type":"integer"}}}}})", {}},
       {Method::get, "/openapi.json", "this document", {}, nullptr, R"({"type":"object","required":["openapi","paths"]})", {}},
       {Method::get, "/openapi.yaml", "this document as YAML", {}, nullptr, nullptr, {}},
   };

@@ -149,7 +149,9 @@ void cache_health(Context& c) {
     ++known;
     open += database.open() ? 1 : 0;
   });
-  answer_json(c, {{"status", "ok"}, {"databases", {{"known", known}, {"open", open}}}});
+  const Directories::Cached directories = c.api().directories().cached();
+  answer_json(c, {{"status", "ok"}, {"databases", {{"known", known}, {"open", open}}},
+                  {"directories", {{"cached", directories.directories}, {"files", directories.files}}}});
 }
 
 // ---- the document ----

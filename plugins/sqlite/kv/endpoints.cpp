@@ -1,5 +1,6 @@
 // The key-value store over HTTP: parameters in, one read or one change of the store, the answer out.
 #include "plugins/sqlite/api/endpoints.hpp"
+#include "plugins/sqlite/kv/directory_endpoints.hpp"
 #include "plugins/sqlite/kv/json_path.hpp"
 #include "plugins/sqlite/kv/store.hpp"
 #include "plugins/sqlite/kv/travel.hpp"
@@ -50,6 +51,13 @@ Failure ttl_of(const Parameters& p, int64_t now_ms, std::optional<int64_t>& expi
   return {};
 }
 
+// The database that the request names; false when the request has been answered, perhaps in directory mode.
+bool opened(Context& c, bool create, std::shared_ptr<OpenDatabase>& out, DirectoryEndpoint otherwise = nullptr) {
+  Failure f = c.database(create, out);
+  if (f) fail_or_directory(c, std::move(f), otherwise);
+  return out != nullptr;
+}
+
 bool checked(Context& c, Failure failure) {
   if (failure) c.fail(std::move(failure));
   return !failure;
@@ -61,7 +69,7 @@ struct Prepared {
   JsonPath path;
   std::shared_ptr<OpenDatabase> database;
 };
-bool prepare(Context& c, const char* op, Prepared& out) {
+bool prepare(Context& c, const char* op, Prepared& out, DirectoryEndpoint otherwise = nullptr) {
   const Parameters& p = c.request().parameters;
   bool create = false;
   out.change.op = op;
@@ -70,7 +78,7 @@ bool prepare(Context& c, const char* op, Prepared& out) {
   if (!checked(c, kv::check_key(out.change.key)) || !checked(c, Table::parse(p.text("table", "kv_store"), out.change.table))) return false;
   if (!checked(c, p.boolean("history", out.change.history)) || !checked(c, c.wants_create(create))) return false;
   if (!p.text("path").empty() && !checked(c, JsonPath::parse(p.text("path"), out.path))) return false;
-  return checked(c, c.database(create, out.database));
+  return opened(c, create, out.database, otherwise);
 }
 
 using KeyFn = std::function<Failure(const Entry* before, std::optional<Entry>& after, Answer& answer)>;
@@ -101,7 +109,7 @@ void get_key(Context& c) {
   if (!r.parameters.text("path").empty() && !checked(c, JsonPath::parse(r.parameters.text("path"), path))) return;
   if (!checked(c, r.parameters.timestamp("at_timestamp", at_ms, at))) return;
   if (at && c.on_io_thread()) return c.fail(would_block());  // a walk through the history
-  if (!checked(c, c.database(false, database))) return;
+  if (!opened(c, false, database, get_file)) return;
   std::optional<Entry> entry;
   const Failure failure = c.read(*database, [&](Connection& connection) {
     return at ? kv::get_at(connection, table, r.key, at_ms, c.now_ms(), entry) : kv::get(connection, table, r.key, c.now_ms(), entry);
@@ -148,7 +156,7 @@ void put_key(Context& c) {
 
 void delete_key(Context& c) {
   Prepared p;
-  if (!prepare(c, "delete", p)) return;
+  if (!prepare(c, "delete", p, delete_file)) return;
   write_key(c, std::move(p), [](const Entry* before, std::optional<Entry>&, Answer& a) -> Failure {
     if (!before) return not_found();
     a.body = R"({"success":true,"deleted":true})";
@@ -253,7 +261,7 @@ void list(Context& c) {
   if (!checked(c, p.integer("offset", offset)) || !checked(c, p.timestamp("at_timestamp", at_ms, at))) return;
   limit = limit <= 0 ? 100 : std::min(limit, kLargestLimit);
   if (offset < 0) return c.fail(error(400, "offset must not be negative"));
-  if (!checked(c, c.database(false, database))) return;
+  if (!opened(c, false, database, list_files)) return;
   Answer a;
   const Failure failure = c.read(*database, [&](Connection& connection) -> Failure {
     if (at) return kv::table_at(connection, table, p.text("prefix"), limit, at_ms, c.now_ms(), a.body);
@@ -292,7 +300,7 @@ bool prepare_batch(Context& c, const char* member, Batch& out) {
   if (!entries || !entries->is_array()) return checked(c, invalid_body());
   out.entries = entries->get_array();
   if (out.entries.empty() || out.entries.size() > kBatch) return checked(c, error(400, "a batch takes 1 to 100 entries"));
-  return checked(c, c.wants_create(create)) && checked(c, c.database(create, out.database));
+  return checked(c, c.wants_create(create)) && opened(c, create, out.database);
 }
 
 Failure keys_of(const boost::json::array& entries, std::vector<std::string>& out) {

@@ -41,13 +41,14 @@ allow identity base
 allow plugins base
 allow catalog base store
 allow bindings base store
+allow shares base store
 allow releases base store identity plugins
 allow authorization base identity plugins
 allow config base store identity plugins authorization
 allow net base identity plugins authorization
 allow backup base store identity plugins
-allow lifecycle base store identity catalog bindings releases authorization config plugins backup
-allow api base store identity catalog bindings releases authorization config plugins backup lifecycle net
+allow lifecycle base store identity catalog bindings shares releases authorization config plugins backup
+allow api base store identity catalog bindings shares releases authorization config plugins backup lifecycle net
 complain "$(sources cli | xargs -r grep -nE '#include *"core/' | grep -vE '"core/(base/|server\.hpp)')" \
   "the command line includes more of core than its base and the server's front"
 exit $bad

@@ -38,7 +38,7 @@ Result<void> serve(const KitOptions& options) {
     error.message = "The folder of the databases cannot be used: " + error.message + ".";
     return error;
   }
-  auto lock = StateLock::take(options.folder);
+  auto lock = StateLock::take(options.folder, ".lock");  // hidden: the folder's other files are the clients' own
   if (!lock) {
     if (lock.error().code == Code::conflict) return fail(Code::conflict, "Another kit serves this folder already.");
     return lock.error();

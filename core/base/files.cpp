@@ -144,8 +144,8 @@ bool holder_is_gone(int lock) {
 
 }  // namespace
 
-Result<StateLock> StateLock::take(const fs::path& folder) {
-  FileHandle file(::open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+Result<StateLock> StateLock::take(const fs::path& folder, const char* name) {
+  FileHandle file(::open((folder / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return system_error("open the lock file", errno);
   for (int wait_ms = 5000; ::flock(file.get(), LOCK_EX | LOCK_NB) != 0; wait_ms -= 5) {
     if (errno != EWOULDBLOCK) return system_error("lock the state folder", errno);

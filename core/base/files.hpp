@@ -58,11 +58,11 @@ Result<void> sync_folder(const fs::path& path);
 // Removes a tree; missing is fine. The parent folder is synced afterwards.
 Result<void> remove_tree(const fs::path& path);
 
-// Holds <folder>/lock for the life of the object (flock: it ends with the process, however that ends).
+// Holds a file of a folder for the life of the object (flock: it ends with the process, however that ends).
 class StateLock {
  public:
   // Code::conflict when another process has it.
-  static Result<StateLock> take(const fs::path& folder);
+  static Result<StateLock> take(const fs::path& folder, const char* name = "lock");
 
  private:
   explicit StateLock(FileHandle file) : file_(std::move(file)) {}

@@ -100,7 +100,7 @@ RequestParser::State RequestParser::parse_header(Buffer& in) {
 }
 
 // Origin form, plain ASCII, no dot segments, no doubled or hidden slashes. A percent-encoded slash is let through only
-// behind /http/ and /c/, where add-on routes have keys in their paths.
+// behind /http/, /c/ and a kit's /api/, where add-on routes have keys in their paths.
 bool RequestParser::check_target() {
   const std::string_view target = request_.target;
   const auto refuse = [this](const char* why) {
@@ -129,7 +129,7 @@ bool RequestParser::check_target() {
     }
   }
   if (plain) return true;
-  const bool keyed = path.starts_with("/c/") || path.find("/http/") != std::string_view::npos;
+  const bool keyed = path.starts_with("/c/") || path.starts_with("/api/") || path.find("/http/") != std::string_view::npos;
   std::string decoded;
   for (std::size_t i = 0; i < target.size(); ++i) {
     if (target[i] != '%') {

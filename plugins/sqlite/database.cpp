@@ -59,15 +59,19 @@ Handles::~Handles() {
 Database::~Database() { stop(); }
 
 Database::Pin Database::pin() {
+  Pin p = pin_as_it_is();
+  if (p && !p->touched.load(std::memory_order_relaxed)) p->touched.store(true, std::memory_order_relaxed);
+  return p;
+}
+
+Database::Pin Database::pin_as_it_is() {
   users_.fetch_add(1, std::memory_order_seq_cst);
   Handles* h = handles_.load(std::memory_order_seq_cst);
   if (!h) {
     users_.fetch_sub(1, std::memory_order_release);
     return {};
   }
-  Pin p(this, h);
-  if (!h->touched.load(std::memory_order_relaxed)) h->touched.store(true, std::memory_order_relaxed);
-  return p;
+  return {this, h};
 }
 
 Failure Database::pin_or_open(Pin& out) {
@@ -159,7 +163,11 @@ bool Database::close_if_idle(bool even_if_touched) {
 
 void Database::idle_tick(void* self, via_status why) {
   auto& db = *static_cast<Database*>(self);
-  if (why != VIA_OK || db.close_if_idle(false)) return;
+  if (why != VIA_OK) return;
+  bool working = false;
+  if (db.chores_)
+    if (const Pin pin = db.pin_as_it_is()) working = db.chores_(db, pin);
+  if (!working && db.close_if_idle(false)) return;
   const std::unique_lock lock(db.mutex_, std::try_to_lock);
   if (!lock.owns_lock() || !db.handles_.load() || !db.queue_) return;
   db.host_.executor()->post(db.queue_, kIdle, &Database::idle_tick, self, nullptr);

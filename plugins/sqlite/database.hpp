@@ -34,7 +34,7 @@ struct Handles;
 
 class Database {
  public:
-  Database(const Host& host) : host_(host), watchdog_(host) {}
+  explicit Database(const Host& host) : host_(host), watchdog_(host) {}
   ~Database();
 
   // A use of the open database; keeps it open. Empty: it is not open.
@@ -68,6 +68,10 @@ class Database {
   };
 
   Pin pin();                        // Thread: any; never blocks
+  // What is done about once a minute while it is open, on a worker of its queue, which the writer shares: so it waits for no
+  // write. True when it gave the writer something to do. Set before it serves.
+  using Chores = bool (*)(Database&, const Pin&);
+  void set_chores(Chores chores) { chores_ = chores; }
   Failure pin_or_open(Pin& out);    // Thread: worker; may block
   Failure serve(std::string dir, const Limits& limits);  // Thread: control
   // Any file, by its real path, which `check` approved; as one of several that share `all_bytes` under limits.quota_bytes.
@@ -105,12 +109,14 @@ class Database {
   bool close_if_idle(bool even_if_touched);
 
  private:
+  Pin pin_as_it_is();  // as pin(), and counts as no use
   static void idle_tick(void* self, via_status why);
   Failure open_locked();
   Failure check() const;
   void close_locked();  // waits for the pins
 
   const Host& host_;
+  Chores chores_ = nullptr;
   Limits limits_;
   std::string dir_, path_;  // dir_ is empty for any file
   std::atomic<std::atomic<int64_t>*> all_bytes_{nullptr};

@@ -141,7 +141,7 @@ void Writer::run(Group& group) {
   for (auto& j : group) {
     if (j->deadline_ns != 0 && now >= j->deadline_ns)
       j->failure = {VIA_E_DEADLINE, "deadline_exceeded", "the write waited too long; nothing was written"};
-    else if (j->call->cancelled && j->call->cancelled(j->call))
+    else if (j->call && j->call->cancelled && j->call->cancelled(j->call))
       j->failure = {VIA_E_CANCELLED, "cancelled", "the request was cancelled"};
   }
   if (handles_.broken.load(std::memory_order_relaxed)) {
@@ -332,6 +332,10 @@ Failure Writer::full(Failure failure) {
 
 void Writer::answer(std::unique_ptr<Job> job) {
   via_call* call = job->call;
+  if (!call) {
+    if (job->failure && job->failure.status >= VIA_E_CORRUPT) database_.host().log(4, job->failure.message);
+    return;
+  }
   if (job->write) {
     job->write = nullptr;
     if (job->failure) {

@@ -17,7 +17,7 @@ struct Job {
   api::Answer answer;
   std::shared_ptr<void> keep;  // what the write uses beyond the pin
   Operation operation = Operation::execute;
-  via_call* call = nullptr;
+  via_call* call = nullptr;  // null: nobody waits for an answer
   uint64_t deadline_ns = 0;
   Database::Pin pin;
   std::string result;

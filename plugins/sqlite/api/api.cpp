@@ -2,6 +2,7 @@
 #include "plugins/sqlite/api/api.hpp"
 
 #include "plugins/sqlite/inline_read.hpp"
+#include "plugins/sqlite/kv/store.hpp"
 #include "plugins/sqlite/writer.hpp"
 
 #include <boost/container/small_vector.hpp>
@@ -356,6 +357,8 @@ Failure Router::find(Method method, std::string_view path, Found& out) const {
   if (!decode_path(raw_key, out.key)) return error(400, "the key in the path is not properly percent-encoded");
   return {};
 }
+
+Api::Api(const Host& host, Database& own) : host_(host), databases_(host, own, kv::sweep_idle), directories_(databases_) {}
 
 void Api::handle(const via_http_request* request, via_call* call) {
   RequestContext context(*this, call, false);

@@ -40,7 +40,7 @@ bool decode_path(std::string_view encoded, std::string& out);
 
 class Api {
  public:
-  Api(const Host& host, Database& own) : host_(host), databases_(host, own), directories_(databases_) {}
+  Api(const Host& host, Database& own);
   Databases& databases() { return databases_; }
   Directories& directories() { return directories_; }
   const Host& host() const { return host_; }

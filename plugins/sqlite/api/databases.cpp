@@ -331,7 +331,7 @@ Failure Databases::entry_locked(const std::string& path, uint64_t device, uint64
   }
   if (entries_.size() >= kKnown && !drop_unused_locked(kKnown - kKnown / 8))
     return {VIA_E_UNAVAILABLE, "overloaded", "too many databases are in use", 0, -1, 100};
-  auto entry = std::make_unique<Entry>(host_);
+  auto entry = std::make_unique<Entry>(host_, chores_);
   entry->device = device;
   entry->inode = inode;
   entry->name = name;

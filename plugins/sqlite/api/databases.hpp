@@ -33,7 +33,7 @@ struct Place {
 
 // One file and everything that lives as long as its Database.
 struct Entry {
-  explicit Entry(const Host& host) : made(std::make_unique<Database>(host)), database(made.get()) {}
+  Entry(const Host& host, Database::Chores chores) : made(std::make_unique<Database>(host)), database(made.get()) { made->set_chores(chores); }
   explicit Entry(Database& own) : database(&own) {}
 
   std::atomic<int> users{0};
@@ -78,7 +78,8 @@ class OpenDatabase {
 
 class Databases {
  public:
-  Databases(const Host& host, Database& own) : host_(host), own_(own) {}
+  // `chores` for each of the databases.
+  Databases(const Host& host, Database& own, Database::Chores chores = nullptr) : host_(host), own_(own), chores_(chores) { own.set_chores(chores); }
   ~Databases() { stop(); }
 
   void serve(const std::string& storage, const Limits& limits, Kit kit);
@@ -125,6 +126,7 @@ class Databases {
 
   const Host& host_;
   Database& own_;
+  const Database::Chores chores_;
   Entry own_entry_{own_};
   std::atomic<bool> serving_{false};
   Kit kit_;

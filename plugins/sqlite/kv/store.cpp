@@ -5,6 +5,7 @@
 #include "plugins/sqlite/kv/history.hpp"
 #include "plugins/sqlite/kv/host_query.hpp"
 #include "plugins/sqlite/kv/table.hpp"
+#include "plugins/sqlite/writer.hpp"
 
 namespace via::sqlite::kv {
 namespace {
@@ -59,16 +60,65 @@ namespace {
 
 constexpr int kSwept = 8;  // a change makes at most one row and takes more away, so the expired ones do not pile up
 
-// Takes some rows away whose time is over. They were gone for every request before, and need no record. A table without the
-// index of ours is not swept: each change would read all of it.
-Failure sweep(Connection& connection, const Table& table, int64_t now_ms) {
-  HostQuery q(connection, "DELETE FROM \"" + table.name() + "\" WHERE rowid IN (SELECT rowid FROM \"" + table.name() + "\" INDEXED BY \"" +
-                              table.name() + "_expires\" WHERE expires_at IS NOT NULL AND expires_at<=?1 LIMIT ?2)");
-  const Failure f = q.integer(now_ms).integer(kSwept).run();
-  return (q.code() & 0xff) == SQLITE_ERROR ? Failure{} : f;  // no such index
+constexpr int kSweptIdle = 5'000;
+constexpr size_t kTablesLookedAt = 1'000;
+
+// The tables of ours that hold a row whose time is over.
+Failure overdue(Connection& connection, int64_t now_ms, std::vector<Table>& out) {
+  std::vector<Table> tables;
+  {
+    HostQuery q(connection, "SELECT name FROM sqlite_schema WHERE type='table' AND sql LIKE '%expires_at INTEGER)'");
+    while (q.next() && tables.size() < kTablesLookedAt) {
+      Table table;
+      if (!Table::parse(q.bytes(0), table)) tables.push_back(std::move(table));
+    }
+    if (Failure f = q.failed()) return f;
+  }
+  for (const Table& table : tables) {
+    bool exists = false;
+    if (find_table(connection, table, exists) || !exists) continue;
+    HostQuery q(connection, "SELECT 1 FROM \"" + table.name() + "\" INDEXED BY \"" + table.name() +
+                                "_expires\" WHERE expires_at IS NOT NULL AND expires_at<=?1 LIMIT 1");
+    if (q.integer(now_ms).next()) out.push_back(table);
+  }
+  return {};
 }
 
 }  // namespace
+
+Failure sweep(Connection& connection, const Table& table, int64_t now_ms, int limit) {
+  HostQuery q(connection, "DELETE FROM \"" + table.name() + "\" WHERE rowid IN (SELECT rowid FROM \"" + table.name() + "\" INDEXED BY \"" +
+                              table.name() + "_expires\" WHERE expires_at IS NOT NULL AND expires_at<=?1 LIMIT ?2)");
+  const Failure f = q.integer(now_ms).integer(limit).run();
+  return (q.code() & 0xff) == SQLITE_ERROR ? Failure{} : f;  // no such index
+}
+
+bool sweep_idle(Database& database, const Database::Pin& pin) {
+  const Host& host = database.host();
+  const uint64_t deadline = host.now_ns() + 1'000'000'000;
+  const int64_t now_ms = host.unix_ms();
+  std::unique_ptr<Connection> c;
+  if (database.take_reader(*pin, deadline, c)) return false;
+  std::vector<Table> tables;
+  {
+    const Guarded guarded(database.watchdog(), *c, deadline, nullptr);
+    (void)overdue(*c, now_ms, tables);  // what cannot be looked at now is looked at later
+  }
+  database.give_reader(*pin, std::move(c));
+  if (tables.empty()) return false;
+  auto job = std::make_unique<Job>();
+  job->write = [tables, now_ms](Connection& connection, api::Answer&) -> Failure {
+    for (const Table& table : tables) {
+      bool exists = false;
+      if (find_table(connection, table, exists) || !exists) continue;
+      if (Failure f = sweep(connection, table, now_ms, kSweptIdle)) return f;
+    }
+    return {};
+  };
+  job->pin = pin.clone();
+  Writer& writer = *job->pin->writer;
+  return writer.submit(job);
+}
 
 Failure change(Connection& connection, const Change& what, const ChangeFn& fn) {
   bool exists = false;
@@ -94,7 +144,7 @@ Failure change(Connection& connection, const Change& what, const ChangeFn& fn) {
     if (Failure f = q.text(what.key).run()) return f;
   }
   if (exists)
-    if (Failure f = sweep(connection, what.table, what.now_ms)) return f;
+    if (Failure f = sweep(connection, what.table, what.now_ms, kSwept)) return f;
   if (!what.history) return skip(connection, what.table, what.key, what.now_ms);
   return record(connection, what.table, what.key, what.op, was, after ? &*after : nullptr, what.now_ms);
 }

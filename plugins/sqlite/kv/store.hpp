@@ -4,6 +4,7 @@
 #pragma once
 
 #include "plugins/sqlite/connection.hpp"
+#include "plugins/sqlite/database.hpp"
 #include "plugins/sqlite/kv/entry.hpp"
 
 #include <functional>
@@ -33,5 +34,13 @@ struct Change {
 using ChangeFn = std::function<Failure(const Entry* before, std::optional<Entry>& after)>;
 // Makes the table when a value is to be stored and it is not there. created_ms and updated_ms are filled in here.
 Failure change(Connection& connection, const Change& what, const ChangeFn& fn);
+
+// Takes away at most so many rows of a table of ours whose time is over. They were gone for every request before, and need no
+// record. A table without the index of ours is not swept: that would read all of it.
+Failure sweep(Connection& connection, const Table& table, int64_t now_ms, int limit);
+
+// Database::Chores: the same for every table of the database, for those that nobody changes. What has passed its time is gone
+// for requests anyway, so a few thousand rows a minute will do.
+bool sweep_idle(Database& database, const Database::Pin& pin);
 
 }  // namespace via::sqlite::kv

@@ -133,5 +133,28 @@ TEST(KvStore, LosesNoIncrementUnderLoad) {
   EXPECT_EQ(a.call("GET", "/kv/n").body, "320");
 }
 
+TEST(Expiry, RowsOfATableThatNobodyChangesGoWithTime) {
+  DataApi api;
+  for (int i = 0; i < 200; ++i) ASSERT_EQ(api.call("PUT", "/kv/k" + std::to_string(i) + "?table=sessions&ttl=60", "1").status, 200);
+  ASSERT_EQ(api.call("PUT", "/kv/stays?table=sessions", "1").status, 200);
+  ASSERT_EQ(api.call("PUT", "/kv/stays?ttl=86400", "1").status, 200);
+  const auto rows = [&] {
+    return api.call("POST", "/db", R"s({"transaction":[{"query":"SELECT (SELECT count(*) FROM sessions)+(SELECT count(*) FROM kv_store) AS n"}]})s",
+                    "application/json").json()["results"][0]["resultSet"][0]["n"].get<int>();
+  };
+  const auto tick = [&] {
+    api.host.executor().make_due();
+    api.host.executor().wait_idle();
+  };
+  tick();
+  EXPECT_EQ(rows(), 202) << "their time has not come";
+  api.host.advance(std::chrono::seconds(61));
+  tick();
+  EXPECT_EQ(rows(), 2);
+  for (int i = 0; i < 3; ++i) tick();
+  EXPECT_FALSE(std::filesystem::exists(api.path("data.sqlite-wal"))) << "with nothing left to do it closes";
+  EXPECT_EQ(api.call("GET", "/kv/stays").body, "1");
+}
+
 }  // namespace
 }  // namespace via::sqlite::test

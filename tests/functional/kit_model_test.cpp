@@ -1,6 +1,6 @@
 // The key-value API of a real `via kit sqlite` that is killed again and again: what it acknowledged is there, what it did not
 // is there wholly or not at all, and its history tells exactly that. Two tests: many connections that change the same keys,
-// and random requests against a model. VIA_MODEL_STEPS (default 250) and VIA_MODEL_SEED choose another run of the model; a
+// and random requests against a model. VIA_MODEL_STEPS (default 250), VIA_MODEL_KILL_ONE_IN (12) and VIA_MODEL_SEED choose another run of the model; a
 // seed fixes what is drawn, not where a kill meets the kit. Thread: one kit a test; clients that run at once have a
 // connection each.
 #include <poll.h>
@@ -245,14 +245,16 @@ class KilledKit {
  public:
   explicit KilledKit(std::uint64_t seed) : random_(seed) { kit_.kit.emplace(); }
 
-  void run(std::int64_t steps) {
+  // One step in so many is a kill in the middle of changes.
+  void run(std::int64_t steps, std::int64_t one_in) {
+    one_in_ = one_in;
     start();
     for (std::int64_t step = 0; step < steps && !failed(); ++step) {
       SCOPED_TRACE("step " + std::to_string(step));
       if (step % kStepsOfADatabase == 0) begin_database(step);
-      if (below(60) == 0) restart();
+      if (below(5 * one_in_) == 0) restart();
       if (failed()) break;
-      if (below(12) == 0) {
+      if (below(one_in_) == 0) {
         interrupted();
         for (const Key& key : keys_)
           if (!failed()) check_value(key);
@@ -652,7 +654,7 @@ class KilledKit {
   std::optional<Client> client_;
   std::string database_;
   std::vector<Key> keys_;
-  std::int64_t kills_ = 0, in_ = 0, out_ = 0, acknowledged_ = 0;
+  std::int64_t one_in_ = 12, kills_ = 0, in_ = 0, out_ = 0, acknowledged_ = 0;
 };
 
 TEST(KilledKitModel, EveryAnswerIsTrueAndEveryChangeIsThereAsAWholeOrNotAtAll) {
@@ -661,7 +663,8 @@ TEST(KilledKitModel, EveryAnswerIsTrueAndEveryChangeIsThereAsAWholeOrNotAtAll) {
   const std::uint64_t seed = set ? std::strtoull(set, nullptr, 10) : 20'260'101;
   std::cout << "VIA_MODEL_SEED=" << seed << "\n";
   SCOPED_TRACE("VIA_MODEL_SEED=" + std::to_string(seed));
-  KilledKit(seed).run(steps ? std::atoll(steps) : 250);
+  const char* one_in = std::getenv("VIA_MODEL_KILL_ONE_IN");
+  KilledKit(seed).run(steps ? std::atoll(steps) : 250, one_in ? std::max(1LL, std::atoll(one_in)) : 12);
 }
 
 }  // namespace

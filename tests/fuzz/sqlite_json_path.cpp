@@ -75,6 +75,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   JsonPath path;
   const bool is_path = !JsonPath::parse(line(rest), path);
   const std::string_view value = line(rest);
+  VIA_FUZZ_CHECK(kv::valid_json(rest) == kv::parse_json(rest).has_value());
   if (!is_path || !kv::valid_json(value) || !kv::valid_json(rest)) return 0;
   check_replace(path, value, std::string(rest));
   check_array(path, value, std::string(rest));

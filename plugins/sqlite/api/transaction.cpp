@@ -8,7 +8,8 @@
 
 #include <strings.h>
 
-#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
 
 namespace via::sqlite::api {
 namespace {
@@ -265,10 +266,13 @@ std::vector<std::string> column_keys(sqlite3_stmt* stmt, bool unique) {
   std::vector<std::string> out;
   const int n = sqlite3_column_count(stmt);
   out.reserve(static_cast<size_t>(n));
+  std::unordered_set<std::string> taken;
+  std::unordered_map<std::string, int> counted;  // the last number that was tried for a name
   for (int i = 0; i < n; ++i) {
-    const char* name = sqlite3_column_name(stmt, i);
-    std::string key = name ? name : "";
-    for (int k = 1; unique && std::find(out.begin(), out.end(), key) != out.end(); ++k) key = std::string(name ? name : "") + ":" + std::to_string(k);
+    const char* const text = sqlite3_column_name(stmt, i);
+    const std::string name = text ? text : "";
+    std::string key = name;
+    while (unique && !taken.insert(key).second) key = name + ":" + std::to_string(++counted[name]);
     out.push_back(std::move(key));
   }
   return out;

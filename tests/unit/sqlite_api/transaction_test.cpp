@@ -110,6 +110,19 @@ TEST_F(Transactions, KeepColumnsInOrderAndApart) {
   EXPECT_NE(run(list).body.find(R"("resultHeaders":["b","a","b"],"resultSet":[[1,2,3]])"), std::string::npos);
 }
 
+// A set tells what is taken: with a search, one small query would hold its thread for seconds that no deadline ends.
+TEST_F(Transactions, TellTheWidestResultsColumnsApart) {
+  std::string sql = "SELECT 0 AS 'a:1500', 0 AS b";
+  for (int i = 2; i < 2'000; ++i) sql += ", " + std::to_string(i) + " AS a";
+  const Json row = results(items({query(sql)}))[0]["resultSet"][0];
+  EXPECT_EQ(row.size(), 2'000u);
+  EXPECT_EQ(row["a"], 2);
+  EXPECT_EQ(row["a:1"], 3);
+  EXPECT_EQ(row["a:1500"], 0);
+  EXPECT_EQ(row["a:1501"], 1'502);
+  EXPECT_EQ(row["a:1998"], 1'999);
+}
+
 TEST_F(Transactions, CarryValuesExactly) {
   results(items({statement("CREATE TABLE v(x)")}));
   const std::string body = R"j({"transaction":[{"statement":"INSERT INTO v VALUES(?)","valuesBatch":[[9007199254740993],[-9223372036854775808],[0.1],[null],[true],["tü\u0000x"],[{"base64":"AP8="}]]},

@@ -3,10 +3,9 @@
 
 #include "plugins/sqlite/api/answer.hpp"
 #include "plugins/sqlite/kv/host_query.hpp"
+#include "plugins/sqlite/kv/json_path.hpp"
 #include "plugins/sqlite/kv/table.hpp"
 #include "plugins/sqlite/render.hpp"
-
-#include <boost/json/parse.hpp>
 
 #include <algorithm>
 
@@ -379,11 +378,7 @@ void append_raw(std::string& out, const std::optional<Entry>& entry) {
 
 bool append_document(std::string& out, std::string_view name, const Entry& entry) {
   if (!is_json(entry.content_type)) return false;
-  boost::json::error_code ec;
-  boost::json::parse_options options;
-  options.max_depth = 256;
-  boost::json::parse({entry.value.data(), entry.value.size()}, ec, {}, options);
-  if (ec) return false;
+  if (!valid_json(entry.value)) return false;
   out += ",\"";
   out += name;
   out += "\":";

@@ -5,6 +5,8 @@
 #include <fstream>
 #include <map>
 #include <sstream>
+#include <utility>
+#include <vector>
 
 #include "support/world.hpp"
 
@@ -98,6 +100,38 @@ TEST(WorkedExamples, RunAsTheyAreWritten) {
   const std::string database = said["database"].substr(0, said["database"].find('\n'));
   for (const char* suffix : {"", "-wal", "-shm"}) EXPECT_FALSE(fs::exists(database + suffix)) << database << suffix;
   EXPECT_FALSE(fs::exists(fs::path(database).parent_path() / ("." + fs::path(database).filename().string() + ".history")));
+  EXPECT_EQ(kit.stop(), 0);
+}
+
+// docs/data-api-examples.md: each block of commands prints exactly the text block behind it.
+TEST(WorkedExamples, SayByCurlWhatThePageSaysTheySay) {
+  HostProcess kit;
+  kit.kit.emplace();
+  ASSERT_TRUE(kit.start()) << kit.log();
+  std::istringstream page(text_of(VIA_CURL_EXAMPLES));
+  std::string script = "set -eu -o pipefail\n", line, kind, expected;
+  std::vector<std::string> wanted;
+  while (std::getline(page, line)) {
+    if (!line.starts_with("```")) {
+      if (kind == "bash") script += line + "\n";
+      if (kind == "text") expected += line + "\n";
+    } else if (kind.empty()) {
+      kind = line.substr(3);
+      if (kind == "bash") script += "echo '@@ " + std::to_string(wanted.size()) + "'\n";
+    } else {
+      if (kind == "text") wanted.push_back(std::exchange(expected, {}));
+      kind.clear();
+    }
+  }
+  ASSERT_EQ(wanted.size(), 30U);
+  TemporaryFolder home;
+  std::ofstream(home.path() / "script") << script;
+  const Finished run = run_program({"/bin/bash", (home.path() / "script").string()},
+                                   {{"PATH", "/usr/bin:/bin"}, {"HOME", home.path().string()},
+                                    {"KIT", "http://127.0.0.1:" + std::to_string(kit.port()) + "/api/v1/sqlite"}});
+  EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
+  auto said = parts_of(run.out);
+  for (std::size_t i = 0; i < wanted.size(); ++i) EXPECT_EQ(said[std::to_string(i)], wanted[i]) << "block " << i;
   EXPECT_EQ(kit.stop(), 0);
 }
 

@@ -1,6 +1,8 @@
 // Write-temp, fsync, rename, fsync of the folder; see safety.md "Durable sequences".
 #include "plugins/sqlite/storage.hpp"
 
+#include "plugins/sqlite/descriptor.hpp"
+
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
@@ -8,7 +10,6 @@
 
 #include <boost/json.hpp>
 
-#include <cerrno>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -24,21 +25,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class File {
- public:
-  explicit File(int fd) : fd_(fd) {}
-  ~File() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  File(const File&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 bool sync_path(const std::string& path, int flags) {
-  const File f(::open(path.c_str(), flags | O_CLOEXEC));
+  const Descriptor f(::open(path.c_str(), flags | O_CLOEXEC));
   return f.get() >= 0 && ::fsync(f.get()) == 0;
 }
 bool sync_dir(const std::string& dir) { return sync_path(dir, O_RDONLY | O_DIRECTORY); }
@@ -52,7 +40,7 @@ bool write_durable(const std::string& path, std::string_view text) {
   const std::string partial = path + ".partial";
   ::unlink(partial.c_str());
   {
-    const File f(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    const Descriptor f(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (f.get() < 0) return false;
     while (!text.empty()) {
       const ssize_t n = ::write(f.get(), text.data(), text.size());
@@ -68,7 +56,7 @@ Failure create_database(const std::string& path) {
   const std::string partial = path + ".partial";
   for (const char* suffix : {"", "-wal", "-shm", "-journal"}) ::unlink((partial + suffix).c_str());
   {
-    const File f(::open(partial.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    const Descriptor f(::open(partial.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (f.get() < 0) return internal("cannot create the database file");
   }
   sqlite3* db = nullptr;
@@ -129,7 +117,7 @@ Failure check(const std::string& dir) {
   if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != ::geteuid())
     return {VIA_E_CORRUPT, "internal", "the database is not a regular file of this user with one name"};
   if ((st.st_mode & 077) != 0 && ::chmod(path.c_str(), 0600) != 0) return internal("the database file is open to others");
-  const File f(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  const Descriptor f(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   char head[16] = {};
   if (f.get() < 0 || ::pread(f.get(), head, 16, 0) != 16 || std::memcmp(head, "SQLite format 3", 16) != 0)
     return {VIA_E_CORRUPT, "internal", "the database file is damaged: its header is not a database's"};
@@ -142,7 +130,7 @@ Failure check_file(const std::string& path) {
   if (S_ISDIR(st.st_mode)) return bad_request("the database path names a directory");
   if (!S_ISREG(st.st_mode)) return bad_request("the database path does not name a regular file");
   if (st.st_nlink != 1) return bad_request("the database file has several names (hard links)");
-  const File f(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  const Descriptor f(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (f.get() < 0) return {VIA_E_DENIED, "not_allowed", "the database file cannot be opened"};
   char head[16] = {};
   const ssize_t n = ::pread(f.get(), head, 16, 0);

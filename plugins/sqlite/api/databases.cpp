@@ -3,6 +3,7 @@
 #include "plugins/sqlite/api/databases.hpp"
 
 #include "plugins/sqlite/api/answer.hpp"
+#include "plugins/sqlite/descriptor.hpp"
 #include "plugins/sqlite/render.hpp"
 #include "plugins/sqlite/storage.hpp"
 
@@ -20,20 +21,6 @@ namespace {
 
 constexpr std::string_view kRoot = "/hoody/databases";
 constexpr uint64_t kNoQuota = 16ull << 40;  // a kit has none but SQLite's own
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  explicit operator bool() const { return fd_ >= 0; }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 std::string true_path(int fd) {
   std::array<char, PATH_MAX> buffer;

@@ -1,6 +1,7 @@
 #include "plugins/sqlite/api/directories.hpp"
 
 #include "plugins/sqlite/api/answer.hpp"
+#include "plugins/sqlite/descriptor.hpp"
 #include "plugins/sqlite/render.hpp"
 
 #include <dirent.h>
@@ -18,25 +19,6 @@ namespace {
 constexpr int kFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 // A folder's time may stand still for a clock tick after a change: an index is trusted only when it is older than that.
 constexpr int64_t kTickNs = 50'000'000;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd = -1) : fd_(fd) {}
-  ~Descriptor() { close(); }
-  Descriptor(const Descriptor&) = delete;
-  explicit operator bool() const { return fd_ >= 0; }
-  int get() const { return fd_; }
-  void reset(int fd) {
-    close();
-    fd_ = fd;
-  }
-
- private:
-  void close() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int fd_;
-};
 
 int64_t ns_of(const timespec& t) { return static_cast<int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec; }
 

@@ -48,7 +48,8 @@ Answer addon_status(ControlPlane& plane, Arguments& a, const Actor&) {
                      {{"bindings", list_json(status.bindings)},
                       {"layers", list_json(status.layers)},
                       {"usage", list_json(status.usage)},
-                      {"snapshots", status.snapshots}}));
+                      {"snapshots", status.snapshots},
+                      {"shares", status.shares}}));
 }
 
 Answer addon_bind(ControlPlane& plane, Arguments& a, const Actor& actor) {

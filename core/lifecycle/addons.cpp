@@ -168,6 +168,8 @@ Result<AddonStatus> ControlPlane::addon_status(const std::string& name_or_id, co
   out.usage = uses_of(instances, addon.id);
   VIA_TRY_LET(snapshots, snapshots_.of_addon(addon.id));
   out.snapshots = snapshots.size();
+  VIA_TRY_LET(shares, shares_.list(addon.id));
+  out.shares = static_cast<std::size_t>(std::count_if(shares.begin(), shares.end(), [&](const auto& s) { return s.live(now()); }));
   out.addon = std::move(addon);
   out.bindings = std::move(bound);
   return out;

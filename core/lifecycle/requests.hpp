@@ -66,6 +66,7 @@ struct AddonStatus {
   std::vector<Check> layers;  // metadata, binding, storage, release, runtime
   std::vector<BindingUse> usage;
   std::size_t snapshots = 0;
+  std::size_t shares = 0;  // that work now
 };
 
 struct ShareAddon {

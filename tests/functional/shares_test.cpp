@@ -57,6 +57,7 @@ TEST_F(Shares, TheUrlIsTheWholeCredential) {
   EXPECT_EQ(share().url == one.url, false) << "each is another";
   const json listed = admin("addon.shares", {{"name", "db"}});
   ASSERT_EQ(listed["items"].size(), 2U);
+  EXPECT_EQ(admin("addon.status", {{"name", "db"}})["shares"], 2);
   EXPECT_FALSE(listed["items"][1]["last_used_at"].is_null());
   EXPECT_TRUE(listed["items"][0]["last_used_at"].is_null());
   EXPECT_EQ(listed.dump().find("cap_"), std::string::npos) << "the URL is told once";

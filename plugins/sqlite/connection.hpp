@@ -61,6 +61,7 @@ class Connection {
   // How much history of keys is kept (kv/history.hpp), from the limits.
   int64_t history_operations = 10'000, history_age_ms = 0;
   std::string history_table, history_key;  // how far the pass over old history has come (kv/retention.hpp)
+  unsigned changes = 0;  // of keys (kv/store.cpp)
   bool history_checked = false;  // the history table was looked at: it is ours, or not there
 
   // The key-value tables that were found to be ours under this version of the schema (kv/table.hpp). Forgotten where a version

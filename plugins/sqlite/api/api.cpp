@@ -141,7 +141,7 @@ class RequestContext final : public Context {
     Place where;
     if (Failure f = place(request_.parameters.text("db"), where)) return f;
     if (on_io_thread_) {
-      out = api_.databases().try_open(where);
+      out = api_.databases().try_open(where, now_ms_);
       return out ? Failure{} : api::would_block();
     }
     return api_.databases().open(where, create && request_.rights.write, out);

@@ -228,7 +228,7 @@ Failure Databases::open(const Place& place, bool create, std::shared_ptr<OpenDat
   return {};
 }
 
-std::shared_ptr<OpenDatabase> Databases::try_open(const Place& place) {
+std::shared_ptr<OpenDatabase> Databases::try_open(const Place& place, int64_t now_ms) {
   Entry* entry = &own_entry_;
   if (place.own) {
     own_entry_.users.fetch_add(1, std::memory_order_acquire);
@@ -236,10 +236,13 @@ std::shared_ptr<OpenDatabase> Databases::try_open(const Place& place) {
     const std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock || !serving()) return nullptr;
     const auto it = entries_.find(place.path);
-    struct stat st {};
-    if (it == entries_.end() || ::lstat(place.path.c_str(), &st) != 0) return nullptr;
+    if (it == entries_.end()) return nullptr;
     entry = it->second.get();
-    if (st.st_dev != entry->device || st.st_ino != entry->inode) return nullptr;
+    if (entry->looked_at_ms.load(std::memory_order_relaxed) != now_ms) {
+      struct stat st {};
+      if (::lstat(place.path.c_str(), &st) != 0 || st.st_dev != entry->device || st.st_ino != entry->inode) return nullptr;
+      entry->looked_at_ms.store(now_ms, std::memory_order_relaxed);
+    }
     entry->users.fetch_add(1, std::memory_order_acquire);
   }
   Database::Pin pin = entry->database->pin();

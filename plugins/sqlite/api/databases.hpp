@@ -38,6 +38,7 @@ struct Entry {
 
   std::atomic<int> users{0};
   uint64_t device = 0, inode = 0;
+  std::atomic<int64_t> looked_at_ms{0};  // when the file was seen to be this one
   std::string name;
   std::mutex mutex;
   std::map<std::type_index, std::shared_ptr<void>> attached;  // outlives the database's tasks
@@ -95,7 +96,8 @@ class Databases {
   // Opens the file, made first when it is missing and `create`; 404 "database not found" else. `created` tells.
   Failure open(const Place& place, bool create, std::shared_ptr<OpenDatabase>& out, bool* created = nullptr);
   // The same without waiting: only a file that is open already, and only when nobody else opens one now. Thread: any.
-  std::shared_ptr<OpenDatabase> try_open(const Place& place);
+  // Whether it is still the same file is looked at once in a millisecond.
+  std::shared_ptr<OpenDatabase> try_open(const Place& place, int64_t now_ms);
   // Removes the file with its log and its query history. 404 when it is missing; 409 while another request uses it.
   Failure remove(const Place& place);
   // For files that are made or looked at without opening them (vacuum_into, directory mode): the real path of `place` with

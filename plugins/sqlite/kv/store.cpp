@@ -58,7 +58,9 @@ Failure list(Connection& connection, const Table& table, std::string_view prefix
 
 namespace {
 
-constexpr int kSwept = 8;  // a change makes at most one row and takes more away, so the expired ones do not pile up
+// Each eighth change of a connection takes away more rows than eight changes make, so the expired ones do not pile up.
+constexpr unsigned kSweepEach = 8;
+constexpr int kSwept = 64;
 
 constexpr int kSweptIdle = 5'000;
 constexpr size_t kTablesLookedAt = 1'000;
@@ -143,7 +145,7 @@ Failure change(Connection& connection, const Change& what, const ChangeFn& fn) {
     HostQuery q(connection, "DELETE FROM \"" + what.table.name() + "\" WHERE key=?1");
     if (Failure f = q.text(what.key).run()) return f;
   }
-  if (exists)
+  if (exists && connection.changes++ % kSweepEach == 0)
     if (Failure f = sweep(connection, what.table, what.now_ms, kSwept)) return f;
   if (!what.history) return skip(connection, what.table, what.key, what.now_ms);
   return record(connection, what.table, what.key, what.op, was, after ? &*after : nullptr, what.now_ms);

@@ -225,7 +225,12 @@ class RequestContext final : public Context {
     if (!c) return api::would_block();
     const int longest = sqlite3_limit(c->db(), SQLITE_LIMIT_LENGTH, kInlineBytes);
     c->begin_guard(0, nullptr, kInlineOperations);
-    Failure failure = fn(*c);
+    Failure failure;
+    try {
+      failure = fn(*c);
+    } catch (...) {  // memory; a worker tells
+      failure = api::would_block();
+    }
     c->end_guard();
     sqlite3_limit(c->db(), SQLITE_LIMIT_LENGTH, longest);
     return failure ? api::would_block() : Failure{};

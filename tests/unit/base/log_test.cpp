@@ -33,6 +33,8 @@ TEST_F(LogTest, TokensAreReplaced) {
   EXPECT_EQ(logged("Bearer " + token + ", twice " + token + "."), "Bearer [token], twice [token]");
   EXPECT_EQ(logged("\"" + token + "\""), "\"[token]\"");
   EXPECT_EQ(logged("eyJ short"), "eyJ short") << "what is no token stays";
+  EXPECT_EQ(logged("GET /c/cap_KvEfvInlsMAuKWd9oQZQ8ND9CkaIz0cinYfrvLEbSJI/api/v1"), "GET /c/[token]/api/v1");
+  EXPECT_EQ(logged("cap_ shaped"), "cap_ shaped");
 }
 
 TEST_F(LogTest, PathsBelowAHiddenFolderAreReplaced) {

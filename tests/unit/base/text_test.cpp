@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/base/digest.hpp"
 #include "core/base/base64.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/json_text.hpp"
@@ -128,6 +129,15 @@ TEST(Time, IsWrittenInUtcWithMilliseconds) {
   EXPECT_EQ(format_time(0), "1970-01-01T00:00:00.000Z");
   EXPECT_EQ(format_time(1'795'262'072'123), "2026-11-21T11:54:32.123Z");
   EXPECT_EQ(parse_time("2026-11-21T11:54:32.123Z"), 1'795'262'072'123);
+}
+
+TEST(Digest, IsSha256AndSurvivesItsHexadecimalForm) {
+  // FIPS 180-2, appendix B.1.
+  const std::string abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+  EXPECT_EQ(hex(sha256("abc")), abc);
+  EXPECT_EQ(sha256_hex("abc"), abc);
+  EXPECT_EQ(digest_of_hex(abc), sha256("abc"));
+  for (const std::string& wrong : {abc.substr(1), abc + "0", "g" + abc.substr(1), "BA" + abc.substr(2)}) EXPECT_FALSE(digest_of_hex(wrong)) << wrong;
 }
 
 }  // namespace

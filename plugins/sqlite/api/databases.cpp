@@ -275,13 +275,18 @@ Failure Databases::remove(const Place& place) {
   if (place.own) return error(403, "the add-on's own database cannot be removed here");
   std::unique_lock lock(mutex_);
   std::string real;
+  struct stat st {};
+  if (::lstat(place.path.c_str(), &st) == 0 && S_ISLNK(st.st_mode))
+    return error(400, "the database path is a link; remove the database by its own name");
   // A request that was answered a moment ago may still be on its way out.
   for (int wait = 0;; ++wait) {
     if (!serving()) return {VIA_E_UNAVAILABLE, "not_open", "the add-on is not open"};
     if (Failure f = real_path(place, real)) return f;
-    if (Failure f = storage::check_file(real)) return error(400, f.message);
     const auto it = entries_.find(real);
-    if (it == entries_.end()) break;
+    if (it == entries_.end()) {  // one that is known is a database, and must not be opened as a file
+      if (Failure f = storage::check_file(real)) return error(400, f.message);
+      break;
+    }
     if (it->second->users.load(std::memory_order_acquire) == 0) {
       entries_.erase(it);  // closes it: the log is in the file now
       break;
@@ -291,7 +296,6 @@ Failure Databases::remove(const Place& place) {
     ::usleep(1'000);
     lock.lock();
   }
-  struct stat st {};
   const bool counted = !kit_.on && ::lstat(real.c_str(), &st) == 0;
   if (::unlink(real.c_str()) != 0) return internal("a database cannot be removed");
   if (counted) account(-st.st_size);

@@ -59,6 +59,9 @@ TEST_F(Names, OfDatabasesThatWereRemovedAreFree) {
   EXPECT_EQ(kit.call("DELETE", "/db?db=/hoody/databases/folder").status, 400);
   ASSERT_EQ(write(kit, "app", "2").status, 200);
   EXPECT_EQ(all(kit, "app"), "2");
+  fs::create_symlink("app.db", kit.path("other.db"));
+  EXPECT_EQ(kit.call("DELETE", "/db?db=other").error(), "the database path is a link; remove the database by its own name");
+  EXPECT_EQ(all(kit, "app"), "2");
   DataApi addon;
   EXPECT_EQ(addon.call("DELETE", "/db").status, 403) << "its own is the operator's";
 }

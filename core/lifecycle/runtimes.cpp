@@ -6,6 +6,7 @@
 
 #include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/unknown.hpp"
 #include "core/lifecycle/views.hpp"
 #include "core/releases/material.hpp"
 
@@ -215,9 +216,10 @@ Result<Instance> ControlPlane::issue_runtime(const IssueRuntime& request, const 
   VIA_TRY(instances_.insert(instance));
   VIA_TRY(record_change("runtime.issue", instance.id, actor, {{"app", instance.app}, {"ttl_seconds", ttl}}));
   VIA_TRY(change.commit());
-  VIA_TRY(publish_new({instance}));
+  if (auto published = publish_new({instance}); !published) return unknown(published.error());
   if (auto delivered = deliver_material(instance, ttl); !delivered) {
-    (void)end_instances({instance}, InstanceState::failed);
+    // What could not be ended in the record either is there at the next start.
+    if (!end_instances({instance}, InstanceState::failed)) return unknown(delivered.error());
     return delivered.error();
   }
   d_.log.info("instance.issued", {{"instance", instance.id}, {"app", instance.app}});

@@ -296,6 +296,12 @@ typedef struct via_storage {
   uint64_t (*quota_bytes)(const via_host *);                                             /* [any] */
 } via_storage;
 
+#define VIA_HOST_SETTINGS "via.host.settings/1" /* what the operator configured for the type, the same for all its add-ons */
+typedef struct via_settings {
+  uint32_t struct_size, flags;
+  via_str (*json)(const via_host *); /* an object; "{}" when nothing is; valid till destroy [any] */
+} via_settings;
+
 #define VIA_HOST_SECRETBOX "via.host.secretbox/1" /* AEAD, per-instance key the plugin never sees */
 typedef struct via_secretbox {
   uint32_t struct_size, flags;                                                  /* all here [any] */

@@ -168,6 +168,7 @@ class FakeExecutor {
 struct FakeHostOptions {
   std::string dir;
   uint64_t quota_bytes = 0;
+  std::string settings = "{}";  // the operator's, as JSON
   size_t threads = 2;
   bool turns = false;  // offer via.host.turn/1; see Turn
 };
@@ -225,6 +226,8 @@ class FakeHost {
                                  }};
     static const via_storage storage{sizeof(via_storage), 0, [](const via_host* host) { return str(of(host).options_.dir); },
                                      [](const via_host* host) { return of(host).options_.quota_bytes; }};
+    static const via_settings settings{sizeof(via_settings), 0,
+                                       [](const via_host* host) { return str(of(host).options_.settings); }};
     static const via_metrics metrics{
         sizeof(via_metrics), 0,
         [](const via_host* host, uint32_t, via_str name, const via_str*, size_t, uint32_t* out) {
@@ -277,6 +280,7 @@ class FakeHost {
     if (name == VIA_HOST_LOG) return &log;
     if (name == VIA_HOST_CLOCK) return &clock;
     if (name == VIA_HOST_STORAGE) return &storage;
+    if (name == VIA_HOST_SETTINGS) return &settings;
     if (name == VIA_HOST_METRICS) return &metrics;
     if (name == VIA_HOST_SECRETBOX) return &box;
     if (name == VIA_HOST_EXECUTOR) return &executor;

@@ -1,0 +1,136 @@
+// One call of the host, as an object that cannot be forgotten: a Call that is destroyed without an answer answers by
+// itself. Thread: one at a time, by whoever owns it; cancelled() any.
+#pragma once
+
+#include <via/plugin/host.hpp>
+
+#include <functional>
+#include <memory>
+
+namespace via::plugin {
+
+class Call {
+ public:
+  explicit Call(via_call* call) noexcept : call_(call) {}
+  Call(Call&& other) noexcept : call_(std::exchange(other.call_, nullptr)), hook_(std::move(other.hook_)) {}
+  Call& operator=(Call&& other) noexcept {
+    if (this != &other) {
+      end_unanswered();
+      call_ = std::exchange(other.call_, nullptr);
+      hook_ = std::move(other.hook_);
+    }
+    return *this;
+  }
+  ~Call() { end_unanswered(); }
+
+  bool answered() const noexcept { return call_ == nullptr; }
+  // The same id must have the same effect and outcome: the host may ask again.
+  const via_id& request_id() const noexcept { return call_->request_id; }
+  std::uint64_t deadline_ns() const noexcept { return call_->deadline_ns; }  // on Host::mono_ns(); 0 = none
+  bool cancelled() const noexcept { return call_ == nullptr || call_->cancelled(call_) != 0; }
+
+  // `fn` runs at most once, on any thread, when the call is cancelled, and never after it was answered. Once per call.
+  // It must be short; it may answer the call by what it shares with its owner.
+  void on_cancel(std::function<void()> fn) {
+    hook_ = std::make_shared<Hook>();
+    hook_->fn = std::move(fn);
+    (void)call_->on_cancel(call_, &Hook::run, hook_.get());
+  }
+
+  // The rest of a request body, after what came with the call. Throws Failure(VIA_E_EXHAUSTED) above `limit` bytes.
+  std::string body(std::string_view first, std::size_t limit) {
+    std::string out(first);
+    std::uint8_t piece[16384];
+    for (;;) {
+      if (out.size() > limit) throw Failure(VIA_E_EXHAUSTED, "The request body is larger than " + std::to_string(limit) + " bytes.");
+      std::size_t got = 0;
+      check(call_->read(call_, piece, sizeof piece, VIA_WAIT, &got));
+      if (got == 0) return out;
+      out.append(reinterpret_cast<const char*>(piece), got);
+    }
+  }
+
+  // Before the first write; without it the answer is 200, application/json.
+  void head(std::uint16_t http_status, std::string_view content_type, std::span<const via_pair> headers = {}) {
+    via_head h{};
+    h.struct_size = sizeof h;
+    h.http_status = http_status;
+    h.content_type = str(content_type);
+    h.headers = headers.data();
+    h.headers_len = headers.size();
+    check(call_->head(call_, &h));
+  }
+  // A piece of the answer. Waits while the client is slow: not in try_ functions.
+  void write(std::string_view chunk) { check(call_->write(call_, bytes(chunk), VIA_WAIT)); }
+  // How far a long call is, in bytes; total 0 = not known.
+  void progress(std::uint64_t done, std::uint64_t total) noexcept {
+    if (VIA_HAS(via_call, call_, progress) && call_->progress != nullptr) call_->progress(call_, done, total);
+  }
+
+  // The answer of an operation or an HTTP request: what was written, and `last`.
+  void answer(std::string_view last = {}) {
+    if (!last.empty()) write(last);
+    end(VIA_OK, {}, {});
+  }
+  // The result of a control call, as JSON.
+  void result(std::string_view json) noexcept { end(VIA_OK, {}, json); }
+  void fail(const Failure& why) noexcept { end(why.status(), why.message(), why.details()); }
+  void fail(via_status status, std::string_view message, std::string_view details_json = {}) noexcept {
+    end(status, message, details_json);
+  }
+
+  // Gives the raw call away: whoever takes it must complete it.
+  via_call* release() noexcept { return std::exchange(call_, nullptr); }
+  via_call* raw() noexcept { return call_; }
+
+ private:
+  struct Hook : std::enable_shared_from_this<Hook> {
+    std::function<void()> fn;
+    static void run(void* data) noexcept {
+      // The function may answer the call, whose end lets go of the hook.
+      const auto self = static_cast<Hook*>(data)->shared_from_this();
+      try {
+        self->fn();
+      } catch (...) {
+        // Cancellation is a wish; the call goes on.
+      }
+    }
+  };
+
+  static void check(via_status status) {
+    if (status == VIA_OK) return;
+    if (status == VIA_E_DEADLINE) throw Failure(status, "The operation's time is up.");
+    throw Failure(status, status == VIA_E_CANCELLED ? "The operation was cancelled." : "The answer could not be written.");
+  }
+  void end(via_status status, std::string_view message, std::string_view details) noexcept {
+    if (via_call* const call = std::exchange(call_, nullptr)) {
+      call->complete(call, status, str(message), str(details));
+      hook_.reset();
+    }
+  }
+  void end_unanswered() noexcept {
+    if (call_ == nullptr) return;
+    if (letting_go()) end(VIA_E_CANCELLED, "The add-on is being closed.", {});
+    else end(VIA_E_INTERNAL, "The plugin ended the call without an answer.", {});
+  }
+
+  via_call* call_;
+  std::shared_ptr<Hook> hook_;
+};
+
+// What a control method may ask while it works: whether to give up, and telling how far it is. For the length of the method.
+class Control {
+ public:
+  explicit Control(via_call* call) noexcept : call_(call) {}
+  bool cancelled() const noexcept { return call_->cancelled(call_) != 0; }
+  std::uint64_t deadline_ns() const noexcept { return call_->deadline_ns; }
+  const via_id& request_id() const noexcept { return call_->request_id; }
+  void progress(std::uint64_t done, std::uint64_t total) noexcept {
+    if (VIA_HAS(via_call, call_, progress) && call_->progress != nullptr) call_->progress(call_, done, total);
+  }
+
+ private:
+  via_call* call_;
+};
+
+}  // namespace via::plugin

@@ -1,5 +1,5 @@
 // via plugin: the libraries that bring add-on types, and which of them this host trusts.
-#include "cli/command.hpp"
+#include "cli/commands/plugin.hpp"
 
 namespace via::cli {
 namespace {
@@ -73,6 +73,7 @@ void add_plugin_commands(CommandTree& tree) {
       .argument("plugin", "PLUGIN", "its id, or an add-on type it brings")
       .examples({"via plugin untrust my.addon"})
       .render(render_plugin, "id");
+  add_plugin_new_command(tree, group);
 }
 
 }  // namespace via::cli

@@ -1,0 +1,10 @@
+// The parts of `via plugin`, one file each. Thread: one.
+#pragma once
+
+#include "cli/command.hpp"
+
+namespace via::cli {
+
+void add_plugin_new_command(CommandTree& tree, CLI::App& group);
+
+}  // namespace via::cli

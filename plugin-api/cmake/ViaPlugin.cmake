@@ -8,7 +8,7 @@
 #
 # via_add_plugin_check(NAME [CASES …])
 #
-# A test "NAME.check" that runs via-plugin-check on the bundle, or on the cases named.
+# A test "NAME.check" that runs via-plugin-check on the bundle, or on the cases named, with the check.json of this folder.
 set(VIA_PLUGIN_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
 define_property(GLOBAL PROPERTY VIA_BUNDLED_PLUGINS BRIEF_DOCS "plugins" FULL_DOCS "plugins built in this tree")
 
@@ -73,5 +73,9 @@ function(via_add_plugin_check name)
     list(APPEND only --only ${case})
   endforeach()
   get_target_property(bundle ${name} VIA_BUNDLE)
-  add_test(NAME ${name}.check COMMAND ${program} ${only} "${bundle}")
+  set(script "")
+  if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/check.json")
+    set(script --script "${CMAKE_CURRENT_SOURCE_DIR}/check.json")
+  endif()
+  add_test(NAME ${name}.check COMMAND ${program} ${script} ${only} "${bundle}")
 endfunction()

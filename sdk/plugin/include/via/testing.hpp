@@ -393,6 +393,11 @@ class FakeCall {
     changed_.wait(lock, [&] { return completions_ > 0; });
     return *this;
   }
+  // False when the call has not ended in time.
+  bool wait_for(std::chrono::nanoseconds limit) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, limit, [&] { return completions_ > 0; });
+  }
   bool done() const {
     const std::lock_guard lock(mutex_);
     return completions_ > 0;
@@ -429,7 +434,10 @@ class FakeCall {
   const std::string& message() const { return message_; }
   const std::string& details() const { return details_; }
   const std::string& body() const { return body_; }
-  int completions() const { return completions_; }
+  int completions() const {
+    const std::lock_guard lock(mutex_);
+    return completions_;
+  }
 
   std::function<void(uint64_t done, uint64_t total)> on_progress;
   std::string more_body, content_type;

@@ -1,0 +1,124 @@
+// The folder that the add-on is given: nothing outside it, and no state of it that a crash or a full disk leaves unusable.
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <map>
+#include <random>
+#include <thread>
+
+#include "sdk/plugin/check/session.hpp"
+
+namespace via::check {
+namespace {
+
+void one_life(Session& s) {
+  s.start();
+  for (std::size_t i = 0; s.ops() != nullptr && i < s.op_count(); ++i) s.invoke(i, "{}");
+  if (s.subject().can_write()) s.must(s.write(), "check.json's write");
+  s.must(s.close(), "close");
+  s.must(s.deprovision(), "deprovision");
+  s.destroy();
+}
+
+void stays_inside(const Subject& subject, const fs::path& root) {
+  Session s(subject, root);
+  one_life(s);
+  for (const auto& entry : fs::recursive_directory_iterator(root)) {
+    const fs::path inside = entry.path().lexically_relative(root);
+    if (*inside.begin() != "storage" && inside != "elsewhere") broken("it made '" + inside.string() + "' outside its folder");
+  }
+}
+
+void removes_its_data(const Subject& subject, const fs::path& root) {
+  Session s(subject, root);
+  one_life(s);
+  for (const auto& entry : fs::recursive_directory_iterator(root / "storage"))
+    if (entry.is_regular_file() && entry.file_size() > 0) broken("deprovision left '" + entry.path().filename().string() + "' behind");
+}
+
+void full_disk(const Subject& subject, const fs::path& root) {
+  if (!subject.can_write()) skipped("check.json does not say how to write");
+  Session s(subject, root);
+  s.start();
+  s.must(s.write(), "check.json's write");
+  std::uintmax_t largest = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(root / "storage"))
+    if (entry.is_regular_file()) largest = std::max(largest, entry.file_size());
+  // No file may grow beyond this: what a full disk is to one that does, without filling one.
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  ::getrlimit(RLIMIT_FSIZE, &old);
+  const rlimit tight{largest + 64, old.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &tight);
+  int refused = 0;
+  for (int i = 0; i < 2000 && refused < 3; ++i)
+    if (s.write().status() != VIA_OK) ++refused;
+  ::setrlimit(RLIMIT_FSIZE, &old);
+  s.no_call_ended_twice();
+  if (refused == 0) skipped("2000 writes of check.json needed no more room");
+  s.must(s.close(), "close after the disk was full");
+  s.must(s.open(), "open after the disk was full");
+  s.must(s.write(), "a write after the disk had room again");
+  if (subject.can_read() && !s.reads_expected()) broken("what was written before the disk was full is gone");
+}
+
+// In a process of its own: a life that is ended at any point. Tells by one byte each acknowledged write.
+void kill_at_each_step(const Subject& subject, const fs::path& root) {
+  std::mt19937_64 random(subject.seed);
+  for (int round = 0; round < 12; ++round) {
+    int ends[2];
+    if (::pipe(ends) != 0) broken("no pipe can be made");
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::close(ends[0]);
+      try {
+        Session s(subject, root);
+        s.start();
+        s.binding(&via_instance_api::bind, 1, "a-secret");
+        for (int i = 0; i < 10000; ++i) {
+          if (subject.can_write() && s.write().status() == VIA_OK) (void)!::write(ends[1], "w", 1);
+          if (i % 50 == 49) {
+            s.must(s.close(), "close");
+            s.must(s.open(), "open");
+          }
+        }
+      } catch (const Broken& why) {
+        const std::string text = "!" + why.reason;
+        (void)!::write(ends[1], text.data(), text.size());
+      }
+      ::_exit(0);
+    }
+    ::close(ends[1]);
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 60'000));
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    std::string said(1 << 16, '\0');
+    const ssize_t n = ::read(ends[0], said.data(), said.size());
+    ::close(ends[0]);
+    said.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    if (const auto at = said.find('!'); at != std::string::npos) broken(said.substr(at + 1));
+    Session after(subject, root);
+    if (!after.init() || !after.create()) broken("it cannot be created after a kill: " + after.message());
+    after.must(after.provision(), "provision after a kill");
+    after.must(after.open(), "open after a kill");
+    after.must(after.health(), "health after a kill");
+    if (!said.empty() && subject.can_read() && !after.reads_expected()) broken("a write that was acknowledged is gone after a kill");
+    after.must(after.close(), "close");
+    after.destroy();
+  }
+}
+
+}  // namespace
+
+std::vector<Case> storage_cases() {
+  return {
+      {"storage", "stays_inside", "nothing is written outside the add-on's folder", stays_inside},
+      {"storage", "removes_its_data", "deprovision destroys the data", removes_its_data},
+      {"storage", "full_disk", "a full disk is an error, and nothing is lost by it", full_disk},
+      {"storage", "kill_at_each_step", "after a kill it opens, with every acknowledged write", kill_at_each_step},
+  };
+}
+
+}  // namespace via::check

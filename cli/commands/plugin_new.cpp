@@ -94,13 +94,13 @@ void add_plugin_new_command(CommandTree& tree, CLI::App& group) {
         const std::string name = command.text("name");
         const auto request = command.arguments();
         if (!request) return report(session.environment, session.globals, request.error());
-        const fs::path folder = request->value("folder", fs::absolute(name).string());
+        const fs::path folder = request->value("folder", name);
         auto written = write_scaffold(name, folder);
         if (!written) return report(session.environment, session.globals, written.error());
         if (session.globals.json) {
-          session.output.line(Json{{"name", name}, {"folder", folder.string()}, {"files", *written}}.dump(2));
+          session.output.line(Json{{"name", name}, {"folder", fs::absolute(folder).string()}, {"files", *written}}.dump(2));
         } else if (session.globals.quiet) {
-          session.output.line(folder.string());
+          session.output.line(fs::absolute(folder).string());
         } else {
           for (const auto& file : *written) session.output.line(folder.filename().string() + "/" + file);
           session.output.hint("Next: cd " + folder.filename().string() + " && cmake -S . -B build && cmake --build build && ctest --test-dir build");

@@ -66,6 +66,10 @@ TEST(Help, ExamplesAreCommandsThatParse) {
       for (std::string& word : words) {
         if (word == "via.app.toml") word = shell.private_file("app = \"api\"\n");
       }
+      if (line.starts_with("via plugin new")) {  // it writes where it is told
+        const auto folder = std::filesystem::path(shell.private_file("")).parent_path() / "new";
+        words.insert(words.end(), {"--folder", folder.string()});
+      }
       const Ran ran = shell.run(words);
       EXPECT_EQ(ran.code, 0) << line << "\n" << ran.err;
       for (const std::string& word : path) EXPECT_NE(line.find(word), std::string::npos) << line;

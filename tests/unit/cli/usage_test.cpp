@@ -68,6 +68,7 @@ TEST(Help, ExamplesAreCommandsThatParse) {
       }
       if (line.starts_with("via plugin new")) {  // it writes where it is told
         const auto folder = std::filesystem::path(shell.private_file("")).parent_path() / "new";
+        std::filesystem::remove_all(folder);
         words.insert(words.end(), {"--folder", folder.string()});
       }
       const Ran ran = shell.run(words);

@@ -4,3 +4,9 @@ foreach(plugin sqlite)
     COMMAND via-plugin-check --script ${CMAKE_SOURCE_DIR}/plugins/${plugin}/check.json ${CMAKE_BINARY_DIR}/lib/via/plugins/${plugin})
   set_tests_properties(plugin_check.${plugin} PROPERTIES TIMEOUT 300 LABELS contract)
 endforeach()
+add_subdirectory(${CMAKE_SOURCE_DIR}/tests/fixtures/broken ${CMAKE_BINARY_DIR}/tests/fixture_broken)
+
+via_test(plugin_check_tests SOURCES plugin_check_test.cpp DEPENDS nlohmann_json::nlohmann_json LABELS contract TIMEOUT 240)
+target_compile_definitions(plugin_check_tests PRIVATE VIA_PLUGIN_CHECK="$<TARGET_FILE:via-plugin-check>"
+  VIA_BROKEN_PLUGINS="${VIA_BROKEN_PLUGINS}" VIA_FAULTS="${CMAKE_SOURCE_DIR}/tests/fixtures/broken/faults.txt")
+add_dependencies(plugin_check_tests via-plugin-check via_broken_plugins)

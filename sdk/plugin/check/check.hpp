@@ -2,6 +2,7 @@
 // plugin does not keep to it. Thread: one, except where a case says otherwise.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -23,6 +24,7 @@ struct Subject {
   std::string type_id;
   json script;           // check.json: {"config", "other_config", "settings", "write": {"op","params"}, "read": {"op","params","expect"}}
   std::uint64_t seed = 1;
+  std::chrono::milliseconds patience{5000};  // how long an answer may take that nothing holds up
 
   std::string config() const { return script.value("config", json::object()).dump(); }
   bool can_write() const { return script.contains("write"); }

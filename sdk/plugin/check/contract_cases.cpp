@@ -175,7 +175,7 @@ void cancel_at_every_stage(const Subject& subject, const fs::path& root) {
         during.cancel();
       });
       s.invoke_on(during, i, "{}");
-      const bool in_time = during.wait_for(kPatience);
+      const bool in_time = during.wait_for(subject.patience);
       other.join();
       if (!in_time) broken("an operation that was cancelled while it ran was never answered");
     }

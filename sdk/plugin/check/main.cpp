@@ -63,7 +63,7 @@ int check(int argc, char** argv) {
                "via-plugin-check"};
   std::string plugin, type, script, config, settings;
   std::vector<std::string> only;
-  int timeout = 20'000;
+  int timeout = 20'000, patience = 5000;
   std::uint64_t seed = 1;
   bool as_json = false, list = false, scan = false;
   app.add_option("PLUGIN", plugin, "bundle folder, manifest.json or library");
@@ -74,6 +74,7 @@ int check(int argc, char** argv) {
   app.add_option("--settings", settings, "the operator's settings of the type, as JSON");
   app.add_option("--seed", seed, "of everything random");
   app.add_option("--timeout-ms", timeout, "for each case")->check(CLI::Range(10, 3'600'000));
+  app.add_option("--patience-ms", patience, "for each answer")->check(CLI::Range(1, 3'600'000));
   app.add_flag("--json", as_json, "the result as JSON");
   app.add_flag("--list", list, "the cases and what each proves");
   app.add_flag("--scan", scan, "only what runs no code of the plugin but its entry function");
@@ -120,6 +121,7 @@ int check(int argc, char** argv) {
   try {
     subject = read_subject(plugin, type);
     subject.seed = seed;
+    subject.patience = std::chrono::milliseconds(patience);
     const fs::path beside = script.empty() ? subject.folder / "check.json" : fs::path(script);
     subject.script = !script.empty() || fs::exists(beside) ? read_json(read_text(beside, "check.json"), "check.json") : json::object();
     if (!config.empty()) subject.script["config"] = read_json(config, "--config");

@@ -104,7 +104,7 @@ Session::Call& Session::new_call() {
 }
 
 Session::Call& Session::ended(Call& call, std::string_view what) {
-  if (!call.wait_for(kPatience)) broken(std::string(what) + " was never answered");
+  if (!call.wait_for(subject_.patience)) broken(std::string(what) + " was never answered");
   return call;
 }
 

@@ -17,9 +17,6 @@
 
 namespace via::check {
 
-// How long an answer may take that nothing holds up.
-inline constexpr std::chrono::seconds kPatience{5};
-
 // The constant entry of the library; loads it.
 const via_plugin_entry* load_entry(const Subject& subject);
 std::size_t threads_now();

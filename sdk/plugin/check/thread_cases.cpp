@@ -13,16 +13,24 @@ void parallel_operations(const Subject& subject, const fs::path& root) {
   const auto limit = subject.type.value("limits", json::object()).value("parallel_ops", 16U);
   std::vector<std::thread> threads;
   std::atomic<bool> lost{false};
+  std::mutex mutex;
+  std::string wrong;  // guarded by mutex
   for (unsigned t = 0; t < std::min(8U, std::max(1U, limit)); ++t)
     threads.emplace_back([&, t] {
-      for (std::size_t round = 0; round < 25 && !lost; ++round)
-        for (std::size_t i = 0; i < s.op_count(); ++i) {
-          Session::Call& call = s.new_call();
-          s.invoke_on(call, (i + t) % s.op_count(), "{}");
-          if (!call.wait_for(kPatience)) lost = true;
-        }
+      try {
+        for (std::size_t round = 0; round < 25 && !lost; ++round)
+          for (std::size_t i = 0; i < s.op_count(); ++i) {
+            Session::Call& call = s.new_call();
+            s.invoke_on(call, (i + t) % s.op_count(), "{}");
+            if (!call.wait_for(subject.patience)) lost = true;
+          }
+      } catch (const Broken& why) {
+        const std::lock_guard lock(mutex);
+        wrong = why.reason;
+      }
     });
   for (auto& t : threads) t.join();
+  if (!wrong.empty()) broken(wrong);
   if (lost) broken("an operation was never answered while others ran");
   s.no_call_ended_twice();
 }

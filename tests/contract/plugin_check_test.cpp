@@ -1,0 +1,88 @@
+// The checker's own table: sound.c passes every case, and with one fault it fails the cases that faults.txt names, for the
+// reason beside them, and no other.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdio>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+namespace {
+
+using nlohmann::json;
+
+json check(const std::string& fault) {
+  const std::string command = VIA_PLUGIN_CHECK " --json --patience-ms 1500 " VIA_BROKEN_PLUGINS "/" + fault;
+  FILE* pipe = ::popen(command.c_str(), "r");
+  std::string text;
+  std::array<char, 4096> piece{};
+  while (const std::size_t n = ::fread(piece.data(), 1, piece.size(), pipe)) text.append(piece.data(), n);
+  const int status = ::pclose(pipe);
+  json out = json::parse(text, nullptr, false);
+  if (out.is_discarded()) ADD_FAILURE() << "the checker gave no JSON: " << text;
+  EXPECT_EQ(WEXITSTATUS(status), out.value("ok", false) ? 0 : 1);
+  return out;
+}
+
+// fault -> case -> part of the reason
+const std::map<std::string, std::map<std::string, std::string>>& faults() {
+  static const auto all = [] {
+    std::map<std::string, std::map<std::string, std::string>> out;
+    std::ifstream in(VIA_FAULTS);
+    for (std::string line; std::getline(in, line);) {
+      if (line.empty() || line[0] == '#') continue;
+      std::istringstream words(line);
+      std::string fault, name, reason;
+      words >> fault >> name;
+      std::getline(words >> std::ws, reason);
+      out[fault][name] = reason;
+    }
+    return out;
+  }();
+  return all;
+}
+
+TEST(PluginCheck, ASoundPluginPassesEveryCase) {
+  const json result = check("none");
+  EXPECT_EQ(result["failed"], 0) << result.dump(2);
+  EXPECT_EQ(result["skipped"], 0) << result.dump(2);
+}
+
+TEST(PluginCheck, EveryCaseHasAFaultThatFailsIt) {
+  const json result = check("none");
+  for (const json& one : result["cases"]) {
+    bool found = one["case"] == "library.again_after_deinit" || one["case"] == "contract.open_again";
+    for (const auto& [fault, cases] : faults()) found = found || cases.contains(one["case"]);
+    EXPECT_TRUE(found) << one["case"] << " is in no line of faults.txt";
+  }
+}
+
+class BrokenPlugin : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(BrokenPlugin, FailsForTheRightReason) {
+  const auto& wanted = faults().at(GetParam());
+  const json result = check(GetParam());
+  for (const json& one : result["cases"]) {
+    const auto line = wanted.find(one["case"]);
+    if (one["result"] == "failed") {
+      const auto& reason = line != wanted.end() ? line->second : wanted.contains("*") ? wanted.at("*") : "";
+      EXPECT_FALSE(reason.empty()) << one["case"] << " fails too: " << one["reason"];
+      EXPECT_NE(one["reason"].get<std::string>().find(reason), std::string::npos) << one["case"] << ": " << one["reason"];
+    } else {
+      EXPECT_EQ(line, wanted.end()) << one["case"] << " does not find it: " << one["result"] << " " << one["reason"];
+    }
+  }
+}
+
+std::vector<std::string> names() {
+  std::vector<std::string> out;
+  for (const auto& [fault, cases] : faults()) out.push_back(fault);
+  return out;
+}
+INSTANTIATE_TEST_SUITE_P(Faults, BrokenPlugin, ::testing::ValuesIn(names()), [](const auto& fault) { return fault.param; });
+
+}  // namespace

@@ -79,7 +79,9 @@ Result<void> Host::prepare() {
   verifier_ = std::make_unique<identity::TokenVerifier>(*keys_, issuer, clock_);
   executor_ = std::make_unique<plugins::Executor>(clock_, config_.workers);
   secrets_ = std::make_unique<plugins::SecretBox>(std::move(*master), entropy_);
-  services_.reset(new plugins::Services{clock_, *log_, *executor_, metrics_, *secrets_});
+  std::map<std::string, std::string> settings;
+  for (const auto& [type, configured] : config_.types) settings.emplace(type, configured.settings_json);
+  services_.reset(new plugins::Services{clock_, *log_, *executor_, metrics_, *secrets_, std::move(settings)});
   plugins_ = std::make_unique<plugins::PluginHost>(*services_, state_dir_ / "addons");
   return load_plugins();
 }

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <sstream>
 
 #include <toml++/toml.h>
 
@@ -83,6 +84,28 @@ Result<void> read_commands(const toml::node& node, std::map<std::string, std::st
   return {};
 }
 
+// [types.ID]: the settings are the plugin's own and are not looked into.
+Result<void> read_types(const toml::node& node, std::map<std::string, TypeConfig>& out) {
+  const auto* types = node.as_table();
+  if (types == nullptr) return fail(Code::bad_request, "The configuration member 'types' must be a table of add-on types.");
+  for (const auto& [id, entry] : *types) {
+    const std::string name = "types." + std::string(id.str());
+    const auto* type = entry.as_table();
+    if (type == nullptr) return fail(Code::bad_request, "The configuration member '" + name + "' must be a table.");
+    TypeConfig& config = out[std::string(id.str())];
+    for (const auto& [key, value] : *type) {
+      if (key.str() != "settings")
+        return fail(Code::bad_request, "The configuration has an unknown member '" + name + "." + std::string(key.str()) + "'.");
+      const auto* settings = value.as_table();
+      if (settings == nullptr) return fail(Code::bad_request, "The configuration member '" + name + ".settings' must be a table.");
+      std::ostringstream text;
+      text << toml::json_formatter{*settings, toml::format_flags::none};
+      config.settings_json = text.str();
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<ServerConfig> parse_server_config(std::string_view source) {
@@ -127,6 +150,10 @@ Result<ServerConfig> parse_server_config(std::string_view source) {
   if (const auto* restart = table.get("restart")) {
     if (auto done = read_commands(*restart, c.restart_commands); !done) return done.error();
     table.erase("restart");
+  }
+  if (const auto* types = table.get("types")) {
+    if (auto done = read_types(*types, c.types); !done) return done.error();
+    table.erase("types");
   }
   if (auto done = read(table, "", known); !done) return done.error();
   if (c.tls_certificate.empty() != c.tls_key.empty())

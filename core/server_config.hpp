@@ -14,6 +14,11 @@
 
 namespace via {
 
+// What an operator says of one add-on type ([types.ID]).
+struct TypeConfig {
+  std::string settings_json = "{}";  // [types.ID.settings], handed to the plugin as it is (via.host.settings/1)
+};
+
 struct ServerConfig {
   std::string listen = "127.0.0.1:8181";
   std::string public_url;    // how apps reach the config server; empty = from the listen address
@@ -28,6 +33,7 @@ struct ServerConfig {
   std::int64_t retain_days = 7;             // the final snapshot of a destroyed add-on
   std::int64_t check_timeout_seconds = 60;  // of a deploy's check
   std::map<std::string, std::string> restart_commands;  // by app
+  std::map<std::string, TypeConfig> types;              // by the id of the type
   Level log_level = Level::info;
   net::Limits limits;
 };

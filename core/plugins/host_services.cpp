@@ -47,6 +47,14 @@ const via_storage kStorage{sizeof(via_storage), 0,
                            },
                            [](const via_host*) -> std::uint64_t { return 0; }};
 
+const via_settings kSettings{sizeof(via_settings), 0, [](const via_host* h) -> via_str {
+                               static constexpr std::string_view kNone = "{}";
+                               const auto& all = context(h).services().settings;
+                               const auto known = all.find(context(h).label());
+                               const std::string_view json = known == all.end() ? kNone : std::string_view(known->second);
+                               return {json.data(), json.size()};
+                             }};
+
 via_status emit(const via_sink* out, std::string_view bytes) {
   return out->write(out->ctx, {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
 }
@@ -113,6 +121,7 @@ const void* get_service(const via_host* h, const char* id) {
   if (name == VIA_HOST_CLOCK) return &kClock;
   if (name == VIA_HOST_STORAGE) return context(h).storage().empty() ? nullptr : &kStorage;
   if (name == VIA_HOST_SECRETBOX) return context(h).instance_id().empty() ? nullptr : &kSecretBox;
+  if (name == VIA_HOST_SETTINGS) return context(h).instance_id().empty() ? nullptr : &kSettings;
   if (name == VIA_HOST_METRICS) return &kMetrics;
   if (name == VIA_HOST_EXECUTOR) return &kExecutor;
   if (name == VIA_HOST_TURN) return &kTurn;

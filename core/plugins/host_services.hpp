@@ -3,6 +3,7 @@
 // Thread: as the tags in via/plugin.h say.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "core/base/clock.hpp"
@@ -20,6 +21,7 @@ struct Services {
   Executor& executor;
   Metrics& metrics;
   const SecretBox& secrets;
+  std::map<std::string, std::string> settings = {};  // type id -> what the operator configured for it, as JSON
 };
 
 class HostContext {

@@ -216,6 +216,21 @@ TEST(HostServices, ALibraryHasNoFolderAndNoSecretsAndAnInstanceHasBoth) {
   EXPECT_FALSE(has(instance, "via.host.log/2"));
 }
 
+TEST(HostServices, AnInstanceReadsWhatTheOperatorConfiguredForItsType) {
+  HostParts parts;
+  const Services services{parts.clock, parts.log, parts.executor, parts.metrics, parts.secrets, {{"mail", R"({"port":25})"}}};
+  const auto settings = [&](const char* type, const char* id) -> std::string {
+    const HostContext context(services, type, id, "");
+    const auto* table = static_cast<const via_settings*>(context.abi()->get_service(context.abi(), VIA_HOST_SETTINGS));
+    if (table == nullptr) return "none";
+    const via_str json = table->json(context.abi());
+    return {json.ptr, json.len};
+  };
+  EXPECT_EQ(settings("mail", "addon_01jd5000000000000000000000"), R"({"port":25})");
+  EXPECT_EQ(settings("other", "addon_01jd5000000000000000000000"), "{}");
+  EXPECT_EQ(settings("mail", ""), "none");
+}
+
 TEST(HostServices, APluginsLogLineNamesItsAddonAndIsRedacted) {
   HostParts parts;
   parts.log.hide_folder("/state");

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "support/fakes.hpp"
 
 namespace via {
@@ -26,6 +28,13 @@ retain_days = 30
 check_timeout_seconds = 90
 [restart]
 api = "systemctl restart api"
+[types.acme-mail.settings]
+relay = "smtp.example"
+port = 25
+tls = true
+allow = ["a", "b"]
+retry = {times = 3}
+[types.plain]
 [tls]
 certificate = "/etc/via/cert.pem"
 key = "/etc/via/key.pem"
@@ -58,6 +67,10 @@ drain_timeout_ms = 106
   EXPECT_EQ(c->retain_days, 30);
   EXPECT_EQ(c->check_timeout_seconds, 90);
   EXPECT_EQ(c->restart_commands, (std::map<std::string, std::string>{{"api", "systemctl restart api"}}));
+  ASSERT_EQ(c->types.size(), 2U);
+  EXPECT_EQ(nlohmann::json::parse(c->types.at("acme-mail").settings_json),
+            nlohmann::json::parse(R"({"relay":"smtp.example","port":25,"tls":true,"allow":["a","b"],"retry":{"times":3}})"));
+  EXPECT_EQ(c->types.at("plain").settings_json, "{}");
   EXPECT_EQ(c->tls_certificate, "/etc/via/cert.pem");
   EXPECT_EQ(c->tls_key, "/etc/via/key.pem");
   EXPECT_EQ(c->tls_ca, "/etc/via/ca.pem");
@@ -104,6 +117,10 @@ TEST(ServerConfig, WhatIsWrongIsNamed) {
       {"restart = \"x\"", "'restart'"},
       {"[restart]\napi = 5", "'restart.api'"},
       {"[restart]\napi = \"\"", "'restart.api'"},
+      {"types = 1", "'types'"},
+      {"[types]\nmail = 1", "'types.mail'"},
+      {"[types.mail]\nsettings = \"x\"", "'types.mail.settings'"},
+      {"[types.mail]\ncolour = 1", "'types.mail.colour'"},
       {"[log]\nlevel = \"loud\"", "'log.level'"},
       {"[log]\nlevel = 3", "'log.level'"},
       {"[limits]\nbody_bytes = 1023", "'limits.body_bytes'"},
@@ -164,7 +181,7 @@ TEST(ServerConfig, TheReferenceNamesEveryMemberAndItsDefaultParses) {
   }
   const std::set<std::string> all{
       "listen", "public_url", "environment", "admin_group", "threads", "workers", "allow_plaintext", "plugins",
-      "token_ttl_seconds", "retain_days", "check_timeout_seconds", "restart.APP", "tls.certificate", "tls.key", "tls.ca", "log.level", "limits.header_bytes", "limits.fields",
+      "token_ttl_seconds", "retain_days", "check_timeout_seconds", "restart.APP", "types.TYPE.settings", "tls.certificate", "tls.key", "tls.ca", "log.level", "limits.header_bytes", "limits.fields",
       "limits.body_bytes", "limits.connections", "limits.pipelined_burst", "limits.header_timeout_ms",
       "limits.idle_timeout_ms", "limits.body_timeout_ms", "limits.write_timeout_ms", "limits.operation_timeout_ms",
       "limits.drain_timeout_ms"};

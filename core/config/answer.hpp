@@ -25,7 +25,8 @@ struct Named {
 Named look_up(const Caller& caller, std::string_view key);
 // The newest generation that is live, 0 when all were revoked.
 std::uint32_t newest_live(const authorization::BindingGrant& binding);
-std::string fill_template(const Caller& caller, const authorization::BindingGrant& binding, std::string_view text);
+// "${endpoint}" and "${secret}" filled in, for the newest live generation; unavailable when the secret cannot be made.
+Result<Secret> fill_template(const Caller& caller, const authorization::BindingGrant& binding, std::string_view text);
 // {"binding",…}
 void append_descriptor(std::string& out, const authorization::BindingGrant& binding, std::uint32_t generation);
 // The JSON object of a request, or invalid_json / bad_request. An empty body is an empty object.

@@ -102,20 +102,21 @@ class Items {
     if (!binding.is_live(item.generation)) return refuse(Code::generation_revoked);
     const std::uint32_t newest = newest_live(binding);
     list_ += std::to_string(newest);
-    give(item, newest);
     if (item.generation == newest) {
       list_ += R"(,"status":"unchanged")";
-      return;
+      return give(item, newest);
     }
-    list_ += R"(,"status":"updated")";
     if (named.derived != nullptr) {
-      list_ += R"(,"value":)";
-      append_json_string(list_, fill_template(caller_, binding, *named.derived));
+      const auto filled = fill_template(caller_, binding, *named.derived);
+      if (!filled) return reject(item, Code::unavailable);
+      list_ += R"(,"status":"updated","value":)";
+      append_json_string(list_, filled->reveal());
       list_ += R"(,"secret":true)";
     } else {
-      list_ += R"(,"descriptor":)";
+      list_ += R"(,"status":"updated","descriptor":)";
       append_descriptor(list_, binding, newest);
     }
+    give(item, newest);
   }
 
   const Caller& caller_;

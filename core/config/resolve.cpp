@@ -31,17 +31,27 @@ std::uint32_t newest_live(const authorization::BindingGrant& binding) {
   return binding.live_generations.empty() ? 0 : binding.live_generations.back();
 }
 
-std::string fill_template(const Caller& caller, const authorization::BindingGrant& binding, std::string_view text) {
-  static constexpr std::string_view kEndpoint = "${endpoint}";
+Result<Secret> fill_template(const Caller& caller, const authorization::BindingGrant& binding, std::string_view text) {
+  static constexpr std::string_view kEndpoint = "${endpoint}", kSecret = "${secret}";
   std::string out;
   for (;;) {
-    const auto at = text.find(kEndpoint);
+    const auto at = text.find("${");
     out += text.substr(0, at);
-    if (at == std::string_view::npos) return out;
-    out += caller.config_url;
-    out += "/v1/runtime/addons/";
-    out += binding.binding;
-    text.remove_prefix(at + kEndpoint.size());
+    if (at == std::string_view::npos) return Secret(std::move(out));
+    text.remove_prefix(at);
+    if (text.starts_with(kEndpoint)) {
+      out.append(caller.config_url).append("/v1/runtime/addons/").append(binding.binding);
+      text.remove_prefix(kEndpoint.size());
+    } else if (text.starts_with(kSecret)) {
+      if (caller.sealer == nullptr) return fail(Code::unavailable, "Secrets cannot be opened here.");
+      const auto secret = caller.sealer->credential(binding.binding_id, newest_live(binding));
+      if (!secret) return secret.error();
+      out += secret->reveal();
+      text.remove_prefix(kSecret.size());
+    } else {
+      out += "${";
+      text.remove_prefix(2);
+    }
   }
 }
 
@@ -114,12 +124,14 @@ void add_descriptor(Answer& answer, const authorization::BindingGrant& binding) 
 
 void add_derived(Answer& answer, const Caller& caller, const authorization::BindingGrant& binding,
                  std::string_view key, std::string_view text) {
+  const auto filled = fill_template(caller, binding, text);
+  if (!filled) return add_missing(answer, key);
   answer.given.keys.push_back({std::string(key), newest_live(binding)});
   std::string& out = Answer::next(answer.values);
   out += R"({"key":)";
   append_json_string(out, key);
   out += R"(,"scope":"addon","generation":)" + std::to_string(newest_live(binding)) + R"(,"value":)";
-  append_json_string(out, fill_template(caller, binding, text));
+  append_json_string(out, filled->reveal());
   out += R"(,"secret":true})";
 }
 

@@ -18,6 +18,10 @@ class Sealer {
                            const Secret& value) const;
   // `unavailable` when this host cannot open it: its master key is not the one that sealed it.
   Result<Secret> unseal(const std::string& app_id, const Value& value) const;
+  // What "${secret}" stands for in a derived value of this generation (plugins::SecretBox::credential).
+  Result<Secret> credential(const std::string& binding_id, std::uint32_t generation) const {
+    return box_.credential(binding_id, generation);
+  }
 
  private:
   const plugins::SecretBox& box_;

@@ -42,6 +42,15 @@ Result<ControlPlane::Described> ControlPlane::apply_binding(const catalog::Addon
   VIA_TRY(d_.addons.bind(*instance, spec));
   VIA_TRY_LET(description, d_.addons.describe(*instance, spec));
 
+  // A descriptor is shown to operators and kept by apps; only a derived value, which is marked as a secret, may hold one, and
+  // only where the host made it.
+  static constexpr std::string_view kSecret = "${secret}";
+  bool refers = description.descriptor.find(kSecret) != std::string::npos;
+  if (type->credentials != "plugin-applied")
+    for (const auto& [suffix, text] : description.derived) refers = refers || text.find(kSecret) != std::string::npos;
+  if (refers)
+    return fail(Code::internal, "the plugin refers to ${secret} where it may not: only derived values of a type with "
+                                "\"credentials\": \"plugin-applied\" hold secrets");
   auto members = nlohmann::ordered_json::parse("{" + description.descriptor + "}", nullptr, false);
   if (!members.is_object()) return fail(Code::internal, "the plugin's descriptor is not made of JSON members");
   for (const char* own : {"binding", "type", "scope", "generation"}) members.erase(own);

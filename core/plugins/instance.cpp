@@ -176,6 +176,13 @@ Result<std::string> AddonInstance::binding_call(
   std::copy(id.begin(), id.end(), args.binding_id.b);
   args.scopes = views.data();
   args.scopes_len = views.size();
+  Secret secret;
+  if (type_.credentials == "plugin-applied" && (which == &via_instance_api::bind || which == &via_instance_api::rotate)) {
+    auto minted = services_.secrets.credential(binding_id, generation);
+    if (!minted) return minted.error();
+    secret = std::move(*minted);
+    args.secret = {reinterpret_cast<const std::uint8_t*>(secret.reveal().data()), secret.reveal().size()};
+  }
   ControlCall call(services_.clock);
   (raw_->api->*which)(raw_, &args, call.abi());
   return call.wait();

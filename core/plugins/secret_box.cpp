@@ -8,6 +8,8 @@
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 
+#include "core/base/base64.hpp"
+
 namespace via::plugins {
 namespace {
 constexpr std::size_t kNonce = 12, kTag = 16;
@@ -36,6 +38,12 @@ Result<Secret> SecretBox::derive(std::string_view purpose) const {
   OPENSSL_cleanse(key.data(), key.size());
   if (ok != 1) return broken();
   return Secret(std::move(out));
+}
+
+Result<Secret> SecretBox::credential(std::string_view binding_id, std::uint32_t generation) const {
+  auto key = derive("credential:" + std::string(binding_id) + "/" + std::to_string(generation));
+  if (!key) return key.error();
+  return Secret(base64url_encode(key->reveal()));
 }
 
 Result<std::string> SecretBox::seal(std::string_view purpose, std::string_view aad, std::string_view plain) const {

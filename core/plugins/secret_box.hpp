@@ -3,6 +3,7 @@
 // (docs/formats.md, "Sealed values"). Thread: any.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -18,6 +19,10 @@ class SecretBox {
   // `purpose` picks the key ("addon:<id>"), `aad` is bound to the box without being in it.
   Result<std::string> seal(std::string_view purpose, std::string_view aad, std::string_view plain) const;
   Result<Secret> unseal(std::string_view purpose, std::string_view aad, std::string_view box) const;
+  // The password of one credential generation, for types whose plugins apply credentials: 43 characters of base64url. It is
+  // derived and not stored: nothing at rest holds it, and a bind that is repeated after a crash gives the same one. A binding's
+  // id is never used again and its generations count up, so that no password is either.
+  Result<Secret> credential(std::string_view binding_id, std::uint32_t generation) const;
 
  private:
   Result<Secret> derive(std::string_view purpose) const;

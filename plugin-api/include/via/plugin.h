@@ -140,7 +140,8 @@ typedef struct via_binding_args {
   via_id binding_id;
   const via_str *scopes;                /* subset of the manifest's scopes */
   size_t scopes_len;
-  via_bytes secret;                     /* minted by the host; empty unless the manifest says
+  via_bytes secret;                     /* of bind and rotate; minted by the host (43 of A-Z a-z 0-9 - _), the same
+                                           again when a call is repeated; empty unless the manifest says
                                            "credentials": "plugin-applied". Wipe after use. */
   int64_t not_after_unix_ms;            /* 0 = no expiry */
 } via_binding_args;
@@ -159,8 +160,8 @@ typedef struct via_instance_api {
   void (*bind)(via_instance *, const via_binding_args *, via_call *);                /* [control] */
   void (*rotate)(via_instance *, const via_binding_args *, via_call *);              /* [control] */
   void (*revoke)(via_instance *, const via_binding_args *, via_call *);              /* [control] */
-  /* result_json = the descriptor an app gets for that generation. Secrets appear only as
-   * "${secret}" and "${endpoint}" references, which the host fills in. */
+  /* result_json = {"descriptor":{...},"derived":{"_URL":"..."}} for that generation. Derived values may refer to
+   * "${endpoint}" and, where credentials are plugin-applied, "${secret}"; the host fills them in at resolve. */
   void (*describe)(via_instance *, const via_binding_args *, via_call *);            /* [control] */
   void (*health)(via_instance *, via_call *); /* {"state","checks":[...]}; < 1 s    [data] */
   const void *(*get_extension)(via_instance *, const char *id);                          /* [any] */

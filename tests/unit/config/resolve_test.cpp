@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "caller.hpp"
+#include "support/fakes.hpp"
 
 namespace via::config {
 namespace {
@@ -32,6 +33,33 @@ TEST(Resolve, DerivedValueIsFilledInAndMarkedSecret) {
                                          {"value", "via+" + endpoint + "?again=" + endpoint},
                                          {"secret", true}}}));
   EXPECT_EQ(out["descriptors"], json::array());
+}
+
+TEST(Resolve, ASecretIsFilledInForTheNewestLiveGenerationAndNothingElseIsTouched) {
+  via::test::FakeEntropy entropy;
+  const plugins::SecretBox box(Secret("a master key of this test"), entropy);
+  const Sealer sealer(box);
+  World world;
+  world.database->binding_id = "bind_1";
+  world.database->derived = {{"DATABASE_URL", "pg://role:${secret}@host/${other}$"}};
+  Caller caller = world.caller();
+  caller.sealer = &sealer;
+  const json out = World::parse(resolve(caller, R"({"keys":["DATABASE_URL"]})"));
+  const std::string secret(box.credential("bind_1", 3)->reveal());
+  EXPECT_EQ(secret.size(), 43U);
+  EXPECT_EQ(out["values"][0]["value"], "pg://role:" + secret + "@host/${other}$");
+  EXPECT_EQ(out["values"][0]["secret"], true);
+
+  world.database->live_generations = {2};
+  const json before = World::parse(resolve(caller, R"({"keys":["DATABASE_URL"]})"));
+  EXPECT_EQ(before["values"][0]["value"], "pg://role:" + std::string(box.credential("bind_1", 2)->reveal()) + "@host/${other}$");
+  EXPECT_NE(before["values"][0]["value"], out["values"][0]["value"]);
+}
+
+TEST(Resolve, ASecretThatCannotBeMadeIsMissing) {
+  World world;
+  world.database->derived = {{"DATABASE_URL", "pg://role:${secret}@host"}};
+  EXPECT_EQ(world.resolve(R"({"keys":["DATABASE_URL"]})")["missing"], json({"DATABASE_URL"}));
 }
 
 TEST(Resolve, PlainValueHasItsOwnGeneration) {

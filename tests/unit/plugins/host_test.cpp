@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "bundle.hpp"
+#include "core/base/files.hpp"
 #include "core/plugins/call.hpp"
 
 namespace via::plugins::test {
@@ -115,6 +116,30 @@ TEST_F(PluginHostTest, AnInstanceGoesFromProvisionToDeprovision) {
   EXPECT_FALSE(fs::exists(instance->storage()));
   host.forget(instance->id());
   EXPECT_NE(echo(), instance);
+}
+
+TEST_F(PluginHostTest, ATypeThatAppliesCredentialsGetsTheHostsPasswordAndOthersGetNone) {
+  const std::string bind = "bind_01jd5000000000000000000000";
+  Bundle applied("applied"), echo_bundle("echo");
+  ASSERT_TRUE(load(applied));
+  ASSERT_TRUE(load(echo_bundle));
+  const auto instance = *host.instance("addon_01jd5000000000000000000001", "applied", "{}");
+  ASSERT_TRUE(host.provision(*instance));
+  const auto stored = [&](int generation) {
+    const auto text = read_file(fs::path(instance->storage()) / ("g" + std::to_string(generation)), 1000);
+    return text ? *text : "none";
+  };
+  ASSERT_TRUE(host.bind(*instance, {bind, 1, {"read"}}));
+  ASSERT_TRUE(host.rotate(*instance, {bind, 2, {"read"}}));
+  EXPECT_EQ(stored(1), secrets.credential(bind, 1)->reveal());
+  EXPECT_EQ(stored(2), secrets.credential(bind, 2)->reveal());
+  ASSERT_TRUE(host.bind(*instance, {bind, 2, {"read"}}));  // again, after a crash
+  EXPECT_EQ(stored(2), secrets.credential(bind, 2)->reveal());
+  ASSERT_TRUE(host.revoke(*instance, {bind, 1, {"read"}}));
+  EXPECT_EQ(stored(1), "none");
+  const auto described = host.describe(*instance, {bind, 2, {"read"}});
+  ASSERT_TRUE(described);
+  EXPECT_EQ(described->derived[0].second, "tiny://g2:${secret}@here/");
 }
 
 TEST_F(PluginHostTest, AnInstanceThatCannotBeMadeIsAnErrorAndTheHostGoesOn) {

@@ -47,6 +47,17 @@ TEST_F(SecretBoxTest, AnotherPurposeAadOrMasterKeyDoesNotOpenIt) {
   EXPECT_TRUE(same.unseal("p", "aad", sealed));
 }
 
+TEST_F(SecretBoxTest, ACredentialIsTheSameAgainAndItsOwnForEachBindingGenerationAndMasterKey) {
+  const SecretBox other{Secret(std::string(32, 'o')), entropy};
+  const std::string one(box.credential("bind_1", 1)->reveal());
+  EXPECT_EQ(one.size(), 43U);
+  EXPECT_EQ(one.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"), std::string::npos);
+  EXPECT_EQ(box.credential("bind_1", 1)->reveal(), one);
+  for (const auto& [binding, generation] : {std::pair("bind_1", 2U), {"bind_2", 1U}, {"bind_1/1", 1U}, {"bind_11", 1U}, {"bind_1", 11U}})
+    EXPECT_NE(box.credential(binding, generation)->reveal(), one) << binding << " " << generation;
+  EXPECT_NE(other.credential("bind_1", 1)->reveal(), one);
+}
+
 TEST_F(SecretBoxTest, TheSamePlaintextNeverGivesTheSameBox) {
   EXPECT_NE(*box.seal("p", "a", "same"), *box.seal("p", "a", "same"));
 }

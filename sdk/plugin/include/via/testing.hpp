@@ -168,9 +168,9 @@ class FakeExecutor {
 struct FakeHostOptions {
   std::string dir;
   uint64_t quota_bytes = 0;
-  std::string settings = "{}";  // the operator's, as JSON
   size_t threads = 2;
   bool turns = false;  // offer via.host.turn/1; see Turn
+  std::string settings = "{}";  // the operator's, as JSON
 };
 
 class FakeHost {

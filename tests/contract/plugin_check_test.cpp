@@ -55,7 +55,7 @@ TEST(PluginCheck, ASoundPluginPassesEveryCase) {
 TEST(PluginCheck, EveryCaseHasAFaultThatFailsIt) {
   const json result = check("none");
   for (const json& one : result["cases"]) {
-    bool found = one["case"] == "library.again_after_deinit" || one["case"] == "contract.open_again";
+    bool found = false;
     for (const auto& [fault, cases] : faults()) found = found || cases.contains(one["case"]);
     EXPECT_TRUE(found) << one["case"] << " is in no line of faults.txt";
   }

@@ -3,19 +3,20 @@
 
 namespace via::sqlite {
 
-Failure bad_request(std::string message) { return {VIA_E_INVALID, "bad_request", std::move(message)}; }
+namespace {
+
+Failure with_code(Failure failure) {
+  failure.sqlite_code = SQLITE_AUTH;
+  return failure;
+}
+
+}  // namespace
+
 Failure sql_wrong(std::string message) {
   return {VIA_E_INVALID, "sql_error", std::move(message), SQLITE_ERROR};
 }
-Failure denied_by_policy() {
-  return {VIA_E_INVALID, "sql_denied",
-          "the statement uses something that the SQL policy of this binding does not allow", SQLITE_AUTH};
-}
-Failure writes_in_query() {
-  return {VIA_E_INVALID, "sql_denied",
-          "query takes one statement that only reads; use execute for one that writes and setup for the schema",
-          SQLITE_AUTH};
-}
+Failure denied_by_policy() { return with_code(sqlwire::denied_by_policy()); }
+Failure writes_in_query() { return with_code(sqlwire::writes_in_query()); }
 Failure internal(std::string message, int sqlite_code) {
   return {VIA_E_INTERNAL, "internal", std::move(message), sqlite_code};
 }
@@ -51,30 +52,6 @@ Failure from_sqlite(sqlite3* db, int rc) {
     default:
       return internal(std::string("SQLite failed: ") + sqlite3_errstr(rc), rc);
   }
-}
-
-void fail_call(via_call* call, const Failure& failure) {
-  std::string details = "{";
-  if (*failure.code) {
-    details += "\"code\":\"";
-    details += failure.code;
-    details += '"';
-  }
-  const auto number = [&](const char* name, int value) {
-    details += details.size() > 1 ? ",\"" : "\"";
-    details += name;
-    details += "\":";
-    details += std::to_string(value);
-  };
-  if (failure.sqlite_code != 0) number("sqlite_code", failure.sqlite_code);
-  if (failure.statement_index >= 0) number("statement_index", failure.statement_index);
-  if (failure.retry_after_ms >= 0) number("retry_after_ms", failure.retry_after_ms);
-  details += '}';
-  call->complete(call, failure.status, view(failure.message), view(details));
-}
-
-void finish_call(via_call* call, std::string_view details) {
-  call->complete(call, VIA_OK, view(""), view(details));
 }
 
 }  // namespace via::sqlite

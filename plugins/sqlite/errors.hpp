@@ -1,32 +1,22 @@
-// Failures of the SQLite plugin and how they leave it: a status of the ABI, a code of the wire and a text that is
-// safe to show. Every operation ends either in a result or in exactly one Failure.
+// What SQLite's refusals are on the wire (plugins/sqlwire/failure.hpp).
 // Thread: values; any.
 #pragma once
 
+#include "plugins/sqlwire/failure.hpp"
+
 #include <sqlite3.h>
-#include <via/plugin.h>
 
 #include <string>
-#include <string_view>
 
 namespace via::sqlite {
 
-struct Failure {
-  via_status status = VIA_OK;
-  const char* code = "";  // literal; [a-z_]
-  std::string message;    // reaches the client below 500, so never a path; above it only the log
-  int sqlite_code = 0;
-  int statement_index = -1;
-  int retry_after_ms = -1;
-  int http_status = 0;    // of the data API, where it is not that of `status`; 200: undone, but `message` is the body (api/)
+using sqlwire::bad_request;
+using sqlwire::fail_call;
+using sqlwire::Failure;
+using sqlwire::finish_call;
+using sqlwire::text;
+using sqlwire::view;
 
-  explicit operator bool() const { return status != VIA_OK; }
-};
-
-inline via_str view(std::string_view s) { return {s.data(), s.size()}; }
-inline std::string_view text(via_str s) { return s.ptr ? std::string_view(s.ptr, s.len) : std::string_view(); }
-
-Failure bad_request(std::string message);
 Failure sql_wrong(std::string message);
 Failure denied_by_policy();
 Failure writes_in_query();
@@ -35,9 +25,5 @@ Failure internal(std::string message, int sqlite_code = 0);
 // What SQLite's result code means for the caller. Messages of the database reach the client only for mistakes of
 // the statement; damage, I/O and the like keep their text for the log and hold neither SQL nor a path.
 Failure from_sqlite(sqlite3* db, int rc);
-
-// Ends the call with the failure and its typed details. The call is gone afterwards.
-void fail_call(via_call* call, const Failure& failure);
-void finish_call(via_call* call, std::string_view details = {});
 
 }  // namespace via::sqlite

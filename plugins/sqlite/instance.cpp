@@ -6,12 +6,19 @@
 #include "plugins/sqlite/snapshot.hpp"
 #include "plugins/sqlite/storage.hpp"
 #include "plugins/sqlite/writer.hpp"
+#include "plugins/sqlwire/operation.hpp"
 
 #include <time.h>
 
 #include <algorithm>
 
 namespace via::sqlite {
+
+using sqlwire::check_caller;
+using sqlwire::format_of;
+using sqlwire::operation_of;
+using sqlwire::read_body;
+
 namespace {
 
 constexpr size_t kInlineBody = 16 * 1024;
@@ -21,35 +28,6 @@ constexpr int kCheapSteps = 4'000;
 constexpr uint64_t kCheapNs = 500'000;          // of processor time: being descheduled says nothing of the statement
 constexpr uint64_t kCheapWaitNs = 50'000'000;   // in all: one that waits for a disk each time is not cheap either
 constexpr uint64_t kInlineNs = 2'000'000;
-constexpr size_t kBodyLimit = 32u << 20;
-
-Operation operation_of(const via_op_args* args) {
-  return args->op_index < 4 ? static_cast<Operation>(args->op_index) : Operation::batch;
-}
-
-bool has_scope(const via_caller* caller, std::string_view scope) {
-  for (size_t i = 0; caller && i < caller->scopes_len; ++i)
-    if (text(caller->scopes[i]) == scope) return true;
-  return false;
-}
-
-Failure check_caller(const via_op_args* args, Operation operation, const Request& request) {
-  if (!has_scope(args->caller, operation == Operation::query ? "read" : "write"))
-    return {VIA_E_DENIED, "scope_denied", "this binding does not allow the operation"};
-  if (!request.has_generation) return {};
-  const via_caller& c = *args->caller;
-  const auto* begin = c.live_generations;
-  const auto* end = begin + c.live_generations_len;
-  if (std::find(begin, end, request.generation) != end) return {};
-  if (begin == end || request.generation > *(end - 1)) {
-    return {VIA_E_DENIED, "generation_unknown", "the generation is not one of this binding"};
-  }
-  return {VIA_E_DENIED, "generation_revoked", "the generation was revoked"};
-}
-
-Format format_of(const via_op_args* args) {
-  return VIA_HAS(via_op_args, args, accept) && text(args->accept).find("application/x-ndjson") != std::string_view::npos ? Format::lines : Format::json;
-}
 
 uint64_t thread_cpu_ns() {
   timespec t{};
@@ -58,21 +36,6 @@ uint64_t thread_cpu_ns() {
 }
 
 size_t hash_of(std::string_view sql) { return std::hash<std::string_view>{}(sql); }
-
-// The whole body: what came with the call, and the rest of it.
-Failure read_body(const via_op_args* args, via_call* call, std::string& out) {
-  out.assign(reinterpret_cast<const char*>(args->params.ptr), args->params.len);
-  if (!call->read) return {};
-  uint8_t piece[4096];  // there is seldom a rest, so no big buffer is made ready for it
-  for (;;) {
-    if (out.size() > kBodyLimit) return {VIA_E_INVALID, "body_too_large", "the body is too large"};
-    size_t got = 0;
-    const via_status st = call->read(call, piece, sizeof piece, VIA_WAIT, &got);
-    if (st != VIA_OK) return {st, "", "the body could not be read"};
-    if (got == 0) return {};
-    out.append(reinterpret_cast<const char*>(piece), got);
-  }
-}
 
 }  // namespace
 

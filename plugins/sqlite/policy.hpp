@@ -3,12 +3,19 @@
 // Thread: that of its connection.
 #pragma once
 
-#include "plugins/sqlite/request.hpp"
+#include "plugins/sqlite/errors.hpp"
+#include "plugins/sqlwire/request.hpp"
 
 #include <string>
 #include <vector>
 
 namespace via::sqlite {
+
+using sqlwire::Operation;
+using sqlwire::parse_request;
+using sqlwire::Request;
+using sqlwire::StatementText;
+using sqlwire::Value;
 
 class Policy {
  public:

@@ -4,10 +4,11 @@
 
 #include "plugins/sqlite/connection.hpp"
 #include "plugins/sqlite/render.hpp"
+#include "plugins/sqlwire/operation.hpp"
 
 namespace via::sqlite {
 
-enum class Format { json, lines };  // application/json, application/x-ndjson
+using sqlwire::Format;
 
 // Each statement names its values by position or by name; too few, too many and unknown ones are the caller's mistake.
 // Values are borrowed from `request` until the statement is reset.

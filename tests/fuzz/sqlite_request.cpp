@@ -2,11 +2,11 @@
 // memory gives the same.
 #include "target.hpp"
 
-#include "plugins/sqlite/request.hpp"
+#include "plugins/sqlwire/request.hpp"
 
 namespace {
 
-using namespace via::sqlite;
+using namespace via::sqlwire;
 
 void check(const Request& r) {
   for (const StatementText& s : r.statements) {

@@ -2,7 +2,7 @@
 #include "target.hpp"
 
 #include "plugins/sqlite/api/transaction.hpp"
-#include "plugins/sqlite/base64.hpp"
+#include "plugins/sqlwire/base64.hpp"
 #include "plugins/sqlite/policy.hpp"
 
 namespace {
@@ -29,11 +29,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view input = via::fuzz::text(data, size);
   std::string decoded;
   for (const char* last_two : {"+/", "-_", " /"})
-    for (const bool padded : {false, true}) VIA_FUZZ_CHECK(decode_any_base64(encoded(input, last_two, padded), decoded) && decoded == input);
-  if (decode_any_base64(input, decoded)) VIA_FUZZ_CHECK(decoded.size() <= input.size() / 4 * 3 + 2);
+    for (const bool padded : {false, true}) VIA_FUZZ_CHECK(via::sqlwire::decode_any_base64(encoded(input, last_two, padded), decoded) && decoded == input);
+  if (via::sqlwire::decode_any_base64(input, decoded)) VIA_FUZZ_CHECK(decoded.size() <= input.size() / 4 * 3 + 2);
   std::string canonical(input);
-  if (const std::int64_t n = decode_base64(canonical.data(), canonical.size()); n >= 0) {
-    VIA_FUZZ_CHECK(decode_any_base64(input, decoded) && decoded == std::string_view(canonical).substr(0, static_cast<std::size_t>(n)));
+  if (const std::int64_t n = via::sqlwire::decode_base64(canonical.data(), canonical.size()); n >= 0) {
+    VIA_FUZZ_CHECK(via::sqlwire::decode_any_base64(input, decoded) && decoded == std::string_view(canonical).substr(0, static_cast<std::size_t>(n)));
     VIA_FUZZ_CHECK(encoded(decoded, "+/", true) == input);
   }
   const std::string_view rest = skip_blank(input);

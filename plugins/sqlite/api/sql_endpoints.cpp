@@ -2,7 +2,7 @@
 #include "plugins/sqlite/api/api.hpp"
 #include "plugins/sqlite/api/query_log.hpp"
 #include "plugins/sqlite/api/transaction.hpp"
-#include "plugins/sqlite/base64.hpp"
+#include "plugins/sqlwire/base64.hpp"
 #include "plugins/sqlite/kv/table.hpp"
 #include "plugins/sqlite/render.hpp"
 
@@ -147,7 +147,7 @@ void query(Context& c) {
   const std::string_view given = c.request().parameters.text("sql");
   if (given.empty()) return c.fail(error(400, "sql is required"));
   std::string sql;
-  if (!decode_any_base64(given, sql) || !selects(sql)) sql = given;
+  if (!sqlwire::decode_any_base64(given, sql) || !selects(sql)) sql = given;
   if (sql.find('\0') != sql.npos) return c.fail(error(400, "the SQL text holds a NUL"));
   if (!selects(sql)) return c.fail(error(400, kOnlySelect));
   std::shared_ptr<OpenDatabase> database;

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "plugins/sqlite/connection.hpp"
-#include "plugins/sqlite/output.hpp"
+#include "plugins/sqlite/render.hpp"
 
 #include <cstdint>
 #include <functional>

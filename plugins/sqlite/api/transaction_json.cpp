@@ -1,7 +1,7 @@
 // The body of POST /db, by events: no tree is made of a million values.
 #include "plugins/sqlite/api/answer.hpp"
 #include "plugins/sqlite/api/transaction.hpp"
-#include "plugins/sqlite/base64.hpp"
+#include "plugins/sqlwire/base64.hpp"
 
 #include <boost/json/basic_parser_impl.hpp>
 
@@ -159,7 +159,7 @@ struct Handler {
         return cell(c, ec);
       }
       case Place::blob: {
-        const int64_t n = decode_base64(out->bytes.data() + at, size);
+        const int64_t n = sqlwire::decode_base64(out->bytes.data() + at, size);
         if (n < 0) return refuse(ec, "a blob value is not base64", true);
         out->bytes.resize(at + static_cast<size_t>(n));
         blob_seen_ = true;

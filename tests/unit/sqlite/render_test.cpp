@@ -1,6 +1,6 @@
 // What the row writer writes, a JSON parser reads back as it was; what the request reader reads, it stores as sent.
 #include "plugins/sqlite/render.hpp"
-#include "plugins/sqlite/request.hpp"
+#include "plugins/sqlite/policy.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace via::sqlite {
+namespace via::sqlwire {
 
 class Output {
  public:
@@ -59,6 +59,8 @@ class InlineOutput final : public Output {
 
 class StringOutput final : public Output {
  public:
+  std::string_view view() const { return {begin_, static_cast<size_t>(cursor_ - begin_)}; }
+  void clear() { cursor_ = begin_; }  // keeps its memory
   std::string take() {
     text_.resize(written());
     return std::move(text_);
@@ -104,4 +106,4 @@ class CallOutput final : public Output {
   via_status status_ = VIA_OK;
 };
 
-}  // namespace via::sqlite
+}  // namespace via::sqlwire

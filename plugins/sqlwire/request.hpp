@@ -3,14 +3,14 @@
 // Thread: one at a time.
 #pragma once
 
-#include "plugins/sqlite/errors.hpp"
+#include "plugins/sqlwire/failure.hpp"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace via::sqlite {
+namespace via::sqlwire {
 
 enum class Operation : uint8_t { query, execute, setup, batch };
 
@@ -49,4 +49,4 @@ struct Request {
 // 64-bit integer or a finite double cannot hold. Unknown fields are skipped.
 Failure parse_request(std::string_view body, Operation operation, Request& out);
 
-}  // namespace via::sqlite
+}  // namespace via::sqlwire

@@ -1,7 +1,7 @@
 // A SAX handler over Boost.JSON: no tree, numbers read again exactly (Boost.JSON 1.81 rounds doubles).
-#include "plugins/sqlite/request.hpp"
+#include "plugins/sqlwire/request.hpp"
 
-#include "plugins/sqlite/base64.hpp"
+#include "plugins/sqlwire/base64.hpp"
 
 #include <boost/json/basic_parser_impl.hpp>
 
@@ -9,7 +9,7 @@
 #include <charconv>
 #include <cmath>
 
-namespace via::sqlite {
+namespace via::sqlwire {
 namespace {
 
 namespace json = boost::json;
@@ -423,4 +423,4 @@ Failure parse_request(std::string_view body, Operation operation, Request& out) 
   return {};
 }
 
-}  // namespace via::sqlite
+}  // namespace via::sqlwire

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace via::sqlite {
+namespace via::sqlwire {
 
 inline int base64_digit(unsigned char c) {
   if (c >= 'A' && c <= 'Z') return c - 'A';
@@ -58,4 +58,4 @@ inline bool decode_any_base64(std::string_view s, std::string& out) {
   return true;
 }
 
-}  // namespace via::sqlite
+}  // namespace via::sqlwire

@@ -1,0 +1,62 @@
+// One managed PostgreSQL add-on: a database and its roles on a server that the operator names. The methods are those that
+// via/plugin/shell.hpp lists; the SQL operations go through the pool, everything else asks the server itself and waits.
+// In the add-on's own folder lies one small file that says which database it is (docs/formats.md).
+// Thread: as via/plugin.h tags each call.
+#pragma once
+
+#include "plugins/postgres/driver.hpp"
+#include "plugins/postgres/snapshot.hpp"
+
+#include <via/plugin.hpp>
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace via::postgres {
+
+class Postgres {
+ public:
+  explicit Postgres(plugin::Host host);
+  ~Postgres();
+
+  // The event loop that all add-ons of the library share.
+  static void start(plugin::Host library);
+  static void stop();
+
+  void provision(const plugin::Provision& provision);
+  void open(const plugin::Provision& provision);
+  void close();
+  void deprovision();
+  void bind(const plugin::Binding& binding) { make(binding); }
+  void rotate(const plugin::Binding& binding) { make(binding); }
+  void revoke(const plugin::Binding& binding);
+  std::string describe(const plugin::Binding& binding);
+  std::string health();
+  std::string stats();
+
+  void invoke(const plugin::Operation& operation, plugin::Call& call);
+  bool try_invoke(const plugin::Operation& operation, plugin::Call& call) noexcept;
+
+  plugin::SnapshotFacts take(const plugin::Snapshot& snapshot, plugin::Control& control);
+  void verify(const plugin::Snapshot& snapshot);
+  void restore(const plugin::Snapshot& snapshot, plugin::Control& control);
+
+  void drain() {}   // the host has waited for the operations, and the server keeps what it acknowledged
+  void resume() {}
+
+ private:
+  void make(const plugin::Binding& binding);
+  // The server that this add-on is on; throws where the configuration does not say.
+  Server server(const Limits& limits) const;
+  std::shared_ptr<Pool> pool() const;
+  void send(std::unique_ptr<Job> job, Pool& pool);
+  void stream(const plugin::Operation& operation, plugin::Call& call, const std::string& body, Pool& pool);
+
+  const plugin::Host host_;
+  const Names names_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<Pool> pool_;  // guarded by mutex_; while open
+};
+
+}  // namespace via::postgres

@@ -117,8 +117,7 @@ TEST_F(PostgresOperations, ManyAtOnceAreAllAnswered) {
 }
 
 TEST_F(PostgresOperations, AResultIsCutAtItsLimits) {
-  end();
-  begin({{"max_rows", 10}, {"max_result_bytes", 2000}});
+  again_with({{"max_rows", 10}, {"max_result_bytes", 2000}});
   const Result many = query("SELECT g FROM generate_series(1, 1000000) g");
   ASSERT_EQ(many.status, VIA_OK) << many.message;
   EXPECT_EQ(many.body["rows"].size(), 10U);
@@ -131,8 +130,7 @@ TEST_F(PostgresOperations, AResultIsCutAtItsLimits) {
 }
 
 TEST_F(PostgresOperations, LinesCarryMoreThanTheLimitAndEndWithTheirCount) {
-  end();
-  begin({{"max_rows", 10}});
+  again_with({{"max_rows", 10}});
   testing::FakeCall one;
   call(one, "query", json{{"sql", "SELECT g AS n FROM generate_series(1, 20000) g"}}.dump(), {}, "application/x-ndjson");
   one.wait();
@@ -168,8 +166,7 @@ TEST_F(PostgresOperations, AChangedSchemaDoesNotBreakWhatIsPrepared) {
 }
 
 TEST_F(PostgresOperations, AnAddonAtItsQuotaTakesNoMoreButCanBeEmptied) {
-  end();
-  begin({{"quota_bytes", 16777216}});
+  again_with({{"quota_bytes", 16777216}});
   ASSERT_EQ(setup("CREATE TABLE t(a text)").status, VIA_OK);
   ASSERT_EQ(execute("INSERT INTO t SELECT repeat(md5(g::text), 40) FROM generate_series(1, 20000) g").status, VIA_OK);
   Result last{};

@@ -48,6 +48,12 @@ class PostgresAddon : public ::testing::Test {
     }
     end();
   }
+  // The same add-on, made anew with another configuration.
+  void again_with(const json& config) {
+    ASSERT_TRUE(done(plugin->deprovision()));
+    end();
+    begin(config);
+  }
   void end() {
     plugin.reset();
     Postgres::stop();

@@ -138,6 +138,15 @@ Result<Json> convert(const std::string& name, Kind kind, const std::vector<std::
       return succeed(values);
     case Kind::pairs:
       return parse_pairs(name, values);
+    case Kind::settings: {
+      auto pairs = parse_pairs(name, values);
+      if (!pairs) return pairs.error();
+      for (auto& [key, value] : pairs->items()) {
+        Json read = Json::parse(value.get_ref<const std::string&>(), nullptr, false);
+        if (!read.is_discarded()) value = std::move(read);
+      }
+      return succeed(std::move(*pairs));
+    }
   }
   return succeed(nullptr);
 }
@@ -155,7 +164,7 @@ Command& Command::bind(const std::string& name, const std::string& key, const st
   Binding& binding = bindings_.emplace_back();
   binding.key = key;
   binding.kind = kind;
-  const bool many = kind == Kind::words || kind == Kind::pairs;
+  const bool many = kind == Kind::words || kind == Kind::pairs || kind == Kind::settings;
   binding.option = app_.add_option(name, binding.values, help);
   binding.option->required(required)->type_name(
       kind == Kind::file || kind == Kind::file_text || kind == Kind::secret_file ? shown + ":FILE" : shown);

@@ -27,6 +27,7 @@ enum class Kind {
   duration,  // "90s", "15m", "1h", "7d": sent in seconds
   words,     // a list of strings
   pairs,     // KEY=VALUE…: an object
+  settings,  // the same, but numbers, true, false and JSON objects are sent as what they are
   lifetime,  // a duration, or "never": 0
   seconds_or_default,  // a duration that may be left out: the flag alone means 30 s
   since,               // a duration back from now, or an RFC 3339 time

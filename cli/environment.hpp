@@ -32,6 +32,7 @@ struct KitRequest {
 struct RestoreBackupRequest {
   std::filesystem::path file;
   std::filesystem::path state_dir;
+  std::filesystem::path config_file{};  // empty = that of the folder, or of the machine
   std::string passphrase;  // empty = none given
   bool replace = false;    // the operator agreed to lose what the folder holds
   std::function<void(std::uint64_t done, std::uint64_t total)> progress{};

@@ -130,6 +130,7 @@ int main(int argc, char** argv) {
       via::RestoreOptions options;
       options.file = request.file;
       options.state_dir = request.state_dir;
+      options.config_file = request.config_file;
       options.passphrase = request.passphrase;
       options.replace = request.replace;
       options.progress = request.progress;

@@ -12,6 +12,7 @@
 #include "core/backup/archive_reader.hpp"
 #include "core/host.hpp"
 #include "core/identity/master_key.hpp"
+#include "core/lifecycle/applied_binding.hpp"
 #include "core/server.hpp"
 #include "core/store/schema.hpp"
 
@@ -151,6 +152,8 @@ Result<void> restore_addon(Host& host, const catalog::Addon& addon, const fs::pa
     VIA_TRY(plugins.restore_snapshot(*instance, id, staging, {}));
     VIA_TRY(plugins.resume(*instance));
     VIA_TRY(remove_tree(staging));
+    bindings::Bindings bindings(host.store().db());
+    VIA_TRY(lifecycle::reapply_bindings(plugins, bindings, addon));
   }
   if (!there(from / "snapshots")) return {};
   if (addon.state != catalog::AddonState::destroyed)
@@ -159,12 +162,12 @@ Result<void> restore_addon(Host& host, const catalog::Addon& addon, const fs::pa
   return move_to(from / "snapshots", host.state_dir() / "retained" / addon.id);
 }
 
-Result<Rebuilt> build(const fs::path& archive, const fs::path& state, const fs::path& old_folder) {
+Result<Rebuilt> build(const fs::path& archive, const fs::path& state, const fs::path& old_folder, const fs::path& config_file) {
   VIA_TRY(move_to(archive / "control-plane.db", state / "control-plane.db"));
   const bool has_keys = there(archive / "keys");
   if (has_keys) VIA_TRY(move_to(archive / "keys", state / "keys"));
   VIA_TRY_LET(rebuilt, prepare_control_plane(state, old_folder, has_keys));
-  VIA_TRY_LET(config, load_server_config({}, there(old_folder) ? old_folder : state));
+  VIA_TRY_LET(config, load_server_config(config_file, there(old_folder) ? old_folder : state));
   {
     VIA_TRY_LET(host, Host::open(state, config, Logger::Target::none));
     catalog::Addons records(host->store().db());
@@ -225,7 +228,7 @@ Result<json> restore_backup(const RestoreOptions& options) {
       }
       VIA_TRY(reader.extract_all(archive, {options.progress, {}}));
       VIA_TRY(make_private_folder(state));
-      VIA_TRY_LET(rebuilt, build(archive, state, empty ? fs::path() : target));
+      VIA_TRY_LET(rebuilt, build(archive, state, empty ? fs::path() : target, options.config_file));
       if (!empty) VIA_TRY(write_file_atomic(work / "built", inode_of(state)));
       VIA_TRY(rename_into_place(state, target, !empty));
       replaced = true;

@@ -37,6 +37,7 @@ Result<std::unique_ptr<InProcessHost>> open_in_process(const std::filesystem::pa
 
 struct RestoreOptions {
   std::filesystem::path file, state_dir;
+  std::filesystem::path config_file;  // empty = that of the folder, or of the machine
   std::string passphrase;  // empty = none
   bool replace = false;    // the folder may hold a host; it is kept beside the new one
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;

@@ -83,9 +83,11 @@ void add_addon_commands(CommandTree& tree) {
       .option("--app", "app", "APP", "the app that owns it", Kind::text, true)
       .option("--bind", "bind", "BINDING", "also bind it under this name, for example DATABASE")
       .flag("--read-only", "read_only", "the binding may only read (with --bind)")
+      .option("--config", "config", "KEY=VALUE", "configuration of this add-on (via plugin show TYPE); may be repeated", Kind::settings)
       .examples({"via addon create sqlite app-db --app api",
                  "via addon create sqlite app-db --app api --bind DATABASE",
-                 "via addon create sqlite reports --app api --bind REPORTS --read-only"})
+                 "via addon create sqlite reports --app api --bind REPORTS --read-only",
+                 "via addon create sqlite cache --app api --config quota_bytes=1000000000"})
       .render(render_addon, "id")
       .next([](const Json& addon) {
         const std::string app = addon.value("app", "APP");
@@ -101,6 +103,7 @@ void add_addon_commands(CommandTree& tree) {
       .option("--app", "app", "APP", "the app that owns it", Kind::text, true)
       .option("--bind", "bind", "BINDING", "the name it is bound under", Kind::text, true)
       .flag("--read-only", "read_only", "the binding may only read")
+      .option("--config", "config", "KEY=VALUE", "configuration of this add-on (via plugin show TYPE); may be repeated", Kind::settings)
       .examples({"via addon ensure sqlite app-db --app api --bind DATABASE"})
       .render(
           [](Output& out, const Json& addon) {

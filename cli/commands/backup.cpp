@@ -85,14 +85,17 @@ void add_backup_commands(CommandTree& tree) {
   Command& restore = tree.add(backup, "restore", "make a host from an archive, in an empty or a named state folder", "");
   restore.argument("file", "FILE", "the archive", Kind::file)
       .option("--passphrase-file", "passphrase", "FILE", "of an encrypted one", Kind::secret_file)
+      .option("--config", "config_file", "FILE", "the host's configuration, where it is not in the folder or in /etc/via", Kind::file)
       .flag("--yes", "replace", "the folder holds a host already: put this one in its place")
-      .examples({"via backup restore /srv/via.backup --state-dir /var/lib/via"})
+      .examples({"via backup restore /srv/via.backup --state-dir /var/lib/via",
+                 "via backup restore /srv/via.backup --state-dir /srv/drill --config /etc/via/drill.toml"})
       .local([&restore](Session& session) {
         const auto request = restore.arguments(session.environment.in);
         if (!request) return report(session.environment, session.globals, request.error());
         RestoreBackupRequest wanted;
         wanted.file = request->value("file", "");
         wanted.state_dir = session.state_dir;
+        wanted.config_file = request->value("config_file", "");
         wanted.passphrase = request->value("passphrase", "");
         wanted.replace = request->value("replace", false);
         if (auto agreed = agree_to_replace(session, wanted); !agreed)

@@ -51,6 +51,12 @@ Result<void> Bindings::add_generation(const std::string& binding_id, std::uint32
       binding_id, number, descriptor, derived, now_ms);
 }
 
+Result<void> Bindings::describe_generation(const std::string& binding_id, std::uint32_t number, std::string_view descriptor,
+                                           std::string_view derived) {
+  return db_.run("UPDATE generations SET descriptor=?3, derived=?4 WHERE binding_id=?1 AND generation=?2", binding_id, number,
+                 descriptor, derived);
+}
+
 Result<void> Bindings::revoke_generation(const std::string& binding_id, std::uint32_t number, std::int64_t now_ms) {
   return db_.run(
       "UPDATE generations SET status='revoked', revoked_at=?3 WHERE binding_id=?1 AND generation=?2 AND status='live'",

@@ -43,6 +43,9 @@ class Bindings {
   Result<void> insert(const Binding& binding, std::string_view descriptor, std::string_view derived);
   Result<void> add_generation(const std::string& binding_id, std::uint32_t generation, std::string_view descriptor,
                               std::string_view derived, std::int64_t now_ms);
+  // What its app is told of it from now on.
+  Result<void> describe_generation(const std::string& binding_id, std::uint32_t generation, std::string_view descriptor,
+                                   std::string_view derived);
   Result<void> revoke_generation(const std::string& binding_id, std::uint32_t generation, std::int64_t now_ms);
   Result<void> remove(const std::string& binding_id, std::int64_t now_ms);
   Result<void> revoke_all_of_addon(const std::string& addon_id, std::int64_t now_ms);  // every generation

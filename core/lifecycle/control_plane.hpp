@@ -40,6 +40,7 @@
 #include "core/identity/keys.hpp"
 #include "core/identity/tokens.hpp"
 #include "core/lifecycle/actor.hpp"
+#include "core/lifecycle/applied_binding.hpp"
 #include "core/lifecycle/control_lock.hpp"
 #include "core/lifecycle/launcher.hpp"
 #include "core/lifecycle/operation.hpp"
@@ -348,16 +349,10 @@ class ControlPlane {
   Result<releases::App> insert_app(const std::string& name, const Actor& actor);
 
   // addons.cpp, bind.cpp, destroy.cpp
-  struct Described {
-    std::string descriptor, derived;  // as the generations table keeps them
-  };
-  struct PlannedBinding {
-    std::string id, name;
-    bool read_only = false;
-  };
   Result<void> free_name(const std::string& name);
-  // plugin bind and describe; what the app will be told is made here, once for each generation.
-  Result<Described> apply_binding(const catalog::Addon& addon, const PlannedBinding& plan, std::uint32_t generation);
+  Result<Described> apply_binding(const catalog::Addon& addon, const PlannedBinding& plan, std::uint32_t generation) {
+    return lifecycle::apply_binding(d_.addons, addon, plan, generation);
+  }
   Result<void> check_binding_name(const std::string& app_id, const std::string& app, const std::string& binding,
                                   const plugins::AddonType& type);
   // provision, bind, commit; on failure the record becomes `failed`. Safe to run again after a crash at any point.

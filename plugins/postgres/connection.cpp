@@ -144,7 +144,8 @@ bool Connection::work() {
   while (!expected_.empty() && PQisBusy(raw()) == 0) {
     ResultPointer result(PQgetResult(raw()));
     if (result) {
-      if (PQresultStatus(result.get()) == PGRES_FATAL_ERROR && PQstatus(raw()) != CONNECTION_OK && sqlstate_of(result.get()).empty()) return false;  // libpq's own
+      // An error without a code is libpq's own: the connection cannot be used, whatever its status says yet.
+      if (PQresultStatus(result.get()) == PGRES_FATAL_ERROR && sqlstate_of(result.get()).empty()) return false;
       take(std::move(result));
       continue;
     }

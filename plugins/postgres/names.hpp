@@ -1,6 +1,7 @@
-// Names of what the plugin makes on a server. An add-on's and a binding's id are ULIDs, so two hosts can share a server.
-//   database and owning role  via_<add-on>      reading role  via_<add-on>_ro
-//   role of one generation    via_<binding>_g<n>
+// Names of what the plugin makes on a server. Ids of add-ons and bindings are ULIDs, and each making of an add-on has ten random
+// characters beside it: two hosts can share a server, also when one was restored from the other's backup.
+//   database and owning role  via_<add-on>_<making>     reading role  via_<add-on>_<making>_ro
+//   role of one generation    via_<binding>_<making>_g<n>
 // Thread: any (pure).
 #pragma once
 
@@ -17,13 +18,15 @@ inline std::string lower(std::string text) {
   return text;
 }
 struct Names {
-  explicit Names(const via_id& addon) : database("via_" + lower(plugin::text(addon))), owner(database), reader(database + "_ro") {}
-  std::string database, owner, reader;
+  Names(const via_id& addon, const std::string& random) : Names("via_" + lower(plugin::text(addon)) + "_" + random) {}
+  explicit Names(std::string name) : database(std::move(name)), owner(database), reader(database + "_ro"), making(database.substr(database.rfind('_') + 1)) {}
+  std::string database, owner, reader, making;
+
+  std::string binding_prefix(const via_id& binding) const { return "via_" + lower(plugin::text(binding)) + "_" + making + "_g"; }
+  std::string generation_role(const via_id& binding, std::uint32_t generation) const {
+    return binding_prefix(binding) + std::to_string(generation);
+  }
 };
-inline std::string binding_prefix(const via_id& binding) { return "via_" + lower(plugin::text(binding)) + "_g"; }
-inline std::string generation_role(const via_id& binding, std::uint32_t generation) {
-  return binding_prefix(binding) + std::to_string(generation);
-}
 
 // An identifier and a literal as SQL text writes them (standard_conforming_strings is on in every session of the plugin).
 inline std::string quoted(std::string_view text, char quote) {

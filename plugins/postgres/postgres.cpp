@@ -62,7 +62,7 @@ Watch watch_of(plugin::Control& control, plugin::Host host) {
 
 }  // namespace
 
-Postgres::Postgres(plugin::Host host) : host_(host), names_(host.instance_id()) {}
+Postgres::Postgres(plugin::Host host) : host_(host) {}
 Postgres::~Postgres() { close(); }
 
 void Postgres::start(plugin::Host library) { driver() = std::make_unique<Driver>(library); }
@@ -88,26 +88,43 @@ void Postgres::provision(const plugin::Provision& provision) {
   if (provision.storage_schema > 1) throw plugin::Failure(VIA_E_UNSUPPORTED, "The storage is of a newer version of the plugin.");
   const Server where = server(limits);
   const std::filesystem::path folder = host_.storage();
-  if (const auto made = read_marker(folder)) {
-    if (made->config != provision.config_json || made->server != where.name)
+  if (const auto known = read_marker(folder)) {
+    if (known->config != provision.config_json || known->server != where.name)
       throw plugin::Failure(VIA_E_CONFLICT, "The add-on is there already, with another configuration.");
-  } else {
-    // Nothing is left in the folder where the server cannot be reached at all.
-    Link link;
-    check(Link::as_admin(where, {}, link));
-    write_marker(folder, {where.name, names_.database, std::string(provision.config_json)});
+    return check(make_database(where, Names(known->database)));
   }
-  check(make_database(where, names_));
+  // Nothing is left in the folder where the server cannot be reached at all.
+  Link link;
+  check(Link::as_admin(where, {}, link));
+  const Names names(host_.instance_id(), random_making());
+  write_marker(folder, {where.name, names.database, std::string(provision.config_json)});
+  check(make_database(where, names));
+}
+
+std::optional<Postgres::Made> Postgres::made() const {
+  const auto known = read_marker(host_.storage());
+  if (!known) return std::nullopt;
+  Limits limits;
+  check(parse_config(known->config, limits));
+  limits.server = known->server;
+  return Made{server(limits), Names(known->database), limits};
+}
+
+Postgres::Made Postgres::need() const {
+  auto known = made();
+  if (!known) throw plugin::Failure(VIA_E_PRECONDITION, "The add-on is not provisioned.");
+  return std::move(*known);
 }
 
 void Postgres::open(const plugin::Provision& provision) {
   Limits limits;
   check(parse_config(provision.config_json, limits));
+  const Made it = need();
   // Whether the server is there shows at the first operation, and again at each until it is.
-  auto made = std::make_shared<Pool>(*driver(), host_, server(limits), names_, limits);
+  auto opened = std::make_shared<Pool>(*driver(), host_, it.server, it.names, limits);
   const std::lock_guard lock(mutex_);
-  if (pool_) return made->close();
-  pool_ = std::move(made);
+  if (pool_) return opened->close();
+  pool_ = std::move(opened);
 }
 
 void Postgres::close() {
@@ -122,43 +139,23 @@ void Postgres::close() {
 
 void Postgres::deprovision() {
   close();
-  const std::filesystem::path folder = host_.storage();
-  const auto made = read_marker(folder);
-  if (!made) return;
-  Limits limits;
-  limits.server = made->server;
-  check(drop_all(server(limits), names_));
-  remove_marker(folder);
+  const auto it = made();
+  if (!it) return;
+  check(drop_all(it->server, it->names));
+  remove_marker(host_.storage());
 }
-
-namespace {
-
-// The configuration of an add-on that was made: control calls on a binding are not given it.
-Limits limits_of(const std::filesystem::path& folder) {
-  const auto made = read_marker(folder);
-  if (!made) throw plugin::Failure(VIA_E_PRECONDITION, "The add-on is not provisioned.");
-  Limits limits;
-  check(parse_config(made->config, limits));
-  limits.server = made->server;
-  return limits;
-}
-
-}  // namespace
 
 void Postgres::make(const plugin::Binding& binding) {
   if (binding.secret.empty()) throw plugin::Failure(VIA_E_INVALID, "The host gave no password for this credential.");
-  const Limits limits = limits_of(host_.storage());
-  const GenerationRole role{binding.id,        binding.generation, binding.may("write"), std::string(binding.secret),
-                            limits.direct_connections, binding.not_after_unix_ms};
-  check(make_generation(server(limits), names_, role));
+  const Made it = need();
+  check(make_generation(it.server, it.names, {binding.id, binding.generation, binding.may("write"), std::string(binding.secret),
+                                              it.limits.direct_connections, binding.not_after_unix_ms}));
 }
 
 void Postgres::revoke(const plugin::Binding& binding) {
-  const auto made = read_marker(host_.storage());
-  if (!made) return;
-  const Limits limits = limits_of(host_.storage());
-  const Server where = server(limits);
-  check(end_generation(where, names_, binding.id, binding.generation));
+  const auto it = made();
+  if (!it) return;
+  check(end_generation(it->server, it->names, binding.id, binding.generation));
   std::shared_ptr<Pool> open;
   {
     const std::lock_guard lock(mutex_);
@@ -166,16 +163,16 @@ void Postgres::revoke(const plugin::Binding& binding) {
   }
   // What its holder may have learnt or lent while it could act as the owner ends with it.
   if (open) return check(open->renew_passwords());
-  check(apply_passwords(where, names_, {random_password(), random_password()}));
-  check(end_foreign_sessions(where, names_, {}));
+  check(apply_passwords(it->server, it->names, {random_password(), random_password()}));
+  check(end_foreign_sessions(it->server, it->names, {}));
 }
 
 std::string Postgres::describe(const plugin::Binding& binding) {
-  const Limits limits = limits_of(host_.storage());
-  const std::string role = generation_role(binding.id, binding.generation);
+  const Made it = need();
+  const std::string role = it.names.generation_role(binding.id, binding.generation);
   const std::string operations = binding.may("write") ? R"(["query","execute","setup","batch"])" : R"(["query"])";
   return R"({"descriptor":{"mode":"proxy","dialect":"postgresql","operations":)" + operations + R"(},"derived":{"_URL":)" +
-         plugin::json_string(url_of(server(limits), role, names_.database)) + "}}";
+         plugin::json_string(url_of(it.server, role, it.names.database)) + "}}";
 }
 
 std::string Postgres::health() {
@@ -192,10 +189,7 @@ std::string Postgres::health() {
 
 std::string Postgres::stats() {
   std::uint64_t bytes = 0;
-  if (const auto made = read_marker(host_.storage())) {
-    const Limits limits = limits_of(host_.storage());
-    check(database_bytes(server(limits), names_, bytes));
-  }
+  if (const auto it = made()) check(database_bytes(it->server, it->names, bytes));
   return "{\"bytes_used\":" + std::to_string(bytes) + "}";
 }
 
@@ -331,14 +325,15 @@ void Postgres::stream(const plugin::Operation& operation, plugin::Call& call, co
 }
 
 plugin::SnapshotFacts Postgres::take(const plugin::Snapshot& snapshot, plugin::Control& control) {
-  check(take_dump(server(limits_of(host_.storage())), names_, std::string(snapshot.dir), watch_of(control, host_)));
+  const Made it = need();
+  check(take_dump(it.server, it.names, std::string(snapshot.dir), watch_of(control, host_)));
   return {"postgres/1", 1, ""};
 }
 
 void Postgres::verify(const plugin::Snapshot& snapshot) {
-  Limits limits;
-  if (const auto made = read_marker(host_.storage())) limits = limits_of(host_.storage());
-  check(verify_dump(server(limits), std::string(snapshot.dir), {}));
+  // Before anything was provisioned too: only the folder of the tools is asked of the server's settings.
+  const auto it = made();
+  check(verify_dump(it ? it->server : server({}), std::string(snapshot.dir), {}));
 }
 
 void Postgres::restore(const plugin::Snapshot& snapshot, plugin::Control& control) {
@@ -346,7 +341,8 @@ void Postgres::restore(const plugin::Snapshot& snapshot, plugin::Control& contro
     const std::lock_guard lock(mutex_);
     if (pool_) throw plugin::Failure(VIA_E_PRECONDITION, "The add-on is open; close it before a restore.", "not_closed");
   }
-  check(restore_dump(server(limits_of(host_.storage())), names_, std::string(snapshot.dir), watch_of(control, host_)));
+  const Made it = need();
+  check(restore_dump(it.server, it.names, std::string(snapshot.dir), watch_of(control, host_)));
 }
 
 }  // namespace via::postgres

@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 namespace via::postgres {
@@ -47,14 +48,21 @@ class Postgres {
 
  private:
   void make(const plugin::Binding& binding);
-  // The server that this add-on is on; throws where the configuration does not say.
+  // The server that an add-on of this configuration is on; throws where that is not said.
   Server server(const Limits& limits) const;
+  // What was provisioned, by the marker; nothing when nothing was.
+  struct Made {
+    Server server;
+    Names names;
+    Limits limits;
+  };
+  std::optional<Made> made() const;
+  Made need() const;  // throws when nothing was
   std::shared_ptr<Pool> pool() const;
   void send(std::unique_ptr<Job> job, Pool& pool);
   void stream(const plugin::Operation& operation, plugin::Call& call, const std::string& body, Pool& pool);
 
   const plugin::Host host_;
-  const Names names_;
   mutable std::mutex mutex_;
   std::shared_ptr<Pool> pool_;  // guarded by mutex_; while open
 };

@@ -86,6 +86,17 @@ Failure take_back(Link& link, const Names& names) {
   return {};
 }
 
+// `alphabet` has a power of two of characters.
+std::string random_text(std::string_view alphabet, std::size_t size) {
+  std::string out(size, '\0');
+  for (std::size_t have = 0; have < size;) {
+    const ssize_t n = ::getrandom(out.data() + have, size - have, 0);
+    if (n > 0) have += static_cast<std::size_t>(n);
+  }
+  for (char& c : out) c = alphabet[static_cast<unsigned char>(c) & (alphabet.size() - 1)];
+  return out;
+}
+
 std::string timestamp(std::int64_t unix_ms) {
   const std::time_t seconds = static_cast<std::time_t>(unix_ms / 1000);
   std::tm utc{};
@@ -97,17 +108,8 @@ std::string timestamp(std::int64_t unix_ms) {
 
 }  // namespace
 
-std::string random_password() {
-  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-  unsigned char bytes[43];
-  for (std::size_t have = 0; have < sizeof bytes;) {
-    const ssize_t n = ::getrandom(bytes + have, sizeof bytes - have, 0);
-    if (n > 0) have += static_cast<std::size_t>(n);
-  }
-  std::string out;
-  for (const unsigned char b : bytes) out += kAlphabet[b & 63];
-  return out;
-}
+std::string random_password() { return random_text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", 43); }
+std::string random_making() { return random_text("abcdefghijklmnopqrstuvwxyz234567", 10); }
 
 Failure make_database(const Server& server, const Names& names) {
   Link link;
@@ -195,7 +197,7 @@ Failure apply_passwords(const Server& server, const Names& names, const Password
 Failure make_generation(const Server& server, const Names& names, const GenerationRole& wanted) {
   Link link;
   if (Failure f = Link::as_admin(server, {}, link)) return f;
-  const std::string role = generation_role(wanted.binding, wanted.generation), name = identifier(role);
+  const std::string role = names.generation_role(wanted.binding, wanted.generation), name = identifier(role);
   const std::string& group = wanted.writes ? names.owner : names.reader;
   std::string kept;
   if (Failure f = verifier(link, role, wanted.password, kept)) return f;
@@ -220,8 +222,8 @@ Failure end_generation(const Server& server, const Names& names, const via_id& b
   if (Failure f = Link::as_admin(server, {}, link)) return f;
   std::vector<std::string> roles;
   if (generation != 0) {
-    if (Failure f = link.column(kRoleThere, {generation_role(binding, generation)}, roles)) return f;
-  } else if (Failure f = link.column("SELECT rolname FROM pg_catalog.pg_roles WHERE starts_with(rolname, $1)", {binding_prefix(binding)}, roles)) {
+    if (Failure f = link.column(kRoleThere, {names.generation_role(binding, generation)}, roles)) return f;
+  } else if (Failure f = link.column("SELECT rolname FROM pg_catalog.pg_roles WHERE starts_with(rolname, $1)", {names.binding_prefix(binding)}, roles)) {
     return f;
   }
   if (roles.empty()) return {};

@@ -22,6 +22,7 @@ struct Passwords {
 };
 // 43 characters of A-Z a-z 0-9 - _, from the system's random numbers.
 std::string random_password();
+std::string random_making();  // of Names
 
 Failure make_database(const Server& server, const Names& names);
 // A second, empty database with the same rights, for a restore; there is none of that name afterwards but this.

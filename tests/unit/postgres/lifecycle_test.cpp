@@ -93,12 +93,13 @@ TEST_F(PostgresLife, TheOperatorsMistakesAreNamed) {
   const fs::path other = folder.path() / "other.pass";
   std::ofstream(other) << "wrong-canary\n";
   wrong["servers"]["main"]["password_file"] = other.string();
-  fs::remove(folder.path() / "addon.json");
+  fs::rename(folder.path() / "addon.json", folder.path() / "aside");  // as if it were made for the first time
   const auto refused = with(wrong.dump());
   EXPECT_EQ(refused.status, VIA_E_UNAVAILABLE);
   EXPECT_NE(refused.message.find("refuses the host's credentials"), std::string::npos) << refused.message;
   EXPECT_EQ(refused.message.find("canary"), std::string::npos);
   fs::remove(other);
+  fs::rename(folder.path() / "aside", folder.path() / "addon.json");
   begin({});
 }
 

@@ -1,6 +1,7 @@
 // A PostgreSQL add-on under a fake host, on the one real server that the tests of this program share.
 #pragma once
 
+#include "plugins/postgres/marker.hpp"
 #include "plugins/postgres/postgres.hpp"
 #include "support/fakes.hpp"
 #include "support/postgres_server.hpp"
@@ -111,7 +112,7 @@ class PostgresAddon : public ::testing::Test {
     const json all = rows(sql, params);
     return all.empty() || all[0].empty() ? json() : all[0][0];
   }
-  std::string database() const { return Names(host->host()->instance_id).database; }
+  std::string database() const { return read_marker(folder.path()).value().database; }
 
   std::string config_;
   test::TemporaryFolder folder;

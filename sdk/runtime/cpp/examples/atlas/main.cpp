@@ -7,8 +7,11 @@
 // Without a verb it loads and answers. --hold keeps the process until SIGTERM, so that it can be looked at.
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
+#include <cstdlib>
 #include <iomanip>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,15 +30,15 @@ struct Options {
   std::string zoneinfo = "/usr/share/zoneinfo";
 };
 
+// SQL that SQLite and PostgreSQL read alike, so that the app moves from one to the other without a change.
 constexpr const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS country(
-  code TEXT PRIMARY KEY, code3 TEXT NOT NULL UNIQUE, name TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  code TEXT PRIMARY KEY, code3 TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS zone(
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, coordinates TEXT NOT NULL, comment TEXT,
-  offset_minutes INTEGER) STRICT;
+  name TEXT PRIMARY KEY, coordinates TEXT NOT NULL, comment TEXT, offset_minutes INTEGER);
 CREATE TABLE IF NOT EXISTS zone_country(
-  zone INTEGER NOT NULL REFERENCES zone(id), country TEXT NOT NULL REFERENCES country(code),
-  PRIMARY KEY(zone, country)) STRICT, WITHOUT ROWID;
+  zone TEXT NOT NULL REFERENCES zone(name), country TEXT NOT NULL REFERENCES country(code),
+  PRIMARY KEY(zone, country));
 CREATE INDEX IF NOT EXISTS zone_country_by_country ON zone_country(country);
 )";
 
@@ -71,8 +74,9 @@ void load(sql::Connection& db, const Options& options) {
         zone.name, zone.coordinates, zone.comment.empty() ? sql::Value() : sql::Value(zone.comment)));
     for (const auto& country : zone.countries) {
       statements.push_back(
-          sql::execute("INSERT OR IGNORE INTO zone_country(zone, country) SELECT id, :country FROM zone "
-                       "WHERE name = :zone AND EXISTS(SELECT 1 FROM country WHERE code = :country)",
+          sql::execute("INSERT INTO zone_country(zone, country) SELECT name, :country FROM zone "
+                       "WHERE name = :zone AND EXISTS(SELECT 1 FROM country WHERE code = :country) "
+                       "ON CONFLICT(zone, country) DO NOTHING",
                        sql::named({{"country", country}, {"zone", zone.name}})));
     }
   }
@@ -86,35 +90,40 @@ void load(sql::Connection& db, const Options& options) {
             << statements.size() << " statements\n";
 }
 
+// "UTC+05:30" of minutes east of UTC.
+std::string utc(std::int64_t minutes) {
+  char text[16];
+  std::snprintf(text, sizeof text, "UTC%+03d:%02d", static_cast<int>(minutes / 60), static_cast<int>(std::abs(minutes % 60)));
+  return text;
+}
+
 void print(const char* title, const sql::Rows& rows) {
   std::cout << '\n' << title << '\n';
   for (const auto& row : rows) {
     std::cout << "  " << std::setw(4) << row.get<std::int64_t>("n") << "  " << row.get<std::string>("what");
-    const auto detail = row.get<std::optional<std::string>>("detail");
-    if (detail) std::cout << "  (" << *detail << ")";
+    if (const auto detail = row.get<std::optional<std::string>>("detail")) std::cout << "  (" << *detail << ")";
+    const auto least = row.get<std::optional<std::int64_t>>("least"), most = row.get<std::optional<std::int64_t>>("most");
+    if (least && most) std::cout << "  (" << utc(*least) << " to " << utc(*most) << ")";
     std::cout << '\n';
   }
 }
 
 void answer(sql::Connection& db) {
   print("Countries with the most time zones", db.query(R"(
-SELECT c.name AS what, count(*) AS n,
-       printf('UTC%+03d:%02d to %+03d:%02d', min(z.offset_minutes) / 60, abs(min(z.offset_minutes)) % 60,
-              max(z.offset_minutes) / 60, abs(max(z.offset_minutes)) % 60) AS detail
-FROM country c JOIN zone_country zc ON zc.country = c.code JOIN zone z ON z.id = zc.zone
-GROUP BY c.code ORDER BY n DESC, what LIMIT ?)",
+SELECT c.name AS what, count(*) AS n, NULL AS detail, min(z.offset_minutes) AS least, max(z.offset_minutes) AS most
+FROM country c JOIN zone_country zc ON zc.country = c.code JOIN zone z ON z.name = zc.zone
+GROUP BY c.code, c.name ORDER BY n DESC, what LIMIT ?)",
                                                        5));
   print("Time zones that the most countries share", db.query(R"(
-SELECT z.name AS what, count(*) AS n,
-       (SELECT group_concat(code, ' ') FROM (SELECT country AS code FROM zone_country WHERE zone = z.id ORDER BY 1)) AS detail
-FROM zone z JOIN zone_country zc ON zc.zone = z.id
-GROUP BY z.id HAVING n > 1 ORDER BY n DESC, what LIMIT ?)",
+SELECT z.name AS what, count(*) AS n, string_agg(zc.country, ' ' ORDER BY zc.country) AS detail, NULL AS least, NULL AS most
+FROM zone z JOIN zone_country zc ON zc.zone = z.name
+GROUP BY z.name HAVING count(*) > 1 ORDER BY n DESC, what LIMIT ?)",
                                                              5));
   print("Countries of ISO 3166-1 without a time zone of their own", db.query(R"(
-SELECT count(*) AS n, coalesce(group_concat(name, ', '), 'none') AS what, NULL AS detail
-FROM (SELECT name FROM country c WHERE NOT EXISTS(SELECT 1 FROM zone_country WHERE country = c.code) ORDER BY name))"));
+SELECT count(*) AS n, coalesce(string_agg(name, ', ' ORDER BY name), 'none') AS what, NULL AS detail, NULL AS least, NULL AS most
+FROM country c WHERE NOT EXISTS(SELECT 1 FROM zone_country WHERE country = c.code))"));
   const auto shared =
-      db.query("SELECT count(*) FROM (SELECT 1 FROM zone_country GROUP BY zone HAVING count(*) > 1)");
+      db.query("SELECT count(*) FROM (SELECT 1 FROM zone_country GROUP BY zone HAVING count(*) > 1) AS shared");
   std::cout << "\n" << shared.scalar<std::int64_t>() << " time zones belong to more than one country.\n";
 }
 

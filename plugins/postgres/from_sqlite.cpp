@@ -52,14 +52,26 @@ using Query = std::unique_ptr<sqlite3_stmt, Finalize>;
 Failure damaged() { return {VIA_E_INVALID, "snapshot_invalid", "The SQLite database is damaged or cannot be read."}; }
 
 Failure open_file(const fs::path& file, Database& out) {
+  // Nobody changes the copy, so it is read without locks and without a -shm, also where it was left in WAL mode
+  // (sqlite.org/uri.html, "immutable").
+  std::string uri = "file:";
+  for (const char c : file.string()) {
+    static constexpr char kDigits[] = "0123456789ABCDEF";
+    if (c == '?' || c == '#' || c == '%') {
+      uri += '%';
+      uri += kDigits[static_cast<unsigned char>(c) >> 4];
+      uri += kDigits[static_cast<unsigned char>(c) & 15];
+    } else {
+      uri += c;
+    }
+  }
   sqlite3* db = nullptr;
-  const int rc = sqlite3_open_v2(file.c_str(), &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW, nullptr);
+  const int rc = sqlite3_open_v2((uri + "?immutable=1").c_str(), &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_URI, nullptr);
   out.reset(db);
   if (rc != SQLITE_OK) return damaged();
   sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
-  // Nobody else has the copy, and a file in WAL mode would want a -shm beside it.
-  sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA cell_size_check=ON; PRAGMA query_only=ON", nullptr, nullptr, nullptr);
+  sqlite3_exec(db, "PRAGMA cell_size_check=ON; PRAGMA query_only=ON", nullptr, nullptr, nullptr);
   return {};
 }
 

@@ -298,6 +298,11 @@ line',643.5,x'00ff10'),('IS','Ísland',NULL,NULL);
   EXPECT_EQ(run("query", {{"sql", "SELECT count(*) FROM country"}}, {{"read"}, {1}}).status, VIA_OK);
 }
 
+TEST_F(FromSqlite, AFileThatWasLeftInWalModeIsRead) {
+  ASSERT_TRUE(done(moved("PRAGMA journal_mode=WAL; CREATE TABLE t(a); INSERT INTO t VALUES(1)")));
+  EXPECT_EQ(value("SELECT a FROM t"), 1);
+}
+
 TEST_F(FromSqlite, ValuesOfMixedTypesAreKept) {
   ASSERT_TRUE(done(moved(R"(CREATE TABLE t(a INTEGER, b, c NUMERIC, d BOOLEAN, e VARCHAR(3), f REAL, g INTEGER);
     INSERT INTO t VALUES(1,'x',1.5,1,'longer than three',1,9007199254740993),('not a number',2,2,0,NULL,2.5,1.5);)")));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include <nlohmann/json.hpp>
 
@@ -135,7 +136,8 @@ Result<Rebuilt> prepare_control_plane(const fs::path& state, const fs::path& old
   return out;
 }
 
-Result<void> restore_addon(Host& host, const catalog::Addon& addon, const fs::path& archive) {
+// `format`: of its data in the archive.
+Result<void> restore_addon(Host& host, const catalog::Addon& addon, const std::string& format, const fs::path& archive) {
   plugins::PluginHost& plugins = host.plugins();
   const fs::path from = archive / "addons" / addon.type / addon.id;
   if (addon.state == catalog::AddonState::active) {
@@ -145,11 +147,11 @@ Result<void> restore_addon(Host& host, const catalog::Addon& addon, const fs::pa
     const fs::path staging = host.state_dir() / "addons" / addon.type / addon.id / ".restore-backup";
     VIA_TRY(move_to(from / "data", staging));
     const std::string id = "snap_" + addon.id.substr(addon.id.find('_') + 1);
-    if (auto good = plugins.verify_snapshot(*instance, id, staging, {}); !good)
+    if (auto good = plugins.verify_snapshot(*instance, id, format, staging, {}); !good)
       return fail(Code::refused, "The data of add-on '" + addon.name + "' in the archive cannot be served: " + good.error().message);
     VIA_TRY_LET(quiet, plugins.drain(*instance, 0, {}));
     VIA_TRY(plugins.suspend(*instance));
-    VIA_TRY(plugins.restore_snapshot(*instance, id, staging, {}));
+    VIA_TRY(plugins.restore_snapshot(*instance, id, format, staging, {}));
     VIA_TRY(plugins.resume(*instance));
     VIA_TRY(remove_tree(staging));
     bindings::Bindings bindings(host.store().db());
@@ -162,7 +164,8 @@ Result<void> restore_addon(Host& host, const catalog::Addon& addon, const fs::pa
   return move_to(from / "snapshots", host.state_dir() / "retained" / addon.id);
 }
 
-Result<Rebuilt> build(const fs::path& archive, const fs::path& state, const fs::path& old_folder, const fs::path& config_file) {
+Result<Rebuilt> build(const backup::Manifest& manifest, const fs::path& archive, const fs::path& state, const fs::path& old_folder,
+                      const fs::path& config_file) {
   VIA_TRY(move_to(archive / "control-plane.db", state / "control-plane.db"));
   const bool has_keys = there(archive / "keys");
   if (has_keys) VIA_TRY(move_to(archive / "keys", state / "keys"));
@@ -173,8 +176,10 @@ Result<Rebuilt> build(const fs::path& archive, const fs::path& state, const fs::
     catalog::Addons records(host->store().db());
     VIA_TRY_LET(living, records.list());
     VIA_TRY_LET(destroyed, records.in_state(catalog::AddonState::destroyed));
-    for (const auto& addon : living) VIA_TRY(restore_addon(*host, addon, archive));
-    for (const auto& addon : destroyed) VIA_TRY(restore_addon(*host, addon, archive));
+    std::map<std::string, std::string> formats;
+    for (const auto& addon : manifest.addons) formats[addon.id] = addon.facts.format;
+    for (const auto& addon : living) VIA_TRY(restore_addon(*host, addon, formats[addon.id], archive));
+    for (const auto& addon : destroyed) VIA_TRY(restore_addon(*host, addon, "", archive));
     rebuilt.addons = living.size();
     host->plugins().close_all();
   }
@@ -228,7 +233,7 @@ Result<json> restore_backup(const RestoreOptions& options) {
       }
       VIA_TRY(reader.extract_all(archive, {options.progress, {}}));
       VIA_TRY(make_private_folder(state));
-      VIA_TRY_LET(rebuilt, build(archive, state, empty ? fs::path() : target, options.config_file));
+      VIA_TRY_LET(rebuilt, build(reader.manifest(), archive, state, empty ? fs::path() : target, options.config_file));
       if (!empty) VIA_TRY(write_file_atomic(work / "built", inode_of(state)));
       VIA_TRY(rename_into_place(state, target, !empty));
       replaced = true;

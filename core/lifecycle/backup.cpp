@@ -247,7 +247,7 @@ Result<json> ControlPlane::run_verify(Operation& operation, const fs::path& file
     const auto look = [&]() -> Result<void> {
       VIA_TRY_LET(type, d_.addons.type(addon.type));
       VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, "{}"));
-      return d_.addons.verify_snapshot(*instance, "snap_" + addon.id.substr(addon.id.find('_') + 1), data, {});
+      return d_.addons.verify_snapshot(*instance, "snap_" + addon.id.substr(addon.id.find('_') + 1), addon.facts.format, data, {});
     };
     note(addon.name, look(), addon.facts.format);
     if (!known) d_.addons.forget(addon.id);

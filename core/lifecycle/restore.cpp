@@ -95,7 +95,7 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
   const auto prepare = [&]() -> Result<void> {
     VIA_TRY(operation.step("verify"));
     VIA_TRY(stage(folder_of(addon, snapshot), snapshot, staging, operation.watch(), [&] {
-      return d_.addons.verify_snapshot(*instance, snapshot.id, staging, operation.watch());
+      return d_.addons.verify_snapshot(*instance, snapshot.id, snapshot.format, staging, operation.watch());
     }));
     if (exchange) {
       VIA_TRY_LET(lock, operation.control());
@@ -138,10 +138,10 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
     VIA_TRY(operation.remember(
         {{"addon", addon.id}, {"snapshot", snapshot.id}, {"safety", safety}, {"phase", "swap"}, {"exchange", exchange}}));
     VIA_TRY(operation.step("swap"));
-    if (!exchange) return d_.addons.restore_snapshot(*instance, snapshot.id, staging, operation.watch());
+    if (!exchange) return d_.addons.restore_snapshot(*instance, snapshot.id, snapshot.format, staging, operation.watch());
     VIA_TRY(make_private_folder(folder));
     const auto swap = [&]() -> Result<void> {
-      VIA_TRY(d_.addons.restore_snapshot(*instance, snapshot.id, staging, operation.watch()));
+      VIA_TRY(d_.addons.restore_snapshot(*instance, snapshot.id, snapshot.format, staging, operation.watch()));
       VIA_TRY(operation.step("keep"));
       VIA_TRY_LET(names, unsealed(staging));
       replaced = names;
@@ -157,7 +157,7 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
       return {};
     }
     if (!holds(staging, snapshot)) {
-      if (auto back = d_.addons.restore_snapshot(*instance, snapshot.id, staging, {}); !back) {
+      if (auto back = d_.addons.restore_snapshot(*instance, snapshot.id, snapshot.format, staging, {}); !back) {
         in_staging = !holds(staging, snapshot);
         Error error = swapped.error();
         error.message += "; outcome unknown";
@@ -273,7 +273,9 @@ Result<std::string> ControlPlane::recover_restore(const store::Operation& row) {
   if (steps.value("exchange", false)) return finish_exchange(*addon, steps, row);
   if (fs::exists(staging, ec) && !fs::is_empty(staging, ec)) {
     VIA_TRY_LET(instance, d_.addons.instance(addon->id, addon->type, addon->config));
-    if (auto done = d_.addons.restore_snapshot(*instance, steps.value("snapshot", ""), staging, {}); !done) {
+    VIA_TRY_LET(known, snapshots_.find(steps.value("snapshot", "")));
+    const std::string format = known ? known->format : "";
+    if (auto done = d_.addons.restore_snapshot(*instance, steps.value("snapshot", ""), format, staging, {}); !done) {
       d_.log.warn("restore.not_finished", {{"addon", addon->id}, {"reason", done.error().message}});
       VIA_TRY(remove_tree(staging));
       return std::string("failed");
@@ -294,7 +296,7 @@ Result<std::string> ControlPlane::finish_exchange(const Addon& addon, const json
   VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
   std::error_code ec;
   if (fs::exists(staging, ec) && holds(staging, *restored)) {
-    if (auto done = d_.addons.restore_snapshot(*instance, restored->id, staging, {}); !done) {
+    if (auto done = d_.addons.restore_snapshot(*instance, restored->id, restored->format, staging, {}); !done) {
       d_.log.warn("restore.not_finished", {{"addon", addon.id}, {"reason", done.error().message}});
       if (holds(staging, *restored)) {
         VIA_TRY(remove_tree(staging));
@@ -371,7 +373,7 @@ Result<json> ControlPlane::import_addon(const RestoreAddon& request, const std::
         if (copied.error().code == Code::not_found) return fail(Code::not_found, "The file to import does not exist.");
         return copied.error();
       }
-      VIA_TRY(d_.addons.verify_snapshot(*instance, id, partial, operation.watch()));
+      VIA_TRY(d_.addons.verify_snapshot(*instance, id, facts.format, partial, operation.watch()));
       VIA_TRY_LET(sealed, seal(partial, operation.watch()));
       VIA_TRY(publish(partial, sealed, folder, id));
       snapshot = {id, addon.id, addon.name, "import", "", 0, sealed.bytes, sealed.sha256, facts.format, facts.schema,

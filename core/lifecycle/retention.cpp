@@ -264,12 +264,12 @@ Result<json> ControlPlane::run_undelete(Operation& operation, const Addon& addon
   VIA_TRY(operation.step("verify"));
   const fs::path staging = storage_of(addon) / (".restore-" + operation.id());
   VIA_TRY(stage(folder_of(addon, snapshot), snapshot, staging, operation.watch(), [&] {
-    return d_.addons.verify_snapshot(*instance, snapshot.id, staging, operation.watch());
+    return d_.addons.verify_snapshot(*instance, snapshot.id, snapshot.format, staging, operation.watch());
   }));
   VIA_TRY(operation.step("swap"));
   VIA_TRY_LET(quiet, d_.addons.drain(*instance, 0, {}));
   VIA_TRY(d_.addons.suspend(*instance));
-  VIA_TRY(d_.addons.restore_snapshot(*instance, snapshot.id, staging, operation.watch()));
+  VIA_TRY(d_.addons.restore_snapshot(*instance, snapshot.id, snapshot.format, staging, operation.watch()));
   VIA_TRY(d_.addons.resume(*instance));
   VIA_TRY(remove_tree(staging));
   VIA_TRY(operation.step("bind"));

@@ -83,12 +83,13 @@ class AddonHost {
   // hashes, syncs and seals what is there). verify: reads every byte the plugin can check; the instance may be open,
   // closed or not provisioned. restore: the instance is suspended; the plugin may take the files out of `folder`;
   // all or nothing, and durable when it returns. Where exchanges_on_restore() what was replaced, if anything, is in
-  // `folder` afterwards like a snapshot that was taken, and a second restore from there undoes the first.
+  // `folder` afterwards like a snapshot that was taken, and a second restore from there undoes the first. `format` is
+  // what take_snapshot() answered for what lies there, empty when that is not known.
   virtual Result<SnapshotFacts> take_snapshot(AddonInstance& instance, const std::string& snapshot_id,
                                               const std::filesystem::path& folder, const Watch& watch) = 0;
-  virtual Result<void> verify_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+  virtual Result<void> verify_snapshot(AddonInstance& instance, const std::string& snapshot_id, const std::string& format,
                                        const std::filesystem::path& folder, const Watch& watch) = 0;
-  virtual Result<void> restore_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+  virtual Result<void> restore_snapshot(AddonInstance& instance, const std::string& snapshot_id, const std::string& format,
                                         const std::filesystem::path& folder, const Watch& watch) = 0;
   virtual bool can_snapshot(AddonInstance& instance) = 0;
   virtual bool exchanges_on_restore(AddonInstance& instance) = 0;

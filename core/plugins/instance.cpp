@@ -297,7 +297,7 @@ bool AddonInstance::exchanges_on_restore() {
   return api != nullptr && VIA_HAS(via_snapshot_api, api, flags) && (api->flags & VIA_SNAPSHOT_EXCHANGES) != 0;
 }
 
-Result<std::string> AddonInstance::snapshot(SnapshotCall which, const std::string& snapshot_id,
+Result<std::string> AddonInstance::snapshot(SnapshotCall which, const std::string& snapshot_id, const std::string& format,
                                             const std::string& folder, const Watch& watch) {
   if (!can_snapshot())
     return fail(Code::unsupported, "The add-on type '" + type_.id + "' has no snapshots. See: via plugin list");
@@ -306,6 +306,7 @@ Result<std::string> AddonInstance::snapshot(SnapshotCall which, const std::strin
   const Ulid id = ulid_of(snapshot_id);
   std::copy(id.begin(), id.end(), args.snapshot_id.b);
   args.dir = str(folder);
+  args.format = str(format);
   std::unique_lock lock(control_);
   if (auto made = create(); !made) return made.error();
   if (which == SnapshotCall::take)

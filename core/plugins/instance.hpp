@@ -111,8 +111,8 @@ class AddonInstance {
   std::int64_t in_flight() const noexcept { return gate_.in_flight(); }
 
   enum class SnapshotCall { take, verify, restore };
-  Result<std::string> snapshot(SnapshotCall which, const std::string& snapshot_id, const std::string& folder,
-                               const Watch& watch);
+  Result<std::string> snapshot(SnapshotCall which, const std::string& snapshot_id, const std::string& format,
+                               const std::string& folder, const Watch& watch);
   bool can_snapshot();
   bool exchanges_on_restore();
   // What "via.stats/1" answers; empty when the type has none.

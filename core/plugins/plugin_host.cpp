@@ -199,7 +199,7 @@ Result<void> PluginHost::rotate(AddonInstance& instance, const BindingSpec& spec
 
 Result<SnapshotFacts> PluginHost::take_snapshot(AddonInstance& instance, const std::string& snapshot_id,
                                                 const fs::path& folder, const Watch& watch) {
-  auto text = instance.snapshot(AddonInstance::SnapshotCall::take, snapshot_id, folder.string(), watch);
+  auto text = instance.snapshot(AddonInstance::SnapshotCall::take, snapshot_id, {}, folder.string(), watch);
   if (!text) return text.error();
   const auto facts = nlohmann::json::parse(*text, nullptr, false);
   if (!facts.is_object() || !facts.contains("format") || !facts["format"].is_string() || !facts.contains("schema") ||
@@ -208,16 +208,16 @@ Result<SnapshotFacts> PluginHost::take_snapshot(AddonInstance& instance, const s
   return SnapshotFacts{facts["format"].get<std::string>(), facts["schema"].get<std::uint32_t>()};
 }
 
-Result<void> PluginHost::verify_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+Result<void> PluginHost::verify_snapshot(AddonInstance& instance, const std::string& snapshot_id, const std::string& format,
                                          const fs::path& folder, const Watch& watch) {
-  auto done = instance.snapshot(AddonInstance::SnapshotCall::verify, snapshot_id, folder.string(), watch);
+  auto done = instance.snapshot(AddonInstance::SnapshotCall::verify, snapshot_id, format, folder.string(), watch);
   if (!done) return done.error();
   return {};
 }
 
-Result<void> PluginHost::restore_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+Result<void> PluginHost::restore_snapshot(AddonInstance& instance, const std::string& snapshot_id, const std::string& format,
                                           const fs::path& folder, const Watch& watch) {
-  auto done = instance.snapshot(AddonInstance::SnapshotCall::restore, snapshot_id, folder.string(), watch);
+  auto done = instance.snapshot(AddonInstance::SnapshotCall::restore, snapshot_id, format, folder.string(), watch);
   if (!done) return done.error();
   return {};
 }

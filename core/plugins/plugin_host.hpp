@@ -48,9 +48,9 @@ class PluginHost final : public AddonHost {
   Result<void> rotate(AddonInstance& instance, const BindingSpec& spec) override;
   Result<SnapshotFacts> take_snapshot(AddonInstance& instance, const std::string& snapshot_id,
                                       const std::filesystem::path& folder, const Watch& watch) override;
-  Result<void> verify_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+  Result<void> verify_snapshot(AddonInstance& instance, const std::string& snapshot_id, const std::string& format,
                                const std::filesystem::path& folder, const Watch& watch) override;
-  Result<void> restore_snapshot(AddonInstance& instance, const std::string& snapshot_id,
+  Result<void> restore_snapshot(AddonInstance& instance, const std::string& snapshot_id, const std::string& format,
                                 const std::filesystem::path& folder, const Watch& watch) override;
   bool can_snapshot(AddonInstance& instance) override;
   bool exchanges_on_restore(AddonInstance& instance) override;

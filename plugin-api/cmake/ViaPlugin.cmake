@@ -2,7 +2,8 @@
 #
 # Builds an add-on plugin the way the host wants it: one exported symbol, everything else hidden, no undefined symbols, the
 # manifest compiled in, and the bundle (library, manifest, SHA256SUMS) in VIA_PLUGIN_OUTPUT_DIRECTORY/NAME, by default
-# <build>/plugins/NAME. The manifest's "library" is NAME.so.
+# <build>/plugins/NAME. The manifest's "library" is NAME.so. VIA_PLUGIN_ABI_MINOR is the manifest's "abi" minor: what the
+# plugin was written for, which a later SDK leaves as it is.
 # In C++ `#include <via/plugin/entry.hpp>` finds the manifest; in C, `#include "via_manifest.inc"` inside the initialiser of
 # a char array gives its bytes.
 #
@@ -26,6 +27,10 @@ function(via_add_plugin name)
   if(wrong OR NOT library STREQUAL "${name}.so")
     message(FATAL_ERROR "${A_MANIFEST}: \"library\" must be \"${name}.so\" ${wrong}")
   endif()
+  string(JSON minor ERROR_VARIABLE wrong GET "${text}" abi minor)
+  if(wrong)
+    message(FATAL_ERROR "${A_MANIFEST}: \"abi\" must be like {\"major\": 1, \"minor\": 0} ${wrong}")
+  endif()
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${manifest}")
   set(generated "${CMAKE_CURRENT_BINARY_DIR}/${name}_generated")
   if(NOT VIA_PLUGIN_OUTPUT_DIRECTORY)
@@ -42,6 +47,7 @@ function(via_add_plugin name)
     VISIBILITY_INLINES_HIDDEN ON LIBRARY_OUTPUT_DIRECTORY "${bundle}" VIA_BUNDLE "${bundle}"
     LINK_DEPENDS "${VIA_PLUGIN_CMAKE_DIR}/plugin.map")
   target_include_directories(${name} PRIVATE "${generated}")
+  target_compile_definitions(${name} PRIVATE VIA_PLUGIN_ABI_MINOR=${minor})
   target_link_libraries(${name} PRIVATE Via::plugin ${A_DEPENDS})
   if(TARGET via_options)
     target_link_libraries(${name} PRIVATE via_options)

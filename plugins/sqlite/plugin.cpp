@@ -49,7 +49,7 @@ via_status create(const via_host* host, const via_instance_spec* spec, via_insta
 const void* no_extension(const char*) { return nullptr; }
 
 const via_plugin_entry kEntry{
-    sizeof(via_plugin_entry), VIA_ABI_MAJOR, VIA_ABI_MINOR, {kManifest, sizeof kManifest}, init, deinit, no_extension, create};
+    sizeof(via_plugin_entry), VIA_ABI_MAJOR, VIA_PLUGIN_ABI_MINOR, {kManifest, sizeof kManifest}, init, deinit, no_extension, create};
 
 }  // namespace
 

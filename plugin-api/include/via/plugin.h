@@ -1,5 +1,5 @@
 /* The stable C ABI between the Via host and an add-on plugin; the whole of it. C99..C17 and C++17..20.
- * Not frozen yet: it is frozen as v1 when two unlike plugins run on it (see abi/v1.slots and CHANGELOG.md).
+ * Version 1.0 is frozen; minor versions add to it (plugin-api/README.md, abi/v1.slots).
  *
  * A plugin is one shared library that exports exactly one symbol, via_plugin_entry_v1. It runs with
  * the host's full privileges: this ABI guards against mistakes, never against a hostile plugin.
@@ -45,7 +45,7 @@ extern "C" {
 #endif
 
 #define VIA_ABI_MAJOR 1u
-#define VIA_ABI_MINOR 0u
+#define VIA_ABI_MINOR 1u
 /* True when *p, as built by the other side, is long enough to hold `field`. */
 #define VIA_HAS(type, p, field) ((p)->struct_size >= offsetof(type, field) + sizeof((p)->field))
 
@@ -226,6 +226,9 @@ typedef struct via_snapshot_args {
   uint32_t struct_size, flags;
   via_id snapshot_id;
   via_str dir;                          /* take: empty and private; verify: read-only; restore: see there */
+  /* Since 1.1. verify and restore: the "format" that take answered for what lies in dir, also when a plugin of another
+   * version or type took it; empty where the host does not know it, and in take. */
+  via_str format;
 } via_snapshot_args;
 typedef struct via_snapshot_api {
   uint32_t struct_size, flags;

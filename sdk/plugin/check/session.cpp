@@ -167,13 +167,19 @@ Session::Call& Session::binding(BindingCall which, std::uint32_t generation, std
 }
 
 Session::Call& Session::snapshot(void (*via_snapshot_api::*which)(via_instance*, const via_snapshot_args*, via_call*),
-                                 const fs::path& dir, std::string_view what) {
+                                 const fs::path& dir, std::string_view what, std::string_view format) {
   Call& call = new_call();
   const std::string text = dir.string();
   via_snapshot_args args{};
   args.snapshot_id.b[15] = 9;
   args.dir = plugin::str(text);
-  (snapshots()->*which)(instance_, grown(args), call.get());
+  args.format = plugin::str(format);
+  auto* given = grown(args);
+  if (options_.short_structs) {
+    given->struct_size = offsetof(via_snapshot_args, format);
+    given->format = {reinterpret_cast<const char*>(8), 1000};
+  }
+  (snapshots()->*which)(instance_, given, call.get());
   return ended(call, what);
 }
 

@@ -27,7 +27,7 @@ class Session {
     std::set<std::string> without;   // services that this host does not have
     std::uint16_t abi_minor = VIA_ABI_MINOR;
     std::size_t extra = 0;           // bytes of garbage behind every struct, counted in its struct_size
-    bool short_structs = false;      // without the members that came after the first draft
+    bool short_structs = false;      // without the members that a host of 1.0, or the first draft, does not have
   };
   Session(const Subject& subject, const fs::path& root) : Session(subject, root, Options()) {}
   Session(const Subject& subject, const fs::path& root, Options options);
@@ -54,7 +54,7 @@ class Session {
   using BindingCall = void (*via_instance_api::*)(via_instance*, const via_binding_args*, via_call*);
   Call& binding(BindingCall which, std::uint32_t generation, std::string_view secret = {}, std::string_view what = "a binding call");
   Call& snapshot(void (*via_snapshot_api::*which)(via_instance*, const via_snapshot_args*, via_call*), const fs::path& dir,
-                 std::string_view what);
+                 std::string_view what, std::string_view format = {});
   // Makes the call and does not wait. `index` is the place in the manifest's "ops".
   void invoke_on(Call& call, std::size_t index, std::string_view params, bool may_try = true);
   Call& invoke(std::size_t index, std::string_view params);

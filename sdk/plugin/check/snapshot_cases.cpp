@@ -21,23 +21,26 @@ void need_snapshots(Session& s) {
   if (api == nullptr || !VIA_HAS(via_snapshot_api, api, verify)) skipped("the type has no snapshots");
 }
 
-void facts(Session::Call& call) {
+// The format that take answered.
+std::string facts(Session::Call& call) {
   const json answer = json::parse(call.details(), nullptr, false);
   if (!answer.is_object() || !answer.value("format", json()).is_string() || !answer.value("schema", json()).is_number_unsigned())
     broken("take must answer {\"format\": \"…\", \"schema\": N, \"position\": \"…\"}");
+  return answer["format"];
 }
 
 // A second instance on a folder of its own, which never held what the snapshot holds.
-void restored_elsewhere(const Subject& subject, const fs::path& root, const fs::path& copy) {
+void restored_elsewhere(const Subject& subject, const fs::path& root, const fs::path& copy, const std::string& format,
+                        const Session::Options& options = {}) {
   const fs::path other = root / "other";
   fs::create_directories(other / "storage");
   const fs::path moved = other / "storage" / "copy";
   fs::copy(copy, moved, fs::copy_options::recursive);
-  Session s(subject, other);
+  Session s(subject, other, options);
   if (!s.init() || !s.create()) broken("create failed: " + s.message());
   s.must(s.provision(), "provision");
-  s.must(s.snapshot(&via_snapshot_api::verify, moved, "verify"), "verify");
-  s.must(s.snapshot(&via_snapshot_api::restore, moved, "restore"), "restore");
+  s.must(s.snapshot(&via_snapshot_api::verify, moved, "verify", format), "verify");
+  s.must(s.snapshot(&via_snapshot_api::restore, moved, "restore", format), "restore");
   s.must(s.open(), "open after restore");
   s.must(s.health(), "health after restore");
   if (subject.can_write() && subject.can_read() && !s.reads_expected()) broken("what the snapshot held is not there after the restore");
@@ -53,8 +56,23 @@ void round_trip(const Subject& subject, const fs::path& root) {
   const fs::path copy = new_folder(root, "copy");
   Session::Call& taken = s.snapshot(&via_snapshot_api::take, copy, "take");
   s.must(taken, "take");
-  facts(taken);
-  restored_elsewhere(subject, root, copy);
+  restored_elsewhere(subject, root, copy, facts(taken));
+}
+
+// A host of ABI 1.0 does not say what the format was; one that does not know it says that it is empty.
+void of_a_host_that_names_no_format(const Subject& subject, const fs::path& root) {
+  for (const bool short_structs : {true, false}) {
+    const fs::path here = root / (short_structs ? "without" : "empty");
+    fs::create_directories(here / "storage");
+    const Session::Options options{.without = {}, .short_structs = short_structs};
+    Session s(subject, here, options);
+    s.start();
+    need_snapshots(s);
+    if (subject.can_write()) s.must(s.write(), "check.json's write");
+    const fs::path copy = new_folder(here, "copy");
+    s.must(s.snapshot(&via_snapshot_api::take, copy, "take"), "take");
+    restored_elsewhere(subject, here, copy, "", options);
+  }
 }
 
 void taken_under_writes(const Subject& subject, const fs::path& root) {
@@ -78,7 +96,7 @@ void taken_under_writes(const Subject& subject, const fs::path& root) {
   writer.join();
   if (!failed.empty()) broken(failed);
   s.must(taken, "take under writes");
-  restored_elsewhere(subject, root, copy);
+  restored_elsewhere(subject, root, copy, facts(taken));
 }
 
 // `spoil` makes something of a good copy that is none.
@@ -88,11 +106,13 @@ void refused(const Subject& subject, const fs::path& root, const char* what, con
   need_snapshots(s);
   if (subject.can_write()) s.must(s.write(), "check.json's write");
   const fs::path copy = new_folder(root, "copy");
-  s.must(s.snapshot(&via_snapshot_api::take, copy, "take"), "take");
+  Session::Call& taken = s.snapshot(&via_snapshot_api::take, copy, "take");
+  s.must(taken, "take");
+  const std::string format = facts(taken);
   spoil(copy);
   s.must(s.close(), "close");
-  const bool verified = s.snapshot(&via_snapshot_api::verify, copy, "verify").status() == VIA_OK;
-  const bool restored = s.snapshot(&via_snapshot_api::restore, copy, "restore").status() == VIA_OK;
+  const bool verified = s.snapshot(&via_snapshot_api::verify, copy, "verify", format).status() == VIA_OK;
+  const bool restored = s.snapshot(&via_snapshot_api::restore, copy, "restore", format).status() == VIA_OK;
   if (restored) broken(std::string("a restore of ") + what + " succeeded");
   if (verified) broken(std::string("verify called ") + what + " good");
   s.must(s.open(), std::string("open after a refused restore of ") + what);
@@ -137,6 +157,7 @@ void truncated_restore(const Subject& subject, const fs::path& root) {
 std::vector<Case> snapshot_cases() {
   return {
       {"snapshot", "round_trip", "a snapshot restores what was there, on another folder too", round_trip},
+      {"snapshot", "format_not_known", "a host that does not say the format of a snapshot can restore it", of_a_host_that_names_no_format},
       {"snapshot", "taken_under_writes", "a snapshot taken while others write is whole", taken_under_writes},
       {"snapshot", "empty_restore", "an empty folder is no snapshot, and changes nothing", empty_restore},
       {"snapshot", "random_restore", "random bytes are no snapshot, and change nothing", random_restore},

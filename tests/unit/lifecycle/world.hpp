@@ -121,15 +121,17 @@ class FakeAddonHost final : public plugins::AddonHost {
     if (auto ok = leave("take_snapshot"); !ok) return ok.error();
     return plugins::SnapshotFacts{"box/1", 1};
   }
-  Result<void> verify_snapshot(plugins::AddonInstance&, const std::string&, const fs::path& from,
+  Result<void> verify_snapshot(plugins::AddonInstance&, const std::string&, const std::string& format, const fs::path& from,
                                const plugins::Watch&) override {
     if (auto ok = enter("verify_snapshot"); !ok) return ok;
+    EXPECT_EQ(format, "box/1");
     if (!read_file(from / "data.box")) return fail(Code::refused, "The snapshot cannot be read.");
     return leave("verify_snapshot");
   }
-  Result<void> restore_snapshot(plugins::AddonInstance& i, const std::string&, const fs::path& from,
+  Result<void> restore_snapshot(plugins::AddonInstance& i, const std::string&, const std::string& format, const fs::path& from,
                                 const plugins::Watch&) override {
     if (auto ok = enter("restore_snapshot"); !ok) return ok;
+    EXPECT_EQ(format, "box/1");
     const fs::path copy = from / "data.box", data = folder(of(i).id) / "data";
     if (!exchanges || !fs::exists(data)) fs::rename(copy, data);
     else if (::renameat2(AT_FDCWD, copy.c_str(), AT_FDCWD, data.c_str(), RENAME_EXCHANGE) != 0)

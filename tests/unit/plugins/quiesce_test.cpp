@@ -129,24 +129,26 @@ TEST_F(Quiesce, ASnapshotIsTakenVerifiedAndRestored) {
   EXPECT_EQ(done, 7U);
   EXPECT_EQ(total, 9U);
   EXPECT_EQ(told, std::this_thread::get_id()) << "whatever thread the plugin told it on";
-  EXPECT_TRUE(host.verify_snapshot(*instance, snap, folder.path(), {})) << "open";
-  const auto open = host.restore_snapshot(*instance, snap, folder.path(), {});
+  EXPECT_TRUE(host.verify_snapshot(*instance, snap, "tiny/1", folder.path(), {})) << "open";
+  const auto open = host.restore_snapshot(*instance, snap, "tiny/1", folder.path(), {});
   ASSERT_FALSE(open);
   EXPECT_EQ(open.error().code, Code::conflict);
   EXPECT_FALSE(host.suspend(*instance)) << "not drained";
   ASSERT_TRUE(host.drain(*instance, 1000, {}).value());
   EXPECT_EQ(host.bytes_used(*instance).value(), 1U) << "the plugin was told to be quiet";
   ASSERT_TRUE(host.suspend(*instance));
-  EXPECT_TRUE(host.restore_snapshot(*instance, snap, folder.path(), {}));
-  EXPECT_TRUE(host.verify_snapshot(*instance, snap, folder.path(), {})) << "closed";
+  EXPECT_TRUE(host.restore_snapshot(*instance, snap, "tiny/1", folder.path(), {}));
+  EXPECT_TRUE(host.verify_snapshot(*instance, snap, "tiny/1", folder.path(), {})) << "closed";
   via::test::TemporaryFolder empty;
-  const auto bad = host.restore_snapshot(*instance, snap, empty.path(), {});
+  const auto bad = host.restore_snapshot(*instance, snap, "tiny/1", empty.path(), {});
   ASSERT_FALSE(bad);
   EXPECT_EQ(bad.error().wire_name(), "snapshot_invalid");
+  EXPECT_FALSE(host.restore_snapshot(*instance, snap, "other/1", folder.path(), {})) << "the plugin is told the format";
+  EXPECT_FALSE(host.verify_snapshot(*instance, snap, "", folder.path(), {})) << "and that it is not known";
   ASSERT_TRUE(host.resume(*instance));
   EXPECT_EQ(host.bytes_used(*instance).value(), 42U);
   const auto never = host.instance("addon_two", "snapshots", "{}");
-  EXPECT_TRUE(host.verify_snapshot(**never, snap, folder.path(), {})) << "not provisioned";
+  EXPECT_TRUE(host.verify_snapshot(**never, snap, "tiny/1", folder.path(), {})) << "not provisioned";
 }
 
 TEST_F(Quiesce, ACancelledSnapshotEndsWhereverThePluginWorks) {
@@ -159,7 +161,7 @@ TEST_F(Quiesce, ACancelledSnapshotEndsWhereverThePluginWorks) {
   ASSERT_FALSE(waiting);
   EXPECT_EQ(waiting.error().message, "cancelled");
   watch.cancelled = [] { return true; };
-  EXPECT_FALSE(host.verify_snapshot(*instance, snap, {}, watch));  // asks on this thread
+  EXPECT_FALSE(host.verify_snapshot(*instance, snap, "", {}, watch));  // asks on this thread
 }
 
 TEST_F(Quiesce, ATypeWithoutSnapshotsSaysSoAndItsFilesAreCounted) {

@@ -474,15 +474,18 @@ class FakeSnapshots {
         api_(static_cast<const via_snapshot_api*>(instance->api->get_extension(instance, VIA_EXT_SNAPSHOT))) {}
   bool offered() const { return api_ && VIA_HAS(via_snapshot_api, api_, verify); }
   void take(const std::string& dir, FakeCall& call) { run(api_->take, dir, call); }
-  void restore(const std::string& dir, FakeCall& call) { run(api_->restore, dir, call); }
-  void verify(const std::string& dir, FakeCall& call) { run(api_->verify, dir, call); }
+  // `format`: what take() answered for what lies in `dir`.
+  void restore(const std::string& dir, FakeCall& call, std::string_view format = {}) { run(api_->restore, dir, call, format); }
+  void verify(const std::string& dir, FakeCall& call, std::string_view format = {}) { run(api_->verify, dir, call, format); }
 
  private:
-  void run(void (*which)(via_instance*, const via_snapshot_args*, via_call*), const std::string& dir, FakeCall& call) {
+  void run(void (*which)(via_instance*, const via_snapshot_args*, via_call*), const std::string& dir, FakeCall& call,
+           std::string_view format = {}) {
     via_snapshot_args args{};
     args.struct_size = sizeof args;
     args.snapshot_id.b[0] = 1;
     args.dir = str(dir);
+    args.format = str(format);
     which(instance_, &args, call.get());
     call.wait();
   }

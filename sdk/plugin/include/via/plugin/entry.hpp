@@ -11,6 +11,12 @@ inline constexpr char kManifest[] = {
 };
 }  // namespace via::plugin
 
+// The minor version of the ABI that the plugin was written for; via_add_plugin() takes it from the manifest.
+#ifndef VIA_PLUGIN_ABI_MINOR
+#define VIA_PLUGIN_ABI_MINOR VIA_ABI_MINOR
+#endif
+static_assert(VIA_PLUGIN_ABI_MINOR <= VIA_ABI_MINOR, "the manifest names a later ABI than this SDK has");
+
 // Linked in statically (VIA_STATIC_PLUGIN=<name>) the symbol has the plugin's name behind it.
 #ifdef VIA_STATIC_PLUGIN
 #define VIA_PLUGIN_JOIN2(a, b) a##b
@@ -26,7 +32,7 @@ inline constexpr char kManifest[] = {
     static constexpr via_plugin_entry entry{                                                                         \
         sizeof(via_plugin_entry),                                                                                    \
         VIA_ABI_MAJOR,                                                                                               \
-        VIA_ABI_MINOR,                                                                                               \
+        VIA_PLUGIN_ABI_MINOR,                                                                                        \
         {via::plugin::kManifest, sizeof via::plugin::kManifest},                                                     \
         [](const via_host* host, const via_sink* message) noexcept -> via_status {                                   \
           return via::plugin::start_all(host, message, __VA_ARGS__);                                                 \

@@ -81,8 +81,9 @@ class PluginUnderTest {
   }
 
   Answer take(const std::string& dir) { return snapshot(&via_snapshot_api::take, dir); }
-  Answer restore(const std::string& dir) { return snapshot(&via_snapshot_api::restore, dir); }
-  Answer verify(const std::string& dir) { return snapshot(&via_snapshot_api::verify, dir); }
+  // `format`: what take() answered for what lies in `dir`.
+  Answer restore(const std::string& dir, std::string_view format = {}) { return snapshot(&via_snapshot_api::restore, dir, format); }
+  Answer verify(const std::string& dir, std::string_view format = {}) { return snapshot(&via_snapshot_api::verify, dir, format); }
   Answer stats() {
     return control([&](via_call* c) { extension<via_stats_api>(VIA_EXT_STATS)->stats(instance_, c); });
   }
@@ -141,11 +142,13 @@ class PluginUnderTest {
     args.secret = bytes(secret);
     return control([&](via_call* c) { (instance_->api->*which)(instance_, &args, c); });
   }
-  Answer snapshot(void (*via_snapshot_api::*which)(via_instance*, const via_snapshot_args*, via_call*), const std::string& dir) {
+  Answer snapshot(void (*via_snapshot_api::*which)(via_instance*, const via_snapshot_args*, via_call*), const std::string& dir,
+                  std::string_view format = {}) {
     via_snapshot_args args{};
     args.struct_size = sizeof args;
     args.snapshot_id.b[15] = 1;
     args.dir = str(dir);
+    args.format = str(format);
     return control([&](via_call* c) { (extension<via_snapshot_api>(VIA_EXT_SNAPSHOT)->*which)(instance_, &args, c); });
   }
   template <class Api>

@@ -176,9 +176,12 @@ struct Snapshot {
   via_id id;
   std::string_view dir;
   bool exchanges;  // restore: leave in `dir` what was there before
+  // verify and restore: the format that take() answered for what lies there; empty when the host does not say (before 1.1).
+  std::string_view format;
 
   explicit Snapshot(const via_snapshot_args& a) noexcept
-      : id(a.snapshot_id), dir(view(a.dir)), exchanges((a.flags & VIA_SNAPSHOT_EXCHANGES) != 0) {}
+      : id(a.snapshot_id), dir(view(a.dir)), exchanges((a.flags & VIA_SNAPSHOT_EXCHANGES) != 0),
+        format(VIA_HAS(via_snapshot_args, &a, format) ? view(a.format) : std::string_view()) {}
 };
 
 // What take() made: the plugin's name for the form ("kv/1", checked by its own restore) and the storage schema.

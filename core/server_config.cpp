@@ -1,9 +1,11 @@
 #include "core/server_config.hpp"
 
+#include <cmath>
 #include <functional>
 #include <map>
 #include <sstream>
 
+#include <nlohmann/json.hpp>
 #include <toml++/toml.h>
 
 #include "core/base/files.hpp"
@@ -84,6 +86,32 @@ Result<void> read_commands(const toml::node& node, std::map<std::string, std::st
   return {};
 }
 
+// What JSON has no word for goes as a string: "inf", "-inf", "nan", and dates and times as TOML writes them.
+nlohmann::json to_json(const toml::node& node) {
+  if (const auto* table = node.as_table()) {
+    nlohmann::json out = nlohmann::json::object();
+    for (const auto& [key, value] : *table) out[std::string(key.str())] = to_json(value);
+    return out;
+  }
+  if (const auto* array = node.as_array()) {
+    nlohmann::json out = nlohmann::json::array();
+    for (const auto& value : *array) out.push_back(to_json(value));
+    return out;
+  }
+  if (const auto* text = node.as_string()) return text->get();
+  if (const auto* number = node.as_integer()) return number->get();
+  if (const auto* flag = node.as_boolean()) return flag->get();
+  if (const auto* number = node.as_floating_point()) {
+    if (std::isfinite(number->get())) return number->get();
+    return std::isnan(number->get()) ? "nan" : number->get() < 0 ? "-inf" : "inf";
+  }
+  std::ostringstream text;
+  if (const auto* date = node.as_date()) text << date->get();
+  else if (const auto* time = node.as_time()) text << time->get();
+  else if (const auto* both = node.as_date_time()) text << both->get();
+  return text.str();
+}
+
 // [types.ID]: the settings are the plugin's own and are not looked into.
 Result<void> read_types(const toml::node& node, std::map<std::string, TypeConfig>& out) {
   const auto* types = node.as_table();
@@ -98,9 +126,7 @@ Result<void> read_types(const toml::node& node, std::map<std::string, TypeConfig
         return fail(Code::bad_request, "The configuration has an unknown member '" + name + "." + std::string(key.str()) + "'.");
       const auto* settings = value.as_table();
       if (settings == nullptr) return fail(Code::bad_request, "The configuration member '" + name + ".settings' must be a table.");
-      std::ostringstream text;
-      text << toml::json_formatter{*settings, toml::format_flags::none};
-      config.settings_json = text.str();
+      config.settings_json = to_json(*settings).dump();
     }
   }
   return {};

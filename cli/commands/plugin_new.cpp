@@ -53,10 +53,21 @@ bool is_type_id(const std::string& name) {
                      [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'; });
 }
 
+// Names of the scaffold's own files and of targets that CMake keeps for itself.
+bool is_taken(std::string_view name) {
+  static constexpr std::string_view kTaken[] = {"all",  "clean",         "depend",       "edit_cache", "entries", "entry",
+                                                "help", "install",       "package",      "package_source", "plugin", "preinstall",
+                                                "rebuild_cache", "test", "uninstall", "via", "zero_check"};
+  return std::find(std::begin(kTaken), std::end(kTaken), name) != std::end(kTaken);
+}
+
 Result<std::vector<std::string>> write_scaffold(const std::string& name, const fs::path& folder) {
   if (!is_type_id(name))
     return fail(Code::bad_request, "A plugin's name is 1 to 32 of a-z, 0-9, '-' and '_' and begins with a letter; it becomes "
                                    "the id of its add-on type. For example: via plugin new acme-notes");
+  if (is_taken(name))
+    return fail(Code::bad_request, "'" + name + "' is the name of a part of every plugin or of its build. Put a word before it, for "
+                                   "example: via plugin new acme-" + name);
   std::error_code ec;
   if (fs::exists(folder, ec) && !fs::is_empty(folder, ec))
     return fail(Code::conflict, "'" + folder.filename().string() + "' is there already and holds files. Name another folder with --folder.");

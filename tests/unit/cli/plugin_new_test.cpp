@@ -52,7 +52,10 @@ TEST_F(PluginNew, WritesEveryFileAndLeavesNoPlaceholder) {
 }
 
 TEST_F(PluginNew, RefusesNamesThatAreNoTypeId) {
-  for (const char* name : {"", "Acme", "9lives", "a b", "../up", "a/b", "acme.notes", "-x", "abcdefghijklmnopqrstuvwxyzabcdefg"}) {
+  for (const char* name : {"", "Acme", "9lives", "a b", "../up", "a/b", "acme.notes", "-x", "abcdefghijklmnopqrstuvwxyzabcdefg",
+                           // a file or a class of the scaffold, and targets that CMake keeps for itself
+                           "entries", "plugin", "test", "all", "clean", "install", "help", "package", "package_source", "edit_cache",
+                           "rebuild_cache"}) {
     EXPECT_EQ(make(name, "b").code, 2) << name;
     EXPECT_FALSE(fs::exists(root_ / "b")) << name;
   }

@@ -88,6 +88,18 @@ drain_timeout_ms = 106
   EXPECT_EQ(c->limits.drain_timeout_ms, 106U);
 }
 
+TEST(ServerConfig, SettingsOfATypeAreJsonWhateverTomlCanSay) {
+  const auto c = parse_server_config(
+      "[types.mail.settings]\na = inf\nb = -inf\nc = nan\nd = 2026-11-24\ne = 07:32:00\nf = 0xff\n"
+      "g = \"\\u0001 \\\" \u00e9\"\nh = 1e3\ni = []\nj = [{k = 1}]\n\"odd key\" = ''\n");
+  ASSERT_TRUE(c) << c.error().message;
+  const auto settings = nlohmann::json::parse(c->types.at("mail").settings_json, nullptr, false);
+  ASSERT_FALSE(settings.is_discarded()) << c->types.at("mail").settings_json;
+  EXPECT_EQ(settings["d"], "2026-11-24");
+  EXPECT_EQ(settings["f"], 255);
+  EXPECT_EQ(settings["g"], "\x01 \" \u00e9");
+}
+
 TEST(ServerConfig, AnEmptyFileIsTheDefaults) {
   const auto c = parse_server_config("");
   ASSERT_TRUE(c);

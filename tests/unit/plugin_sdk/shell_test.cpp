@@ -77,7 +77,10 @@ class Sample {
     call.answer("here");
     return true;
   }
-  std::string handle(const HttpRequest& request) { return "{\"path\":" + json_string(request.path) + "}"; }
+  std::string handle(const HttpRequest& request) {
+    if (request.path == "/echo") return std::string(request.body);
+    return "{\"path\":" + json_string(request.path) + "}";
+  }
 
   SnapshotFacts take(const Snapshot& s, Control&) { return {"sample/1", 3, std::string(s.dir)}; }
   void restore(const Snapshot&) { throw Failure(VIA_E_INVALID, "that is no snapshot", "snapshot_invalid"); }
@@ -309,6 +312,34 @@ TEST_F(PluginShell, WhatAMethodReturnsIsTheAnswer) {
   FakeCall call;
   http->handle(instance_, &request, call.get());
   EXPECT_EQ(call.wait().body(), R"({"path":"/a\"b"})");
+}
+
+TEST_F(PluginShell, AMethodThatReturnsItsAnswerIsGivenTheWholeBody) {
+  const auto* http = static_cast<const via_http_api*>(instance_->api->get_extension(instance_, VIA_EXT_HTTP));
+  via_http_request request{};
+  request.struct_size = sizeof request;
+  request.path = str("/echo");
+  request.body = bytes("first,");
+  FakeCall call;
+  call.more_body = std::string(40'000, 'x') + "last";
+  http->handle(instance_, &request, call.get());
+  EXPECT_EQ(call.wait().body(), "first," + std::string(40'000, 'x') + "last");
+}
+
+TEST(PluginLibrary, AStartThatFailsEndsWhatHadStarted) {
+  struct First {
+    explicit First(Host) {}
+    static void start(Host) { ++started; }
+    static void stop() { --started; }
+  };
+  struct Second {
+    explicit Second(Host) {}
+    static void start(Host) { throw Failure(VIA_E_UNSUPPORTED, "not on this machine"); }
+    static void stop() { started = 100; }
+  };
+  FakeHost host({.dir = "/nowhere"});
+  EXPECT_EQ(start_all(host.host(), nullptr, Type<First>{"first"}, Type<Second>{"second"}), VIA_E_UNSUPPORTED);
+  EXPECT_EQ(started, 0);
 }
 
 TEST_F(PluginShell, ControlResultsAndFailuresCross) {

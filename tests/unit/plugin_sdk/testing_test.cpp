@@ -24,6 +24,20 @@ TEST(PluginHost, ServicesReachTheHost) {
   EXPECT_THROW(host.unseal("no"), Failure);
 }
 
+// The host of an earlier minor version: its tables end where version 1.0 ended, however long this header's are.
+TEST(PluginHost, ATableThatIsShorterThanThisHeadersIsUsedWhileWhatIsNeededIsThere) {
+  struct Grown {  // via_clock with a member that a later minor version added
+    uint32_t struct_size, flags;
+    uint64_t (*mono_ns)(const via_host*);
+    int64_t (*unix_ms)(const via_host*);
+    void (*later)(const via_host*);
+  };
+  testing::FakeHost fake({.dir = "/somewhere"});
+  const Host host(fake.host());
+  EXPECT_NE(host.service(VIA_HOST_CLOCK, &Grown::unix_ms), nullptr);
+  EXPECT_EQ(host.service(VIA_HOST_CLOCK, &Grown::later), nullptr);
+}
+
 TEST(PluginHost, AnAbsentServiceIsNothingOrSaysSo) {
   via_host bare{};
   bare.struct_size = sizeof bare;

@@ -37,17 +37,25 @@ class Call {
     (void)call_->on_cancel(call_, &Hook::run, hook_.get());
   }
 
+  // True when more of the body follows `first`: `whole` is all of it then. Otherwise `first` is the body, and nothing was
+  // copied. Throws Failure(VIA_E_EXHAUSTED) above `limit` bytes.
+  bool more_body(std::string_view first, std::size_t limit, std::string& whole) {
+    std::uint8_t piece[16384];
+    for (bool more = false;; more = true) {
+      std::size_t got = 0;
+      check(call_->read(call_, piece, sizeof piece, VIA_WAIT, &got), "The request body could not be read.");
+      if (got == 0) return more;
+      if (!more) whole.assign(first);
+      if (whole.size() > limit || got > limit - whole.size()) throw too_large(limit);
+      whole.append(reinterpret_cast<const char*>(piece), got);
+    }
+  }
   // The rest of a request body, after what came with the call. Throws Failure(VIA_E_EXHAUSTED) above `limit` bytes.
   std::string body(std::string_view first, std::size_t limit) {
-    std::string out(first);
-    std::uint8_t piece[16384];
-    for (;;) {
-      if (out.size() > limit) throw Failure(VIA_E_EXHAUSTED, "The request body is larger than " + std::to_string(limit) + " bytes.");
-      std::size_t got = 0;
-      check(call_->read(call_, piece, sizeof piece, VIA_WAIT, &got));
-      if (got == 0) return out;
-      out.append(reinterpret_cast<const char*>(piece), got);
-    }
+    if (first.size() > limit) throw too_large(limit);
+    std::string out;
+    if (!more_body(first, limit, out)) out.assign(first);
+    return out;
   }
 
   // Before the first write; without it the answer is 200, application/json.
@@ -97,10 +105,13 @@ class Call {
     }
   };
 
-  static void check(via_status status) {
+  static Failure too_large(std::size_t limit) {
+    return {VIA_E_EXHAUSTED, "The request body is larger than " + std::to_string(limit) + " bytes.", "body_too_large"};
+  }
+  static void check(via_status status, const char* otherwise = "The answer could not be written.") {
     if (status == VIA_OK) return;
     if (status == VIA_E_DEADLINE) throw Failure(status, "The operation's time is up.");
-    throw Failure(status, status == VIA_E_CANCELLED ? "The operation was cancelled." : "The answer could not be written.");
+    throw Failure(status, status == VIA_E_CANCELLED ? "The operation was cancelled." : otherwise);
   }
   void end(via_status status, std::string_view message, std::string_view details) noexcept {
     if (via_call* const call = std::exchange(call_, nullptr)) {

@@ -119,17 +119,18 @@ class Host {
   const via_host* raw() const noexcept { return host_; }
   const via_id& instance_id() const noexcept { return host_->instance_id; }
 
-  // The table of a service, or null. `last` is the member that must be there.
-  template <class Table>
-  const Table* service(const char* id) const noexcept {
+  // The table of a service; null when the host has none, or one that ends before one of `members` or has nothing there.
+  // Name every member that is used: a table may be of an older minor version than this header, and shorter.
+  template <class Table, class... Member>
+  const Table* service(const char* id, Member Table::*... members) const noexcept {
     const auto* table = static_cast<const Table*>(host_->get_service(host_, id));
-    return table != nullptr && table->struct_size >= sizeof(Table) ? table : nullptr;
+    return table != nullptr && (has(*table, members) && ...) ? table : nullptr;
   }
 
   using Field = std::pair<std::string_view, std::string_view>;
   // Never give it a secret, a token, a path or a row.
   void log(Level level, std::string_view message, std::initializer_list<Field> fields = {}) const noexcept {
-    const auto* table = service<via_log>(VIA_HOST_LOG);
+    const auto* table = service(VIA_HOST_LOG, &via_log::enabled, &via_log::write);
     if (table == nullptr || !table->enabled(host_, static_cast<std::int32_t>(level))) return;
     via_pair pairs[16];
     std::size_t n = 0;
@@ -138,23 +139,24 @@ class Host {
     table->write(host_, static_cast<std::int32_t>(level), str(message), pairs, n);
   }
 
-  std::uint64_t mono_ns() const { return need<via_clock>(VIA_HOST_CLOCK)->mono_ns(host_); }
-  std::int64_t unix_ms() const { return need<via_clock>(VIA_HOST_CLOCK)->unix_ms(host_); }
+  std::uint64_t mono_ns() const { return need(VIA_HOST_CLOCK, &via_clock::mono_ns)->mono_ns(host_); }
+  std::int64_t unix_ms() const { return need(VIA_HOST_CLOCK, &via_clock::unix_ms)->unix_ms(host_); }
 
   // The add-on's own folder: absolute, 0700, on one filesystem. Nothing outside it is the plugin's to write.
-  std::filesystem::path storage() const { return std::string(view(need<via_storage>(VIA_HOST_STORAGE)->dir(host_))); }
+  std::filesystem::path storage() const { return std::string(view(need(VIA_HOST_STORAGE, &via_storage::dir)->dir(host_))); }
   std::uint64_t quota_bytes() const {  // 0 = none
-    const auto* table = service<via_storage>(VIA_HOST_STORAGE);
+    const auto* table = service(VIA_HOST_STORAGE, &via_storage::quota_bytes);
     return table == nullptr ? 0 : table->quota_bytes(host_);
   }
   // What the operator configured for the type ([types.<id>.settings]), as JSON; "{}" when that is nothing.
   std::string settings() const {
-    const auto* table = service<via_settings>(VIA_HOST_SETTINGS);
+    const auto* table = service(VIA_HOST_SETTINGS, &via_settings::json);
     return table == nullptr ? "{}" : std::string(view(table->json(host_)));
   }
 
   Queue queue(std::uint32_t width = 1) const {
-    const auto* table = need<via_executor>(VIA_HOST_EXECUTOR);
+    const auto* table = need(VIA_HOST_EXECUTOR, &via_executor::queue_create, &via_executor::queue_destroy, &via_executor::post,
+                             &via_executor::cancel);
     via_queue* made = nullptr;
     if (table->queue_create(host_, width, &made) != VIA_OK) throw Failure(VIA_E_UNAVAILABLE, "The host has no queue to give.");
     return {table, made};
@@ -178,15 +180,20 @@ class Host {
   }
 
  private:
-  template <class Table>
-  const Table* need(const char* id) const {
-    const auto* table = service<Table>(id);
+  template <class Table, class Member>
+  static bool has(const Table& table, Member Table::*member) noexcept {
+    const auto end = reinterpret_cast<const char*>(&(table.*member)) - reinterpret_cast<const char*>(&table) + sizeof(Member);
+    return table.struct_size >= static_cast<std::size_t>(end) && table.*member != nullptr;
+  }
+  template <class Table, class... Member>
+  const Table* need(const char* id, Member Table::*... members) const {
+    const auto* table = service(id, members...);
     if (table == nullptr) throw Failure(VIA_E_UNSUPPORTED, std::string("This host does not offer ") + id + ".");
     return table;
   }
   std::string box(via_status (*via_secretbox::*which)(const via_host*, via_bytes, via_bytes, const via_sink*),
                   std::string_view aad, std::string_view in) const {
-    const auto* table = need<via_secretbox>(VIA_HOST_SECRETBOX);
+    const auto* table = need(VIA_HOST_SECRETBOX, which);
     std::string out;
     const via_sink sink{&out, [](void* ctx, via_bytes chunk) noexcept -> via_status {
                           try {
@@ -202,7 +209,7 @@ class Host {
   }
   Metric metric(std::uint32_t kind, std::string_view name, std::initializer_list<std::string_view> labels) const {
     Metric out;
-    const auto* table = service<via_metrics>(VIA_HOST_METRICS);
+    const auto* table = service(VIA_HOST_METRICS, &via_metrics::define, &via_metrics::record);
     std::vector<via_str> keys;
     for (const auto label : labels) keys.push_back(str(label));
     if (table == nullptr || table->define(host_, kind, str(name), keys.data(), keys.size(), &out.id_) != VIA_OK) return out;

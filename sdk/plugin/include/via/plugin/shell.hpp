@@ -10,7 +10,8 @@
 //   void bind/rotate/revoke(const Binding&)              needed for "credentials": "plugin-applied"
 //   std::string describe(const Binding&)                 default: a binding through the proxy, with DATABASE_URL and the like
 //   std::string health()                                 default: {"state":"ok","checks":[]}
-//   std::string invoke(const Operation&)                 "via.ops/1": what it returns is the answer; or
+//   std::string invoke(const Operation&)                 "via.ops/1": what it returns is the answer. It is given the whole
+//                                                        body, up to static constexpr std::size_t kBodyLimit (16 MiB); or
 //   void invoke(const Operation&, Call&)                 the same, answering itself, now or later (move the Call away)
 //   bool try_invoke(const Operation&, Call&) noexcept    on an I/O thread, without waiting; false = nothing was done
 //   std::string handle(const HttpRequest&), void handle(const HttpRequest&, Call&), bool try_handle(…) noexcept
@@ -162,13 +163,27 @@ class Shell {
 
   // ---- operations and HTTP: one shape for both ----
 
+  static std::string_view& body_of(Operation& o) noexcept { return o.params; }
+  static std::string_view& body_of(HttpRequest& r) noexcept { return r.body; }
+  static constexpr std::size_t body_limit() {
+    if constexpr (requires { T::kBodyLimit; }) return T::kBodyLimit;
+    else return std::size_t{16} << 20;
+  }
+
   template <class Request, class Method>
   static void serve(const Request& request, via_call* raw, Method method) noexcept {
     Call call(raw);
     const auto fail = [&](via_status s, std::string_view m, std::string_view d) noexcept { call.fail(s, m, d); };
     guarded(fail, [&] {
-      if constexpr (std::is_invocable_v<Method, const Request&, Call&>) method(request, call);
-      else call.answer(method(request));
+      if constexpr (std::is_invocable_v<Method, const Request&, Call&>) {
+        method(request, call);
+      } else {
+        // A method that cannot read on is given all of it.
+        std::string whole;
+        Request complete(request);
+        if (call.more_body(body_of(complete), body_limit(), whole)) body_of(complete) = whole;
+        call.answer(method(std::as_const(complete)));
+      }
     });
   }
   template <class Request, class Method>
@@ -341,9 +356,29 @@ via_status create_one_of(const via_host* host, const via_instance_spec* spec, vi
   return status;
 }
 
+template <class C>
+void stop_one() noexcept {
+  if constexpr (requires { C::stop(); }) {
+    try {
+      C::stop();
+    } catch (...) {
+      // The library ends whatever its parts say.
+    }
+  }
+}
+
+// The first `count` of the types, the last one first.
+template <class... T>
+void stop_first(std::size_t count) noexcept {
+  constexpr void (*kStops[])() noexcept = {&stop_one<T>...};
+  while (count > 0) kStops[--count]();
+}
+
+// Starts the types in order; what had started is stopped again when a later one fails.
 template <class... T>
 via_status start_all(const via_host* host, const via_sink* message, Type<T>...) noexcept {
   via_status status = VIA_OK;
+  std::size_t started = 0;
   const auto say = [&](via_status why, std::string_view text, std::string_view) noexcept {
     status = why;
     if (message != nullptr && message->write != nullptr) (void)message->write(message->ctx, bytes(text));
@@ -351,17 +386,16 @@ via_status start_all(const via_host* host, const via_sink* message, Type<T>...) 
   const auto one = [&]<class C>(std::type_identity<C>) {
     if constexpr (requires { C::start(Host(host)); }) C::start(Host(host));
     (void)host;
+    ++started;
   };
   guarded(say, [&] { (one(std::type_identity<T>{}), ...); });
+  if (status != VIA_OK) stop_first<T...>(started);
   return status;
 }
 
 template <class... T>
 void stop_all(Type<T>...) noexcept {
-  const auto one = []<class C>(std::type_identity<C>) {
-    if constexpr (requires { C::stop(); }) C::stop();
-  };
-  (one(std::type_identity<T>{}), ...);
+  stop_first<T...>(sizeof...(T));
 }
 
 }  // namespace via::plugin

@@ -6,11 +6,16 @@
 
 namespace via {
 
-std::filesystem::path bundled_folder(const std::filesystem::path& configured) {
-  if (!configured.empty()) return configured;
+std::filesystem::path program_beside(const char* name) {
   std::error_code ec;
   const fs::path self = fs::read_symlink("/proc/self/exe", ec);
-  return ec ? fs::path() : self.parent_path().parent_path() / "lib" / "via" / "plugins";
+  return ec ? fs::path() : self.parent_path() / name;
+}
+
+std::filesystem::path bundled_folder(const std::filesystem::path& configured) {
+  if (!configured.empty()) return configured;
+  const fs::path self = program_beside("via");
+  return self.empty() ? fs::path() : self.parent_path().parent_path() / "lib" / "via" / "plugins";
 }
 
 std::vector<std::pair<fs::path, std::string>> bundled_plugins(const fs::path& folder) {

@@ -9,6 +9,8 @@
 
 namespace via {
 
+// A program that is installed beside the one that runs.
+std::filesystem::path program_beside(const char* name);
 // `configured` when it is not empty, else beside the running program.
 std::filesystem::path bundled_folder(const std::filesystem::path& configured);
 // Folder of each plugin and the SHA-256 that its library must have; empty when there is no pins.json.

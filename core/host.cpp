@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 
 #include <nlohmann/json.hpp>
 
 #include "core/bundled.hpp"
 #include "core/identity/master_key.hpp"
+#include "core/isolation/isolated_library.hpp"
 
 namespace via {
 
@@ -82,8 +84,24 @@ Result<void> Host::prepare() {
   std::map<std::string, std::string> settings;
   for (const auto& [type, configured] : config_.types) settings.emplace(type, configured.settings_json);
   services_.reset(new plugins::Services{clock_, *log_, *executor_, metrics_, *secrets_, std::move(settings)});
-  plugins_ = std::make_unique<plugins::PluginHost>(*services_, state_dir_ / "addons");
+  plugins_ = std::make_unique<plugins::PluginHost>(*services_, state_dir_ / "addons",
+                                                   [this](plugins::Image image) { return load_library(std::move(image)); });
   return load_plugins();
+}
+
+// A plugin of which one type shall run in a process of its own is never loaded into this one.
+Result<std::shared_ptr<plugins::Library>> Host::load_library(plugins::Image image) {
+  const TypeConfig* isolated = nullptr;
+  for (const plugins::AddonType& type : image.manifest.types)
+    if (const auto config = config_.types.find(type.id); config != config_.types.end() && config->second.isolated)
+      isolated = &config->second;
+  if (isolated == nullptr) return plugins::Library::load(std::move(image));
+  isolation::Options options;
+  options.program = program_beside("via-plugin-runner");
+  options.memory_mb = isolated->memory_mb;
+  options.grace_ms = static_cast<int>(isolated->grace_seconds) * 1000;
+  options.workers = std::clamp(config_.workers / 2, 4U, 64U);
+  return isolation::isolate(*services_, std::move(image), options);
 }
 
 Result<void> Host::load_plugins() {

@@ -47,6 +47,7 @@ class Host final : private lifecycle::PluginTrust {
   Host(std::filesystem::path state_dir, const ServerConfig& config, Logger::Target log_target);
   Result<void> prepare();
   Result<void> load_plugins();
+  Result<std::shared_ptr<plugins::Library>> load_library(plugins::Image image);
 
   // lifecycle::PluginTrust
   Result<nlohmann::json> verify(const std::string& file) override;

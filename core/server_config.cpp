@@ -121,13 +121,31 @@ Result<void> read_types(const toml::node& node, std::map<std::string, TypeConfig
     const auto* type = entry.as_table();
     if (type == nullptr) return fail(Code::bad_request, "The configuration member '" + name + "' must be a table.");
     TypeConfig& config = out[std::string(id.str())];
+    std::string limited;  // a member that only a process of its own can have
     for (const auto& [key, value] : *type) {
-      if (key.str() != "settings")
-        return fail(Code::bad_request, "The configuration has an unknown member '" + name + "." + std::string(key.str()) + "'.");
+      const std::string member = name + "." + std::string(key.str());
+      if (key.str() == "isolation") {
+        const auto kind = value.value_exact<std::string>();
+        if (!kind || (*kind != "process" && *kind != "none"))
+          return fail(Code::bad_request, "The configuration member '" + member + "' must be \"process\" or \"none\".");
+        config.isolated = *kind == "process";
+        continue;
+      }
+      if (key.str() == "memory_mb" || key.str() == "grace_seconds") {
+        const bool good = key.str() == "memory_mb" ? number(config.memory_mb, 16, 1 << 20)(value)
+                                                    : number(config.grace_seconds, 1, 3600)(value);
+        if (!good)
+          return fail(Code::bad_request, "The configuration member '" + member + "' has the wrong type or is out of range.");
+        limited = member;
+        continue;
+      }
+      if (key.str() != "settings") return fail(Code::bad_request, "The configuration has an unknown member '" + member + "'.");
       const auto* settings = value.as_table();
       if (settings == nullptr) return fail(Code::bad_request, "The configuration member '" + name + ".settings' must be a table.");
       config.settings_json = to_json(*settings).dump();
     }
+    if (!limited.empty() && !config.isolated)
+      return fail(Code::bad_request, "The configuration member '" + limited + "' needs isolation = \"process\" beside it.");
   }
   return {};
 }

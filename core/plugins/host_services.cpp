@@ -115,7 +115,9 @@ const via_turn kTurn{sizeof(via_turn), 0, [](const via_host*, via_fn fn, void* d
                        return VIA_OK;
                      }};
 
-const void* get_service(const via_host* h, const char* id) {
+}  // namespace
+
+const void* find_service(const via_host* h, const char* id) {
   const std::string_view name(id);
   if (name == VIA_HOST_LOG) return &kLog;
   if (name == VIA_HOST_CLOCK) return &kClock;
@@ -128,9 +130,8 @@ const void* get_service(const via_host* h, const char* id) {
   return nullptr;
 }
 
-}  // namespace
-
-HostContext::HostContext(const Services& services, std::string label, std::string instance_id, std::string storage)
+HostContext::HostContext(const Services& services, std::string label, std::string instance_id, std::string storage,
+                         const void* (*find)(const via_host*, const char*))
     : services_(services),
       label_(std::move(label)),
       instance_id_(std::move(instance_id)),
@@ -143,7 +144,7 @@ HostContext::HostContext(const Services& services, std::string label, std::strin
   std::copy(id.begin(), id.end(), abi_.instance_id.b);
   abi_.name = "via";
   abi_.version = VIA_VERSION;
-  abi_.get_service = get_service;
+  abi_.get_service = find;
 }
 
 }  // namespace via::plugins

@@ -24,10 +24,15 @@ struct Services {
   std::map<std::string, std::string> settings = {};  // type id -> what the operator configured for it, as JSON
 };
 
+// The tables of a host that works on its own Services.
+const void* find_service(const via_host* host, const char* id);
+
 class HostContext {
  public:
-  // `storage` empty = a library-wide host, which has no folder. `label` is the type id (or the plugin id).
-  HostContext(const Services& services, std::string label, std::string instance_id, std::string storage);
+  // `storage` empty = a library-wide host, which has no folder. `label` is the type id (or the plugin id). `find` is what
+  // via_host.get_service will be: a runner carries some services to its host.
+  HostContext(const Services& services, std::string label, std::string instance_id, std::string storage,
+              const void* (*find)(const via_host*, const char*) = find_service);
   HostContext(const HostContext&) = delete;
   HostContext& operator=(const HostContext&) = delete;
 

@@ -71,10 +71,11 @@ Result<void> AddonInstance::create() {
                         return VIA_OK;
                       }};
   via_instance* made = nullptr;
-  const via_status status = library_->entry().create(context_->abi(), &spec, &made, &sink);
+  const via_status status = library_->create(context_->abi(), spec, &made, &sink);
   if (status != VIA_OK || made == nullptr || made->api == nullptr ||
       !VIA_HAS(via_instance_api, made->api, destroy) || !has_every_slot(*made->api)) {
     context_.reset();
+    if (status == VIA_E_UNAVAILABLE) return fail(Code::unavailable, std::move(message));
     return fail(Code::internal, "the plugin could not create an instance: " + message);
   }
   raw_ = made;

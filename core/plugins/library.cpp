@@ -128,58 +128,75 @@ Inspection inspect(const std::filesystem::path& given) {
   return out;
 }
 
-struct Library::Impl {
-  Manifest manifest;
-  boost::dll::shared_library library;
-  const via_plugin_entry* entry = nullptr;
+namespace {
+
+class Loaded final : public Library {
+ public:
+  Loaded(Manifest manifest, boost::dll::shared_library library, const via_plugin_entry& entry)
+      : Library(std::move(manifest)), library_(std::move(library)), entry_(entry) {}
+  via_status init(const via_host* host, const via_sink* message) override { return entry_.init(host, message); }
+  void deinit() override { entry_.deinit(); }
+  via_status create(const via_host* host, const via_instance_spec& spec, via_instance** out,
+                    const via_sink* message) override {
+    return entry_.create(host, &spec, out, message);
+  }
+
+ private:
+  const boost::dll::shared_library library_;
+  const via_plugin_entry& entry_;
 };
 
-Library::Library() : impl_(std::make_unique<Impl>()) {}
-Library::~Library() = default;
-const Manifest& Library::manifest() const { return impl_->manifest; }
-const via_plugin_entry& Library::entry() const { return *impl_->entry; }
+}  // namespace
 
-Result<std::shared_ptr<Library>> Library::load(const fs::path& folder, const std::string& pin) {
-  auto out = std::make_shared<Library>();
-  Impl& impl = *out->impl_;
+Result<Image> Library::read(const fs::path& folder, const std::string& pin) {
   if (auto ok = check_folder(folder); !ok) return ok.error();
   auto manifest = read_manifest(folder);
   if (!manifest) return manifest.error();
-  impl.manifest = std::move(*manifest);
-  if (auto ok = check_abi(impl.manifest.abi_major, impl.manifest.abi_minor); !ok) return ok.error();
-  auto file = open_checked(folder / impl.manifest.library, "the library");
+  Image out{std::move(*manifest), FileHandle()};
+  if (auto ok = check_abi(out.manifest.abi_major, out.manifest.abi_minor); !ok) return ok.error();
+  auto file = open_checked(folder / out.manifest.library, "the library");
   if (!file) return file.error();
 
-  FileHandle memory(::memfd_create("via-plugin", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!memory) return system_error("make a memory file", errno);
-  auto digest = hash(file->get(), memory.get());
+  out.memory = FileHandle(::memfd_create("via-plugin", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!out.memory) return system_error("make a memory file", errno);
+  auto digest = hash(file->get(), out.memory.get());
   if (!digest) return digest.error();
   if (*digest != pin)
     return fail(Code::not_allowed,
                 "the library is not the one that was trusted (its SHA-256 differs); look at it and trust it again");
-  ::fcntl(memory.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+  ::fcntl(out.memory.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+  return out;
+}
 
+Result<std::shared_ptr<Library>> Library::load(Image image) {
   boost::dll::fs::error_code ec;
-  impl.library.load("/proc/self/fd/" + std::to_string(memory.get()), boost::dll::load_mode::rtld_now |
-                                                                         boost::dll::load_mode::rtld_local, ec);
-  if (ec || !impl.library.is_loaded()) return fail(Code::bad_request, "the library cannot be loaded by this system");
+  boost::dll::shared_library library;
+  library.load("/proc/self/fd/" + std::to_string(image.memory.get()),
+               boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local, ec);
+  if (ec || !library.is_loaded()) return fail(Code::bad_request, "the library cannot be loaded by this system");
   // The loader knows libraries by their path and may keep one for ever, so this number is never given to another file.
-  (void)memory.release();
-  if (!impl.library.has(VIA_PLUGIN_ENTRY_SYMBOL))
+  (void)image.memory.release();
+  if (!library.has(VIA_PLUGIN_ENTRY_SYMBOL))
     return fail(Code::bad_request, "the library does not export " VIA_PLUGIN_ENTRY_SYMBOL);
-  impl.entry = impl.library.get<const via_plugin_entry*()>(VIA_PLUGIN_ENTRY_SYMBOL)();
-  if (impl.entry == nullptr) return fail(Code::bad_request, "the library's entry point returned nothing");
-  const via_plugin_entry& entry = *impl.entry;
+  const via_plugin_entry* found = library.get<const via_plugin_entry*()>(VIA_PLUGIN_ENTRY_SYMBOL)();
+  if (found == nullptr) return fail(Code::bad_request, "the library's entry point returned nothing");
+  const via_plugin_entry& entry = *found;
   if (!VIA_HAS(via_plugin_entry, &entry, create))
     return fail(Code::bad_request, "the library's entry table is too short for ABI 1.0");
   if (auto ok = check_abi(entry.abi_major, entry.abi_minor); !ok) return ok.error();
-  if (entry.abi_major != impl.manifest.abi_major || entry.abi_minor != impl.manifest.abi_minor)
+  if (entry.abi_major != image.manifest.abi_major || entry.abi_minor != image.manifest.abi_minor)
     return fail(Code::bad_request, "the library and its manifest name different ABI versions");
-  if (std::string_view(entry.manifest_json.ptr, entry.manifest_json.len) != impl.manifest.text)
+  if (std::string_view(entry.manifest_json.ptr, entry.manifest_json.len) != image.manifest.text)
     return fail(Code::bad_request, "the manifest beside the library is not the one that it was built with");
   if (entry.init == nullptr || entry.deinit == nullptr || entry.create == nullptr || entry.get_extension == nullptr)
     return fail(Code::bad_request, "the library's entry table has an empty slot");
-  return out;
+  return std::shared_ptr<Library>(std::make_shared<Loaded>(std::move(image.manifest), std::move(library), entry));
+}
+
+Result<std::shared_ptr<Library>> Library::load(const fs::path& folder, const std::string& pin) {
+  auto image = read(folder, pin);
+  if (!image) return image.error();
+  return load(std::move(*image));
 }
 
 }  // namespace via::plugins

@@ -7,13 +7,13 @@
 
 namespace via::plugins {
 
-PluginHost::PluginHost(const Services& services, std::filesystem::path addons)
-    : services_(services), addons_(std::move(addons)) {}
+PluginHost::PluginHost(const Services& services, std::filesystem::path addons, Loader loader)
+    : services_(services), addons_(std::move(addons)), loader_(std::move(loader)) {}
 
 PluginHost::~PluginHost() {
   close_all();
   instances_.clear();
-  for (const auto& [library, context] : libraries_) library->entry().deinit();
+  for (const auto& [library, context] : libraries_) library->deinit();
 }
 
 Result<PluginRecord> PluginHost::load(const std::filesystem::path& folder, const std::string& pin,
@@ -45,7 +45,9 @@ Result<PluginRecord> PluginHost::load(const std::filesystem::path& folder, const
   }
   if (!record.problem.empty()) return refuse(fail(Code::conflict, "The plugin was not loaded: " + record.problem + "."));
 
-  auto library = Library::load(folder, pin);
+  auto image = Library::read(folder, pin);
+  if (!image) return refuse(fail(Code::refused, "The plugin was not loaded: " + image.error().message + "."));
+  auto library = loader_ ? loader_(std::move(*image)) : Library::load(std::move(*image));
   if (!library) return refuse(fail(Code::refused, "The plugin was not loaded: " + library.error().message + "."));
   auto context = std::make_unique<HostContext>(services_, record.manifest.id, "", "");
   std::string message;
@@ -54,7 +56,7 @@ Result<PluginRecord> PluginHost::load(const std::filesystem::path& folder, const
                         if (text.size() < 4096) text.append(reinterpret_cast<const char*>(chunk.ptr), chunk.len);
                         return VIA_OK;
                       }};
-  if (const via_status status = (*library)->entry().init(context->abi(), &sink); status != VIA_OK)
+  if (const via_status status = (*library)->init(context->abi(), &sink); status != VIA_OK)
     return refuse(fail(Code::refused, "The plugin refused to start: " + message));
   record.loaded = true;
   const std::lock_guard lock(mutex_);

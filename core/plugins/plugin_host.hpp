@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,8 +22,10 @@ namespace via::plugins {
 
 class PluginHost final : public AddonHost {
  public:
+  // How a library that was checked is made to work: in this process, or in one of its own (core/isolation/).
+  using Loader = std::function<Result<std::shared_ptr<Library>>(Image)>;
   // `addons` is <state-dir>/addons.
-  PluginHost(const Services& services, std::filesystem::path addons);
+  PluginHost(const Services& services, std::filesystem::path addons, Loader loader = {});
   ~PluginHost() override;  // closes every instance, then unloads
 
   // Loads the bundle in `folder` if its library has this SHA-256 and enables its types. A refusal is recorded, so that
@@ -76,6 +79,7 @@ class PluginHost final : public AddonHost {
   };
   const Services& services_;
   const std::filesystem::path addons_;
+  const Loader loader_;
   mutable std::mutex mutex_;
   std::map<std::string, PluginRecord> records_;                                 // by plugin id
   std::map<std::string, Enabled, std::less<>> types_;                           // by type id

@@ -39,6 +39,7 @@ allow base
 allow store base
 allow identity base
 allow plugins base
+allow isolation base plugins
 allow catalog base store
 allow bindings base store
 allow shares base store

@@ -141,12 +141,11 @@ Result<void> Run::await_ready() {
   std::unique_lock lock(mutex_);
   const bool told = changed_.wait_for(lock, milliseconds(setup_.options.start_ms), [&] { return ready_ || ended_; });
   if (ready_ && !ended_) return {};
-  if (!told) reason_ = "it was not ready in time";
-  const std::string why = reason_;
+  if (!told && reason_.empty()) reason_ = "it was not ready in time";
   lock.unlock();
   channel_->shut();
   (void)wait_gone(setup_.options.stop_ms);
-  return fail(Code::unavailable, why);
+  return fail(Code::unavailable, reason());
 }
 
 Result<void> Run::spawn() {
@@ -555,7 +554,7 @@ void Run::finish(const std::shared_ptr<Call>& call, via_status status, std::stri
 }
 
 void Run::deliver(Call& call) {
-  if (call.status == VIA_OK && call.lost != VIA_OK) call.status = call.lost;
+  if ((call.status == VIA_OK || call.status == VIA_E_CANCELLED) && call.lost != VIA_OK) call.status = call.lost;
   if (call.after) call.after(call.status);
   call.abi->complete(call.abi, call.status, {call.message.data(), call.message.size()}, {call.details.data(), call.details.size()});
 }

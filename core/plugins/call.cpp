@@ -338,6 +338,11 @@ Result<std::string> ControlCall::wait() {
     changed_.notify_all();
   }
   changed_.wait(lock, [&] { return done_; });
+  if (watch_ != nullptr) {  // what came between the last look and the end
+    lock.unlock();
+    tell();
+    lock.lock();
+  }
   if (status_ != VIA_OK) return error_of(status_, message_, details_);
   return std::move(details_);
 }

@@ -62,10 +62,13 @@ Watch watch_of(plugin::Control& control, plugin::Host host) {
 
 }  // namespace
 
-Postgres::Postgres(plugin::Host host) : host_(host) {}
+Postgres::Postgres(plugin::Host host) : host_(host) { (void)host.mono_ns(); }  // a host without a clock has no deadlines
 Postgres::~Postgres() { close(); }
 
-void Postgres::start(plugin::Host library) { driver() = std::make_unique<Driver>(library); }
+void Postgres::start(plugin::Host library) {
+  (void)library.mono_ns();
+  driver() = std::make_unique<Driver>(library);
+}
 void Postgres::stop() { driver().reset(); }
 
 Server Postgres::server(const Limits& limits) const {

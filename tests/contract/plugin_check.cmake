@@ -4,6 +4,10 @@ foreach(plugin sqlite)
     COMMAND via-plugin-check --script ${CMAKE_SOURCE_DIR}/plugins/${plugin}/check.json ${CMAKE_BINARY_DIR}/lib/via/plugins/${plugin})
   set_tests_properties(plugin_check.${plugin} PROPERTIES TIMEOUT 300 LABELS contract)
 endforeach()
+add_test(NAME plugin_check.postgres
+  COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/plugin_check_postgres $<TARGET_FILE:via-plugin-check> ${CMAKE_BINARY_DIR}/lib/via/plugins/postgres
+          ${CMAKE_SOURCE_DIR}/plugins/postgres/check.json ${CMAKE_SOURCE_DIR}/scripts)
+set_tests_properties(plugin_check.postgres PROPERTIES TIMEOUT 600 LABELS contract)
 add_subdirectory(${CMAKE_SOURCE_DIR}/tests/fixtures/broken ${CMAKE_BINARY_DIR}/tests/fixture_broken)
 
 via_test(plugin_check_tests SOURCES plugin_check_test.cpp DEPENDS nlohmann_json::nlohmann_json LABELS contract TIMEOUT 240)

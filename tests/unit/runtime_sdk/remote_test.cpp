@@ -141,13 +141,14 @@ TEST(Remote, SendsABatchAsOneRequest) {
 
 TEST(Remote, ErrorsCarryWhatTheHostSaid) {
   Launched app([](const Request&) -> Reply {
-    return {error(400, "constraint", R"(,"sqlite_code":2067,"statement_index":3)")};
+    return {error(400, "constraint", R"(,"sqlite_code":2067,"sqlstate":"23505","statement_index":3)")};
   });
   auto db = app.connect();
   const Error failure = failure_of([&] { db.batch({execute("INSERT")}); });
   EXPECT_EQ(failure.code(), "constraint");
   EXPECT_EQ(failure.http_status(), 400);
   EXPECT_EQ(failure.sqlite_code(), 2067);
+  EXPECT_EQ(failure.sqlstate(), "23505");
   EXPECT_EQ(failure.statement_index(), 3U);
   EXPECT_EQ(failure.request_id(), "req_test");
   EXPECT_FALSE(failure.outcome_unknown());

@@ -171,6 +171,7 @@ Error read_error(const HttpResponse& response) {
     if (const std::string said = text("message"); !said.empty()) message = said;
     if (const std::string id = text("request_id"); !id.empty()) details.request_id = id;
     details.sqlite_code = static_cast<int>(integer_of(error, "sqlite_code"));
+    details.sqlstate = text("sqlstate");
     if (error.contains("statement_index") && error["statement_index"].is_number_unsigned()) {
       details.statement_index = error["statement_index"].get<std::size_t>();
     }

@@ -113,6 +113,7 @@ class Error : public std::runtime_error {
     std::optional<std::size_t> statement_index;  // of a batch
     std::string request_id;                      // names the request in the host's log
     bool outcome_unknown = false;                // a write that may or may not have been made
+    std::string sqlstate;                        // PostgreSQL's, empty when not of PostgreSQL
   };
   Error(const std::string& message, Details details)
       : std::runtime_error(message), details_(std::move(details)) {}
@@ -120,6 +121,7 @@ class Error : public std::runtime_error {
   const std::string& code() const noexcept { return details_.code; }
   int http_status() const noexcept { return details_.http_status; }
   int sqlite_code() const noexcept { return details_.sqlite_code; }
+  const std::string& sqlstate() const noexcept { return details_.sqlstate; }
   std::optional<std::size_t> statement_index() const noexcept { return details_.statement_index; }
   const std::string& request_id() const noexcept { return details_.request_id; }
   bool outcome_unknown() const noexcept { return details_.outcome_unknown; }

@@ -61,14 +61,14 @@ struct Sample {
 
 class Context {
  public:
-  Context(Plan the_plan, std::filesystem::path programs, std::filesystem::path source, std::filesystem::path folder,
+  Context(Plan the_plan, std::filesystem::path programs, std::filesystem::path folder_of_source, std::filesystem::path folder,
           Report& into)
-      : plan(the_plan), cores(Cores::find()), bin(std::move(programs)), work(std::move(folder)),
-        load(std::move(source) / "load.lua", work), report(into) {}
+      : plan(the_plan), cores(Cores::find()), bin(std::move(programs)), source(std::move(folder_of_source)), work(std::move(folder)),
+        load(source / "load.lua", work), report(into) {}
 
   const Plan plan;
   const Cores cores;
-  const std::filesystem::path bin, work;
+  const std::filesystem::path bin, source, work;
   const LoadRunner load;
   Report& report;
 
@@ -97,6 +97,8 @@ void measure_bulk(Context& context);
 // lifecycle.cpp
 void measure_revoke(Context& context);
 void measure_copies(Context& context);
+// postgres.cpp
+void measure_postgres(Context& context);
 // scale.cpp
 void measure_idle(Context& context);
 void measure_connections(Context& context);

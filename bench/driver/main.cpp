@@ -29,6 +29,7 @@ constexpr Benchmark kBenchmarks[] = {
     {"keys", "data", measure_keys},
     {"listing", "data", measure_listing},
     {"bulk", "data", measure_bulk},
+    {"postgres", "data", measure_postgres},
     {"revoke", "lifecycle", measure_revoke},
     {"copies", "lifecycle", measure_copies},
     {"authorization", "micro", measure_authorization},

@@ -3,6 +3,8 @@
 
 #include <poll.h>
 
+#include <utility>
+
 namespace via::postgres {
 namespace {
 
@@ -40,7 +42,8 @@ void answer(Job& job, const Failure& failure) {
   }
 }
 
-Connection::Connection(Pool& pool, Kind kind, ConnectionPointer connection) : pool_(pool), kind_(kind), pg_(std::move(connection)) {}
+Connection::Connection(Pool& pool, Kind kind, ConnectionPointer connection, std::uint64_t now_ns)
+    : pool_(pool), kind_(kind), pg_(std::move(connection)), used_ns_(now_ns) {}
 
 bool Connection::takes(std::uint64_t now_ns) const {
   if (send_failed_ || cancelling_ || forget_statements_) return false;
@@ -89,7 +92,7 @@ bool Connection::send_step(Job& job, std::size_t at) {
 
 void Connection::start(std::unique_ptr<Job> given, std::uint64_t now_ns) {
   Job& job = *given;
-  job.sent_ns = now_ns;
+  job.sent_ns = used_ns_ = now_ns;
   ++job.tries;
   jobs_.push_back(std::move(given));
   const bool first = expected_.empty();
@@ -155,13 +158,26 @@ bool Connection::work() {
     begin_front();
   }
   if (!alive || send_failed_ || PQstatus(raw()) != CONNECTION_OK) return false;
+  if (!expected_.empty() && holds_too_much()) return false;
   // What a job's end has queued behind it.
   const int again = PQflush(raw());
   unsent_ = again > 0;
   return again >= 0;
 }
 
+// libpq keeps a row until it is whole, however large it is. One that is larger than a whole result ends its connection.
+bool Connection::holds_too_much() {
+  constexpr std::uint64_t kSlack = 1u << 20;  // what lies in the system's buffers and belongs to others
+  const std::uint64_t come = received(raw());
+  const std::uint64_t held = come - std::exchange(taken_at_, took_ ? come : taken_at_);
+  if (std::exchange(took_, false) || jobs_.empty() || held < pool_.limits().max_result_bytes + kSlack) return false;
+  Job& job = *jobs_.front();
+  answer(job, job.reads() ? row_too_large() : outcome_unknown());
+  return true;
+}
+
 void Connection::take(ResultPointer result) {
+  took_ = true;
   Expected& front = expected_.front();
   Job* const job = front.job;
   switch (PQresultStatus(result.get())) {
@@ -260,12 +276,9 @@ void Connection::ask_to_end(std::uint64_t now_ns) {
   }
 }
 
-void Connection::look(std::uint64_t now_ns) {
-  if (forget_statements_ && jobs_.empty() && expected_.empty()) {
-    // All at once and seldom; the plugin's own are made anew with the connection.
-    send_failed_ = true;
-    return;
-  }
+bool Connection::look(std::uint64_t now_ns) {
+  // All at once and seldom; the plugin's own are made anew with the connection.
+  if (forget_statements_ && jobs_.empty() && expected_.empty()) return false;
   bool first = true;
   for (const auto& job : jobs_) {
     if (!job->abandoned || first) {
@@ -283,6 +296,7 @@ void Connection::look(std::uint64_t now_ns) {
     }
     first = false;
   }
+  return !send_failed_;
 }
 
 }  // namespace via::postgres

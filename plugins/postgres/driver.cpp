@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <condition_variable>
 
 namespace via::postgres {
@@ -13,6 +14,8 @@ namespace {
 
 constexpr std::uint64_t kLookEveryNs = 10'000'000;   // deadlines and cancellation
 constexpr std::uint64_t kLingerNs = 50'000'000;      // a thread kept a little costs less than one woken for each operation
+
+constexpr std::chrono::seconds kComeBack{60};
 
 }  // namespace
 
@@ -46,6 +49,25 @@ void Driver::wake() {
     waiting_ = false;
     const std::uint64_t one = 1;
     (void)!::write(event_, &one, sizeof one);
+  }
+}
+
+// Later, to end connections that nobody has used since. Mutex held.
+void Driver::come_back() {
+  comes_back_ = true;
+  try {
+    queue_.post(
+        [this] {
+          {
+            const std::lock_guard lock(mutex_);
+            comes_back_ = false;
+            if (std::exchange(running_, true)) return;  // it is at work already, or will be
+          }
+          run();
+        },
+        kComeBack);
+  } catch (const plugin::Failure&) {
+    comes_back_ = false;
   }
 }
 
@@ -137,6 +159,7 @@ bool Driver::turn() {
     if (!jobs_.empty() || !commands_.empty() || !touched_.empty()) return true;
     if (!busy && now - last_use_ns_ >= kLingerNs) {
       running_ = false;
+      if (!watched_.empty() && !comes_back_) come_back();
       return false;
     }
     waiting_ = true;

@@ -39,6 +39,7 @@ class Driver {
 
  private:
   void wake();  // mutex held: sees to it that the task looks at the inbox
+  void come_back();
   void run();
   bool turn();  // false: there is nothing to wait for
   void work_on(Connection& connection);
@@ -48,7 +49,7 @@ class Driver {
   std::mutex mutex_;
   std::vector<std::pair<std::shared_ptr<Pool>, std::unique_ptr<Job>>> jobs_;  // guarded by mutex_
   std::vector<std::function<void()>> commands_;                               // guarded by mutex_
-  bool running_ = false, waiting_ = false;                                    // guarded by mutex_
+  bool running_ = false, waiting_ = false, comes_back_ = false;               // guarded by mutex_
 
   std::unordered_set<std::shared_ptr<Pool>> pools_;
   std::unordered_set<Connection*> touched_, watched_;

@@ -69,6 +69,10 @@ Failure plan(std::string_view body, Operation operation, bool may_write, bool ov
   return {};
 }
 
+Failure row_too_large() {
+  return {VIA_E_INVALID, "result_too_large", "a row of the result is larger than a result may be (max_result_bytes)"};
+}
+
 std::int64_t update_count(const PGresult* result) {
   const char* tag = PQcmdStatus(const_cast<PGresult*>(result));
   if (!tag_is(tag, "INSERT") && !tag_is(tag, "UPDATE") && !tag_is(tag, "DELETE") && !tag_is(tag, "MERGE")) return 0;

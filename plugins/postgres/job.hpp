@@ -77,6 +77,9 @@ class Collector {
   std::size_t written_ = 0;    // statements of a batch that are in `out`
 };
 
+// One row that is larger than a whole result may be: libpq holds a row as a whole before it gives it.
+Failure row_too_large();
+
 // What JDBC's executeUpdate returns: rows of INSERT, UPDATE, DELETE and MERGE, else 0.
 std::int64_t update_count(const PGresult* result);
 

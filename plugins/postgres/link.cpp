@@ -1,8 +1,12 @@
 // See link.hpp.
 #include "plugins/postgres/link.hpp"
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
 
+#include <cstddef>
 #include <fstream>
 #include <iterator>
 
@@ -36,6 +40,13 @@ Failure connect(const Server& server, const Login& login, int seconds, Connectio
   Failure f = from_connection(out.get());
   out.reset();
   return f;
+}
+
+std::uint64_t received(const PGconn* connection) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(PQsocket(connection), IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || size < offsetof(tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received) return 0;
+  return info.tcpi_bytes_received;
 }
 
 Failure Link::as_admin(const Server& server, const std::string& database, Link& out) {

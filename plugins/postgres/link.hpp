@@ -28,6 +28,9 @@ Failure admin_login(const Server& server, const std::string& database, Login& ou
 // Waits at most `seconds`.
 Failure connect(const Server& server, const Login& login, int seconds, ConnectionPointer& out);
 
+// Bytes that have come over a connection; 0 where the system does not count them (a socket of the file system).
+std::uint64_t received(const PGconn* connection);
+
 // A connection whose calls wait. `give_up` is asked while they do (several times a second); true ends the statement.
 class Link {
  public:

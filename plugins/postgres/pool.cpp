@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::uint64_t kFirstBackOffNs = 100'000'000, kLastBackOffNs = 2'000'000'000;
 constexpr std::uint64_t kSizeEveryNs = 5'000'000'000;
+constexpr std::uint64_t kIdleNs = 300'000'000'000;  // a connection that nobody uses ends
 constexpr int kConnectSeconds = 5;
 
 constexpr std::pair<const char*, const char*> kKnown[] = {{"via_reset", "RESET ALL"},         {"via_begin", "BEGIN"},
@@ -37,6 +38,7 @@ void Pool::take(std::unique_ptr<Job> job) {
 void Pool::again(std::unique_ptr<Job> job) {
   job->failure = {};
   job->cut = false;
+  job->cancelled_ns = 0;
   set(job->kind).waiting.push_front(std::move(job));
 }
 
@@ -144,7 +146,7 @@ void Pool::made(Kind kind, ConnectionPointer connection, Failure failure) {
   s.failure = {};
   s.back_off_ns = s.not_before_ns = 0;
   if (closed_.load(std::memory_order_acquire)) return;
-  s.connections.push_back(std::make_unique<Connection>(*this, kind, std::move(connection)));
+  s.connections.push_back(std::make_unique<Connection>(*this, kind, std::move(connection), now));
   driver_.watch(*s.connections.back());
 }
 
@@ -188,9 +190,11 @@ void Pool::look(std::uint64_t now_ns) {
       answer(job, late ? Failure{VIA_E_DEADLINE, "deadline_exceeded", "the statement did not begin in time"} : Failure{VIA_E_CANCELLED, "", "the operation was cancelled"});
       s.waiting.erase(s.waiting.begin() + static_cast<std::ptrdiff_t>(i));
     }
-    for (const auto& c : s.connections) {
-      c->look(now_ns);
-      driver_.touch(*c);
+    for (std::size_t i = 0; i < s.connections.size();) {
+      Connection& c = *s.connections[i];
+      const bool rests = c.idle() && now_ns - c.used_ns() > kIdleNs;
+      if (!c.look(now_ns) || rests) lost(c);  // it is gone now
+      else ++i;
     }
   }
 }

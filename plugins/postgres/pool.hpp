@@ -24,7 +24,7 @@ class Pool;
 
 class Connection {
  public:
-  Connection(Pool& pool, Kind kind, ConnectionPointer connection);
+  Connection(Pool& pool, Kind kind, ConnectionPointer connection, std::uint64_t now_ns);
   PGconn* raw() const { return pg_.get(); }
   int socket() const { return PQsocket(pg_.get()); }
   Kind kind() const { return kind_; }
@@ -40,7 +40,9 @@ class Connection {
   // Sends what is waiting and takes in what has come. False: the connection is lost (see Pool::lost).
   bool work();
   bool wants_to_write() const { return unsent_; }
-  void look(std::uint64_t now_ns);  // deadlines, cancellation
+  // Deadlines and cancellation. False: it is of no more use.
+  bool look(std::uint64_t now_ns);
+  std::uint64_t used_ns() const { return used_ns_; }
   void cancelled() { cancelling_ = false; }
 
   std::deque<std::unique_ptr<Job>> take_jobs() { return std::move(jobs_); }
@@ -61,6 +63,7 @@ class Connection {
   void end_job();
   void begin_front();
   void ask_to_end(std::uint64_t now_ns);
+  bool holds_too_much();
 
   Pool& pool_;
   const Kind kind_;
@@ -69,8 +72,9 @@ class Connection {
   std::deque<std::unique_ptr<Job>> jobs_;  // sent, in order
   std::unique_ptr<Collector> collector_;   // of the first
   std::unordered_map<std::string, std::string> prepared_;  // text and shape -> name
-  std::uint64_t next_name_ = 0;
-  bool unsent_ = false, send_failed_ = false, cancelling_ = false, forget_statements_ = false;
+  std::uint64_t next_name_ = 0, used_ns_ = 0;
+  std::uint64_t taken_at_ = 0;             // bytes that had come when the last result was taken
+  bool unsent_ = false, send_failed_ = false, cancelling_ = false, forget_statements_ = false, took_ = true;
 };
 
 class Pool : public std::enable_shared_from_this<Pool> {

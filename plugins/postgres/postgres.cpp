@@ -284,9 +284,11 @@ void Postgres::stream(const plugin::Operation& operation, plugin::Call& call, co
     out.append("{" + render_head(result) + "}\n");
   };
   for (;;) {
+    const std::uint64_t had = received(pg);
     while (PQisBusy(pg) != 0 && !failure) {
       pollfd fd{PQsocket(pg), POLLIN, 0};
       if (::poll(&fd, 1, 50) > 0 && PQconsumeInput(pg) == 0) failure = unreachable("the connection to the PostgreSQL server ended");
+      if (received(pg) - had > pool.limits().max_result_bytes + (1u << 20)) failure = row_too_large();
       late = late || host_.mono_ns() >= until;
       if (!asked && (late || call.cancelled())) end_statement();
     }

@@ -292,7 +292,7 @@ TEST_F(Isolation, SnapshotsProgressDrainAndFiguresAreCarried) {
   EXPECT_EQ(facts->schema, 3U);
   EXPECT_EQ(seen, 7U);
   EXPECT_EQ(of, 9U);
-  EXPECT_TRUE(host().verify_snapshot(*instance, "snap_01jd5000000000000000000000", folder, {}));
+  EXPECT_TRUE(host().verify_snapshot(*instance, "snap_01jd5000000000000000000000", "tiny/1", folder, {}));
   EXPECT_EQ(*host().bytes_used(*instance), 42U);
   ASSERT_TRUE(*host().drain(*instance, 1000, {}));
   EXPECT_EQ(*host().bytes_used(*instance), 1U);

@@ -1,6 +1,10 @@
 // query, execute, setup and batch on a real server: the same answers as the SQLite type's, and what happens when it goes away.
 #include "server_fixture.hpp"
 
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <array>
 #include <thread>
 
@@ -129,6 +133,20 @@ TEST_F(PostgresOperations, AResultIsCutAtItsLimits) {
   EXPECT_EQ(value("SELECT 1"), 1) << "the connections are whole afterwards";
 }
 
+TEST_F(PostgresOperations, ARowThatIsTooLargeIsNotTakenIn) {
+  again_with({{"max_result_bytes", 1000000}});
+  for (int i = 0; i < 3; ++i) {
+    const Result huge = query("SELECT repeat('x', 300000000)");
+    EXPECT_EQ(huge.code(), "result_too_large") << huge.status << huge.message;
+  }
+  testing::FakeCall lines;
+  call(lines, "query", json{{"sql", "SELECT repeat('x', 300000000)"}}.dump(), {}, "application/x-ndjson");
+  lines.wait();
+  EXPECT_NE(lines.details().find("result_too_large"), std::string::npos) << lines.details();
+  EXPECT_EQ(value("SELECT length(repeat('x', 900000))"), 900000);
+  EXPECT_EQ(query("SELECT repeat('x', 900000)").body["rows"][0][0].get<std::string>().size(), 900000U);
+}
+
 TEST_F(PostgresOperations, LinesCarryMoreThanTheLimitAndEndWithTheirCount) {
   again_with({{"max_rows", 10}});
   testing::FakeCall one;
@@ -179,6 +197,22 @@ TEST_F(PostgresOperations, AnAddonAtItsQuotaTakesNoMoreButCanBeEmptied) {
   EXPECT_EQ(last.code(), "quota_exceeded");
   EXPECT_EQ(query("SELECT count(*) FROM t").status, VIA_OK);
   EXPECT_EQ(execute("TRUNCATE t").status, VIA_OK);
+}
+
+TEST_F(PostgresOperations, ConnectionsThatNobodyUsesEnd) {
+  ASSERT_EQ(setup("CREATE TABLE t(a int)").status, VIA_OK);
+  EXPECT_EQ(value("SELECT count(*) FROM t"), 0);
+  const std::string sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = '" + database() + "'";
+  EXPECT_NE(server().one(sessions), "0");
+  host->advance(std::chrono::minutes(10));
+  std::string left;
+  for (int i = 0; i < 200 && left != "0"; ++i) {
+    host->executor().make_due();
+    left = server().one(sessions);
+    ::poll(nullptr, 0, 10);
+  }
+  EXPECT_EQ(left, "0");
+  EXPECT_EQ(value("SELECT count(*) FROM t"), 0) << "and are made again";
 }
 
 TEST_F(PostgresOperations, AServerThatEndsIsSaidAndComesBackByItself) {
@@ -234,11 +268,36 @@ TEST_F(PostgresOperations, AConnectionThatIsCutLosesNoReadAndNoAcknowledgedWrite
   EXPECT_GT(acknowledged, 50);
 }
 
-TEST_F(PostgresOperations, AFullDiskIsSaid) {
+TEST_F(PostgresOperations, AFullDiskIsSaidAndItsServerGoesOn) {
   ASSERT_EQ(setup("CREATE TABLE t(a text)").status, VIA_OK);
   EXPECT_EQ(execute("DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$").code(), "quota_exceeded");
   const Result damaged = execute("DO $$ BEGIN RAISE EXCEPTION 'could not read file base/1' USING ERRCODE = '58030'; END $$");
   EXPECT_EQ(damaged.status, VIA_E_INTERNAL);
+  // A disk that is really full, where this machine lets a test have one of its own.
+  const std::filesystem::path disk = server().folder() / "disk";
+  std::filesystem::create_directory(disk);
+  if (::mount("none", disk.c_str(), "tmpfs", 0, "size=24m,mode=0777") != 0) return;
+  const auto inside = disk / "space";
+  std::filesystem::create_directory(inside);
+  struct stat st {};
+  ASSERT_EQ(::stat(server().folder().c_str(), &st), 0);
+  ASSERT_EQ(::chown(inside.c_str(), st.st_uid, st.st_gid), 0);
+  server().sql("CREATE TABLESPACE tiny LOCATION '" + inside.string() + "'");
+  server().sql("GRANT CREATE ON TABLESPACE tiny TO PUBLIC");
+  ASSERT_EQ(setup("CREATE TABLE u(a text) TABLESPACE tiny").status, VIA_OK);
+  Result last{};
+  int rows = 0;
+  for (; rows < 400; ++rows) {
+    last = execute("INSERT INTO u SELECT string_agg(md5((g * random())::text), '') FROM generate_series(1, 8000) g");
+    if (last.status != VIA_OK) break;
+  }
+  EXPECT_EQ(last.code(), "quota_exceeded") << last.message;
+  EXPECT_EQ(value("SELECT count(*) FROM u"), rows) << "what was acknowledged is there, what was refused is not";
+  EXPECT_EQ(execute("TRUNCATE u").status, VIA_OK);
+  EXPECT_EQ(execute("INSERT INTO u VALUES('room again')").status, VIA_OK);
+  EXPECT_EQ(setup("DROP TABLE u").status, VIA_OK);
+  server().sql("DROP TABLESPACE tiny");
+  EXPECT_EQ(::umount(disk.c_str()), 0);
 }
 
 }  // namespace

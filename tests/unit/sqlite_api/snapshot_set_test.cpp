@@ -40,16 +40,18 @@ struct Sample {
     fs::create_directories(api.path("snapshots/" + name));
     return api.path("snapshots/" + name);
   }
-  std::string run(void (FakeSnapshots::*what)(const std::string&, FakeCall&), const std::string& dir) {
+  template <class Make>
+  std::string run(Make make) {
     FakeCall c;
-    (FakeSnapshots(api.instance().handle()).*what)(dir, c);
+    make(FakeSnapshots(api.instance().handle()), c);
     return c.status() == VIA_OK ? c.details() : c.message();
   }
-  std::string take(const std::string& dir) { return run(&FakeSnapshots::take, dir); }
-  std::string verify(const std::string& dir) { return run(&FakeSnapshots::verify, dir); }
+  std::string take(const std::string& dir) { return run([&](FakeSnapshots s, FakeCall& c) { s.take(dir, c); }); }
+  std::string verify(const std::string& dir) { return run([&](FakeSnapshots s, FakeCall& c) { s.verify(dir, c); }); }
+  std::string restore_as_it_is(const std::string& dir) { return run([&](FakeSnapshots s, FakeCall& c) { s.restore(dir, c); }); }
   std::string restore(const std::string& dir) {
     api.close();
-    const std::string said = run(&FakeSnapshots::restore, dir);
+    const std::string said = restore_as_it_is(dir);
     api.open();
     return said;
   }
@@ -119,7 +121,7 @@ TEST_F(SnapshotSet, GoesIntoAnEmptyAddOn) {
   api.close();
   fs::remove(api.path("data.sqlite"));
   fs::remove_all(api.path("databases"));
-  const std::string said = run(&FakeSnapshots::restore, dir);
+  const std::string said = restore_as_it_is(dir);
   EXPECT_NE(said.find("sqlite/1"), std::string::npos) << said;
   EXPECT_EQ(names(dir), std::set<std::string>{});
   api.open();
@@ -202,7 +204,7 @@ TEST_F(SnapshotSet, ALogThatACrashLeftStaysWithItsDatabase) {
   fs::copy_file(wal, kept);
   api.close();
   fs::copy_file(kept, wal, fs::copy_options::overwrite_existing);
-  run(&FakeSnapshots::restore, dir);
+  restore_as_it_is(dir);
   EXPECT_FALSE(fs::exists(wal)) << "it would be played into the restored database";
   api.open();
   EXPECT_EQ(values(), kBefore);
@@ -248,7 +250,7 @@ TEST_F(SnapshotSet, AnInterruptedRestoreIsFinished) {
       }
       if (step > 3) exchange(kept, dir);
       if (!by_open) {
-        EXPECT_NE(w.run(&FakeSnapshots::restore, dir).find("sqlite/2"), std::string::npos);
+        EXPECT_NE(w.restore_as_it_is(dir).find("sqlite/2"), std::string::npos);
       }
       w.api.open();
       EXPECT_EQ(w.values(), by_open && step == 0 ? kAfter : kBefore);

@@ -113,7 +113,7 @@ class Error : public std::runtime_error {
     std::optional<std::size_t> statement_index;  // of a batch
     std::string request_id;                      // names the request in the host's log
     bool outcome_unknown = false;                // a write that may or may not have been made
-    std::string sqlstate;                        // PostgreSQL's, empty when not of PostgreSQL
+    std::string sqlstate = {};                   // PostgreSQL's, empty when not of PostgreSQL
   };
   Error(const std::string& message, Details details)
       : std::runtime_error(message), details_(std::move(details)) {}

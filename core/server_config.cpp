@@ -112,7 +112,7 @@ nlohmann::json to_json(const toml::node& node) {
   return text.str();
 }
 
-// [types.ID]: the settings are the plugin's own and are not looked into.
+// [types.ID]: where its plugin runs; the settings are the plugin's own and are not looked into.
 Result<void> read_types(const toml::node& node, std::map<std::string, TypeConfig>& out) {
   const auto* types = node.as_table();
   if (types == nullptr) return fail(Code::bad_request, "The configuration member 'types' must be a table of add-on types.");
@@ -121,7 +121,6 @@ Result<void> read_types(const toml::node& node, std::map<std::string, TypeConfig
     const auto* type = entry.as_table();
     if (type == nullptr) return fail(Code::bad_request, "The configuration member '" + name + "' must be a table.");
     TypeConfig& config = out[std::string(id.str())];
-    std::string limited;  // a member that only a process of its own can have
     for (const auto& [key, value] : *type) {
       const std::string member = name + "." + std::string(key.str());
       if (key.str() == "isolation") {
@@ -136,7 +135,6 @@ Result<void> read_types(const toml::node& node, std::map<std::string, TypeConfig
                                                     : number(config.grace_seconds, 1, 3600)(value);
         if (!good)
           return fail(Code::bad_request, "The configuration member '" + member + "' has the wrong type or is out of range.");
-        limited = member;
         continue;
       }
       if (key.str() != "settings") return fail(Code::bad_request, "The configuration has an unknown member '" + member + "'.");
@@ -144,8 +142,6 @@ Result<void> read_types(const toml::node& node, std::map<std::string, TypeConfig
       if (settings == nullptr) return fail(Code::bad_request, "The configuration member '" + name + ".settings' must be a table.");
       config.settings_json = to_json(*settings).dump();
     }
-    if (!limited.empty() && !config.isolated)
-      return fail(Code::bad_request, "The configuration member '" + limited + "' needs isolation = \"process\" beside it.");
   }
   return {};
 }

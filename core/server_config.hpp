@@ -17,7 +17,7 @@ namespace via {
 // What an operator says of one add-on type ([types.ID]).
 struct TypeConfig {
   bool isolated = false;        // isolation = "process": its plugin runs in a process of its own
-  unsigned memory_mb = 0;       // of that process; 0 = no limit
+  unsigned memory_mb = 0;       // most data of that process, without its threads' stacks; 0 = no limit
   unsigned grace_seconds = 10;  // how long after its deadline a call in it may end
   std::string settings_json = "{}";  // [types.ID.settings], handed to the plugin as it is (via.host.settings/1)
 };

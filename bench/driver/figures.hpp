@@ -73,8 +73,9 @@ class Context {
   Report& report;
 
   Sample& sample();  // started at its first use, shared by the figures of the load group
-  std::unique_ptr<Sample> make_sample(const std::string& name, int threads, const std::vector<int>& on) const;
-  Host::Options host_options(const std::string& name, int threads, const std::vector<int>& on) const;
+  std::unique_ptr<Sample> make_sample(const std::string& name, int threads, const std::vector<int>& on,
+                                      const std::string& more = {}) const;
+  Host::Options host_options(const std::string& name, int threads, const std::vector<int>& on, const std::string& more = {}) const;
   // The JSON that one of the bench programs prints, run on the server's core.
   nlohmann::json program(const std::string& name, std::vector<std::string> arguments) const;
 
@@ -89,6 +90,7 @@ void measure_rows(Context& context);
 void measure_mixed(Context& context);
 void measure_threads(Context& context);
 void measure_authorization(Context& context);
+void measure_isolation(Context& context);
 void measure_stop(Context& context);
 // data.cpp
 void measure_keys(Context& context);

@@ -8,7 +8,7 @@ using nlohmann::json;
 
 Host::Host(Options options) : options_(std::move(options)) {
   write_text(options_.log.parent_path() / (options_.state.filename().string() + ".toml"),
-             "threads = " + std::to_string(options_.threads) + "\n");
+             "threads = " + std::to_string(options_.threads) + "\n" + options_.more);
   start();
 }
 

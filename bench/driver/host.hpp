@@ -20,6 +20,7 @@ class Host {
     std::filesystem::path program, state, log;
     std::vector<int> cores;
     int threads = 1;
+    std::string more = {};  // of its configuration
   };
   explicit Host(Options options);  // returns when it has said that it is ready
   Host(const Host&) = delete;

@@ -33,6 +33,7 @@ constexpr Benchmark kBenchmarks[] = {
     {"revoke", "lifecycle", measure_revoke},
     {"copies", "lifecycle", measure_copies},
     {"authorization", "micro", measure_authorization},
+    {"isolation", "micro", measure_isolation},
     {"idle", "scale", measure_idle},
     {"connections", "scale", measure_connections},
     {"creation", "scale", measure_creation},

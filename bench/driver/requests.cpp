@@ -61,12 +61,12 @@ Figure against(std::string name, std::string unit, std::string base_name, const 
 
 }  // namespace
 
-Host::Options Context::host_options(const std::string& name, int threads, const std::vector<int>& on) const {
-  return {bin / "via", work / name, work / (name + ".log"), on, threads};
+Host::Options Context::host_options(const std::string& name, int threads, const std::vector<int>& on, const std::string& more) const {
+  return {bin / "via", work / name, work / (name + ".log"), on, threads, more};
 }
 
-std::unique_ptr<Sample> Context::make_sample(const std::string& name, int threads, const std::vector<int>& on) const {
-  auto s = std::unique_ptr<Sample>(new Sample{Host(host_options(name, threads, on)), {}, {}, {}, {}});
+std::unique_ptr<Sample> Context::make_sample(const std::string& name, int threads, const std::vector<int>& on, const std::string& more) const {
+  auto s = std::unique_ptr<Sample>(new Sample{Host(host_options(name, threads, on, more)), {}, {}, {}, {}});
   s->caller = prepare_sample(s->host, work / (name + ".material"));
   const auto& token = s->caller.token_file;
   s->point = load.save(name + ".point", requests(1000, token, kAddons + "query", point_body));
@@ -230,6 +230,44 @@ void measure_authorization(Context& c) {
   c.report.add({"  instance and decision, 100 apps busy", seen.at("decide_hot_ns"), "ns"});
   c.report.add({"  verified token", token, "ns"});
   c.report.add({"  publishing one changed instance", seen.at("publish_us"), "us"});
+}
+
+// SQLite in the host's process and in one of its own, by function calls and through the server.
+void measure_isolation(Context& c) {
+  const json seen = c.program("bench_isolation", {(c.bin / "via-plugin-runner").string(), (c.bin.parent_path() / "tests/plugins/echo").string(),
+                                                  (c.bin.parent_path() / "lib/via/plugins/sqlite").string(), (c.work / "isolation").string()});
+  for (const char* what : {"echo", "point"}) {
+    const json& one = seen.at(what);
+    const std::string name = what == std::string("echo") ? "an empty operation" : "a point query";
+    Figure f{name + ", isolated, one at a time", one.at("isolated_ns"), "ns"};
+    f.baseline_name = "inline";
+    f.baseline = one.at("inline_ns");
+    f.ratio = f.value / f.baseline;
+    f.rounds = one;
+    c.report.add(f);
+    c.report.add({"  isolated, sixteen in flight, each", one.at("isolated_16_ns"), "ns"});
+    c.report.add({"  in process, on the caller's thread", one.at("invoke_ns"), "ns"});
+    c.report.add({"  in process, on a worker and back", one.at("worker_ns"), "ns"});
+  }
+  Sample& inside = c.sample();
+  const auto isolated = c.make_sample("isolated", 1, c.cores.server, "[types.sqlite]\nisolation = \"process\"\n");
+  for (const int connections : {64, 1}) {
+    const auto run = [&](const Sample& s, const std::filesystem::path& what, double seconds) {
+      return c.load.run(s.host.server(), what, connections, seconds, c.cores.load);
+    };
+    run(inside, inside.point, 1);
+    run(*isolated, isolated->point, 1);
+    std::vector<Pair> points, writes;
+    for (int i = 0; i < c.plan.rounds; ++i) {
+      Load base = run(inside, inside.point, c.plan.seconds);
+      points.push_back({run(*isolated, isolated->point, c.plan.seconds), base.rps});
+      base = run(inside, inside.write, c.plan.seconds);
+      writes.push_back({run(*isolated, isolated->write, c.plan.seconds), base.rps});
+    }
+    const std::string with = ", isolated, " + std::to_string(connections) + (connections == 1 ? " connection" : " connections");
+    c.report.add(against("point query" + with, "req/s", "in process", points, &Load::rps));
+    c.report.add(against("durable write" + with, "req/s", "in process", writes, &Load::rps));
+  }
 }
 
 // The connections speak for the very instances that are stopped, and half of what they send are writes.

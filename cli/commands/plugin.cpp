@@ -11,6 +11,7 @@ const std::vector<Column> kPlugin = {{"plugin", "id"},
                                      {"trusted", "trusted", Show::yes_no},
                                      {"loaded", "loaded", Show::yes_no},
                                      {"source", "source"},
+                                     {"isolation", "isolation"},
                                      {"sha256", "sha256"},
                                      {"problem", "problem"}};
 

@@ -156,9 +156,32 @@ class Proxy {
   static void handle(via_instance* i, const via_http_request* request, via_call* call) {
     self(i).send(Verb::handle, call, [request](Packet& p) { put(p, *request); }, request->body);
   }
+  // On an I/O thread a call is only sent: it is then taken over, and completed by the run. What would have to wait (a process
+  // that must be started, a body that may not fit) goes to a worker.
+  std::shared_ptr<Run> ready(std::size_t body, std::uint64_t& number) {
+    if (body > kPiece) return nullptr;
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock || !run_ || run_->ended()) return nullptr;
+    number = number_;
+    return run_;
+  }
+  static via_status try_invoke(via_instance* i, const via_op_args* args, via_call* call) {
+    std::uint64_t number = 0;
+    const auto run = self(i).ready(args->params.len, number);
+    if (!run) return VIA_E_WOULD_BLOCK;
+    run->submit(Verb::invoke, number, call, [args](Packet& p) { put(p, *args); }, args->params);
+    return VIA_OK;
+  }
+  static via_status try_handle(via_instance* i, const via_http_request* request, via_call* call) {
+    std::uint64_t number = 0;
+    const auto run = self(i).ready(request->body.len, number);
+    if (!run) return VIA_E_WOULD_BLOCK;
+    run->submit(Verb::handle, number, call, [request](Packet& p) { put(p, *request); }, request->body);
+    return VIA_OK;
+  }
   static const void* extension(via_instance* i, const char* id) {
-    static constexpr via_ops_api kOps{sizeof(via_ops_api), 0, invoke, nullptr};
-    static constexpr via_http_api kHttp{sizeof(via_http_api), 0, handle, nullptr};
+    static constexpr via_ops_api kOps{sizeof(via_ops_api), 0, invoke, try_invoke};
+    static constexpr via_http_api kHttp{sizeof(via_http_api), 0, handle, try_handle};
     static constexpr via_snapshot_api kPlain{sizeof(via_snapshot_api), 0, snapshot<Verb::take>, snapshot<Verb::restore>,
                                              snapshot<Verb::verify>};
     static constexpr via_snapshot_api kExchanging{sizeof(via_snapshot_api), VIA_SNAPSHOT_EXCHANGES, snapshot<Verb::take>,
@@ -205,6 +228,7 @@ class IsolatedLibrary final : public plugins::Library {
   IsolatedLibrary(const plugins::Services& services, plugins::Image image, const Options& options)
       : Library(std::move(image.manifest)), services_(services), memory_(std::move(image.memory)), options_(options) {}
   ~IsolatedLibrary() override { deinit(); }
+  bool isolated() const override { return true; }
 
   via_status init(const via_host* host, const via_sink* message) override {
     writers_ = services_.executor.create(std::max(1U, services_.executor.threads() / 4));

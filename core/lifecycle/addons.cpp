@@ -180,7 +180,11 @@ Check ControlPlane::storage_layer(const catalog::Addon& addon) {
   const auto instance = d_.addons.instance(addon.id, addon.type, addon.config);
   if (!instance) return {"storage", false, "add-on type '" + addon.type + "' is not enabled"};
   const auto health = d_.addons.health(**instance);
-  if (!health) return {"storage", false, "the plugin could not say: " + std::string(health.error().wire_name())};
+  if (!health) {
+    const Error& error = health.error();
+    const std::string why = error.code == Code::unavailable ? error.message : std::string(error.wire_name());
+    return {"storage", false, "the plugin could not say: " + why};
+  }
   const auto parsed = json::parse(*health, nullptr, false);
   if (!parsed.is_object()) return {"storage", false, "the plugin's answer has another form than expected"};
   const auto state = parsed.find("state");

@@ -141,6 +141,7 @@ json to_json(const plugins::PluginRecord& p) {
           {"trusted", p.trusted},
           {"loaded", p.loaded},
           {"source", p.source},
+          {"isolation", p.isolated ? "process" : "none"},
           {"problem", text_or_null(p.problem)}};
 }
 

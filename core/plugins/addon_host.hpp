@@ -39,6 +39,7 @@ struct PluginRecord {
   bool trusted = false;
   bool loaded = false;
   std::string problem;  // why it is not loaded, empty when it is
+  bool isolated = false;  // it runs in processes of its own
 };
 
 // What a long control call tells while it runs. Thread: called on the thread of the control call; either may be empty.

@@ -126,6 +126,7 @@ void Call::notify() {
 }
 
 via_status Call::make_room(std::uint32_t flags) {
+  if (done()) return VIA_E_INTERNAL;
   begin_if_needed();
   if (cancelled()) return VIA_E_CANCELLED;
   if (out_->size() - body_start_ < kHighWater) return VIA_OK;
@@ -183,6 +184,7 @@ via_status Call::abi_on_cancel(via_call* c, via_fn fn, void* data) {
   Call& call = self(c);
   {
     const std::lock_guard lock(call.mutex_);
+    if (call.done()) return VIA_E_INTERNAL;
     if (!call.cancelled()) {
       call.cancel_fn_ = fn;
       call.cancel_data_ = data;
@@ -201,6 +203,7 @@ via_status Call::abi_read(via_call*, std::uint8_t*, std::size_t, std::uint32_t, 
 
 via_status Call::abi_head(via_call* c, const via_head* head) {
   Call& call = self(c);
+  if (call.done()) return VIA_E_INTERNAL;
   if (call.begun_) return VIA_E_PRECONDITION;
   call.begun_ = true;
   call.framer_->begin(*call.out_, head);
@@ -227,6 +230,7 @@ void Call::abi_commit(via_call* c, std::size_t n) { self(c).out_->commit(n); }
 
 void Call::abi_complete(via_call* c, via_status st, via_str message, via_str details) {
   Call& call = self(c);
+  if (call.done()) return;
   call.status_ = st;
   call.message_.assign(view(message));
   call.details_.assign(view(details));
@@ -287,6 +291,7 @@ ControlCall::ControlCall(const Clock& clock, std::uint64_t timeout_ns, const Wat
   abi_.complete = [](via_call* c, via_status st, via_str message, via_str details) {
     ControlCall& call = self(c);
     std::unique_lock lock(call.mutex_);
+    if (call.done_) return;
     call.cancel_fn_ = nullptr;
     // A cancel function that runs now ends before the call does, unless it is the one that ends the call.
     call.changed_.wait(lock, [&] { return !call.cancel_runs_ || std::this_thread::get_id() == call.caller_; });

@@ -7,6 +7,8 @@
 //
 // Hand-over is one atomic: whoever comes second of "the plugin has something" and "the connection begins to wait"
 // wakes the connection. A call that completes inside try_invoke wakes nobody.
+// What a plugin does with a call that it has completed is refused, and a second complete() ignored, as long as the connection
+// has not begun the next request with it: from then on the two cannot be told apart (a plugin in a process of its own can).
 // Thread: via_call functions as their tags say; the rest by the connection's I/O thread, cancel() any.
 #pragma once
 

@@ -66,6 +66,7 @@ class Library {
   Library& operator=(const Library&) = delete;
 
   const Manifest& manifest() const { return manifest_; }
+  virtual bool isolated() const { return false; }  // it is not in this process
   // As in via_plugin_entry.
   virtual via_status init(const via_host* host, const via_sink* message) = 0;
   virtual void deinit() = 0;

@@ -59,6 +59,7 @@ Result<PluginRecord> PluginHost::load(const std::filesystem::path& folder, const
   if (const via_status status = (*library)->init(context->abi(), &sink); status != VIA_OK)
     return refuse(fail(Code::refused, "The plugin refused to start: " + message));
   record.loaded = true;
+  record.isolated = (*library)->isolated();
   const std::lock_guard lock(mutex_);
   for (const AddonType& type : (*library)->manifest().types) types_[type.id] = {*library, &type, false};
   libraries_.emplace_back(std::move(*library), std::move(context));

@@ -115,6 +115,8 @@ struct IsolatedParts : plugins::test::HostParts {
     options.most_pause_ms = 80;
     options.start_ms = 20'000;
   }
+  // What a sanitizer found in a runner is in the log.
+  ~IsolatedParts() { EXPECT_EQ(logged().find("Sanitizer"), std::string::npos) << logged(); }
   Result<plugins::PluginRecord> load(const Bundle& b) { return host().load(b.folder, b.pin(), "pinned"); }
   plugins::PluginHost& host() {
     if (!host_)

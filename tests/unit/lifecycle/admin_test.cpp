@@ -238,7 +238,7 @@ TEST(Admin, ObjectsHaveTheMembersOfTheContract) {
   has(w.must("app.show", {{"name", "api"}}), {"id", "name", "created_at", "current_release", "profile_version",
                                              "addons", "bindings", "instances"});
   has(w.must("plugin.show", {{"plugin", "box"}}), {"id", "version", "title", "types", "sha256", "trusted", "loaded",
-                                                  "source", "problem", "manifest"});
+                                                  "source", "isolation", "problem", "manifest"});
   has(w.must("identity.keys.list")["items"][0], {"kid", "state", "algorithm", "created_at", "activated_at",
                                                 "retires_at"});
   has(w.must("deploy.show", {{"deploy", deploy["id"]}}), {"release", "instances"});

@@ -80,6 +80,35 @@ TEST_F(CallTest, ACallThatCompletesInsideIsDoneAndWakesNobody) {
   EXPECT_EQ(waiter.woken, 0);
 }
 
+TEST_F(CallTest, WhatAPluginDoesAfterItCompletedChangesNothing) {
+  start();
+  EXPECT_EQ(write("abc"), VIA_OK);
+  complete();
+  complete(VIA_E_CONFLICT, "once more", "{}");
+  EXPECT_EQ(write("late"), VIA_E_INTERNAL);
+  std::uint8_t* buffer = nullptr;
+  std::size_t room = 0;
+  EXPECT_EQ(c->reserve(c, 10, VIA_WAIT, &buffer, &room), VIA_E_INTERNAL);
+  const via_head head{sizeof(via_head), 404, 0, {nullptr, 0}, nullptr, 0};
+  EXPECT_EQ(c->head(c, &head), VIA_E_INTERNAL);
+  EXPECT_EQ(c->on_cancel(c, [](void*) { FAIL(); }, nullptr), VIA_E_INTERNAL);
+  call.cancel();
+  EXPECT_EQ(call.status(), VIA_OK);
+  EXPECT_EQ(call.message(), "");
+  EXPECT_EQ(out.view(), "H1|abc");
+}
+
+TEST(ControlCall, TheFirstAnswerStands) {
+  SystemClock clock;
+  ControlCall call(clock);
+  via_call* const c = call.abi();
+  c->complete(c, VIA_OK, {nullptr, 0}, {"{}", 2});
+  c->complete(c, VIA_E_INTERNAL, {"no", 2}, {nullptr, 0});
+  const auto answer = call.wait();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(*answer, "{}");
+}
+
 TEST_F(CallTest, AnEmptyResultStillHasAHead) {
   start();
   complete();

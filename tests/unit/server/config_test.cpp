@@ -132,6 +132,10 @@ TEST(ServerConfig, WhatIsWrongIsNamed) {
       {"types = 1", "'types'"},
       {"[types]\nmail = 1", "'types.mail'"},
       {"[types.mail]\nsettings = \"x\"", "'types.mail.settings'"},
+      {"[types.mail]\nisolation = \"thread\"", "'types.mail.isolation'"},
+      {"[types.mail]\nisolation = true", "'types.mail.isolation'"},
+      {"[types.mail]\nmemory_mb = 1", "'types.mail.memory_mb'"},
+      {"[types.mail]\ngrace_seconds = 0", "'types.mail.grace_seconds'"},
       {"[types.mail]\ncolour = 1", "'types.mail.colour'"},
       {"[log]\nlevel = \"loud\"", "'log.level'"},
       {"[log]\nlevel = 3", "'log.level'"},
@@ -193,7 +197,7 @@ TEST(ServerConfig, TheReferenceNamesEveryMemberAndItsDefaultParses) {
   }
   const std::set<std::string> all{
       "listen", "public_url", "environment", "admin_group", "threads", "workers", "allow_plaintext", "plugins",
-      "token_ttl_seconds", "retain_days", "check_timeout_seconds", "restart.APP", "types.TYPE.settings", "tls.certificate", "tls.key", "tls.ca", "log.level", "limits.header_bytes", "limits.fields",
+      "token_ttl_seconds", "retain_days", "check_timeout_seconds", "restart.APP", "types.TYPE.settings", "types.TYPE.isolation", "types.TYPE.memory_mb", "types.TYPE.grace_seconds", "tls.certificate", "tls.key", "tls.ca", "log.level", "limits.header_bytes", "limits.fields",
       "limits.body_bytes", "limits.connections", "limits.pipelined_burst", "limits.header_timeout_ms",
       "limits.idle_timeout_ms", "limits.body_timeout_ms", "limits.write_timeout_ms", "limits.operation_timeout_ms",
       "limits.drain_timeout_ms"};

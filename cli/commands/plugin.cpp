@@ -75,6 +75,7 @@ void add_plugin_commands(CommandTree& tree) {
       .examples({"via plugin untrust my.addon"})
       .render(render_plugin, "id");
   add_plugin_new_command(tree, group);
+  add_plugin_pack_commands(tree, group);
 }
 
 }  // namespace via::cli

@@ -15,7 +15,7 @@
 #include <archive_entry.h>
 
 #include "core/backup/envelope.hpp"
-#include "core/backup/tar.hpp"
+#include "core/base/tar.hpp"
 #include "core/base/digest.hpp"
 #include "core/store/try.hpp"
 
@@ -80,7 +80,7 @@ class Stream {
     return {};
   }
   Result<void> expect_zeros(std::size_t size, const std::string& where) {
-    char block[2 * kBlock];
+    char block[2 * kTarBlock];
     VIA_TRY(read_exactly(block, size, where));
     if (std::any_of(block, block + size, [](char c) { return c != 0; }))
       return refused(where + "is followed by bytes that are not zero");
@@ -284,7 +284,7 @@ struct ArchiveReader::Impl {
       if (hash.hex() != member.sha256) return refused(where + "does not have the manifest's hash");
       VIA_TRY(stream.expect_zeros(tar_padding(member.bytes), where));
     }
-    VIA_TRY(stream.expect_zeros(2 * kBlock, "the last member "));
+    VIA_TRY(stream.expect_zeros(2 * kTarBlock, "the last member "));
     return stream.expect_end();
   }
 };

@@ -14,7 +14,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 
-#include "core/backup/tar.hpp"
+#include "core/base/tar.hpp"
 #include "core/base/digest.hpp"
 #include "core/base/files.hpp"
 #include "core/store/try.hpp"
@@ -284,7 +284,7 @@ Result<Written> write_archive(const fs::path& target, Manifest facts, const std:
   Output output(partial.fd(), std::move(envelope));
   VIA_TRY(output.start());
   Compressor compressor(output, options.level);
-  const std::string zeros(2 * kBlock, '\0');
+  const std::string zeros(2 * kTarBlock, '\0');
   const auto begin = [&](std::string_view name, std::uint64_t bytes) -> Result<void> {
     const auto header = tar_header(name, bytes);
     if (!header) return fail(Code::bad_request, "A name of the backup is too long for its container.");

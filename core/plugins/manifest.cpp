@@ -59,6 +59,8 @@ bool identifier(std::string_view s) {
                      [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'; });
 }
 
+bool alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
+
 void check_subset(const std::vector<std::string>& part, const std::vector<std::string>& whole, const char* what) {
   for (const auto& s : part)
     if (std::find(whole.begin(), whole.end(), s) == whole.end())
@@ -118,7 +120,58 @@ AddonType read_type(const json& object, const std::string& plugin_id) {
   return type;
 }
 
+// One part of a version: numbers by their value, before texts; texts by their bytes.
+int compare_parts(std::string_view a, std::string_view b) {
+  const auto numeric = [](std::string_view s) {
+    return !s.empty() && std::all_of(s.begin(), s.end(), [](char c) { return c >= '0' && c <= '9'; });
+  };
+  if (numeric(a) != numeric(b)) return numeric(a) ? -1 : 1;
+  if (numeric(a)) {
+    for (std::string_view* s : {&a, &b}) s->remove_prefix(std::min(s->find_first_not_of('0'), s->size()));
+    if (a.size() != b.size()) return a.size() < b.size() ? -1 : 1;
+  }
+  return a.compare(b) < 0 ? -1 : a == b ? 0 : 1;
+}
+
+// "1.2" and "1.2.0" are the same where `filler` is "0"; of two lists of which one begins the other the longer is newer.
+int compare_dotted(std::string_view a, std::string_view b, std::string_view filler) {
+  const auto next = [&](std::string_view& s) {
+    const auto dot = s.find('.');
+    const std::string_view part = s.substr(0, dot);
+    s = dot == std::string_view::npos ? std::string_view() : s.substr(dot + 1);
+    return part;
+  };
+  while (!a.empty() || !b.empty()) {
+    if (filler.empty() && (a.empty() || b.empty())) return a.empty() ? -1 : 1;
+    const std::string_view left = a.empty() ? filler : next(a), right = b.empty() ? filler : next(b);
+    if (const int order = compare_parts(left, right); order != 0) return order;
+  }
+  return 0;
+}
+
 }  // namespace
+
+bool is_plugin_id(std::string_view id) noexcept {
+  return !id.empty() && id.size() <= 64 && id.front() >= 'a' && id.front() <= 'z' &&
+         std::all_of(id.begin(), id.end(),
+                     [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-'; });
+}
+
+bool is_plugin_version(std::string_view version) noexcept {
+  return !version.empty() && version.size() <= 64 && version.front() >= '0' && version.front() <= '9' &&
+         std::all_of(version.begin(), version.end(), [](char c) { return alnum(c) || c == '.' || c == '+' || c == '-'; });
+}
+
+int compare_versions(std::string_view a, std::string_view b) noexcept {
+  // What stands behind '+' names a build and orders nothing; what stands behind '-' comes before the version itself.
+  a = a.substr(0, a.find('+'));
+  b = b.substr(0, b.find('+'));
+  const auto dash_a = a.find('-'), dash_b = b.find('-');
+  if (const int order = compare_dotted(a.substr(0, dash_a), b.substr(0, dash_b), "0"); order != 0) return order;
+  const bool early_a = dash_a != std::string_view::npos, early_b = dash_b != std::string_view::npos;
+  if (early_a != early_b) return early_a ? -1 : 1;
+  return early_a ? compare_dotted(a.substr(dash_a + 1), b.substr(dash_b + 1), "") : 0;
+}
 
 Result<Manifest> parse_manifest(std::string raw) {
   Manifest manifest;
@@ -139,7 +192,11 @@ Result<Manifest> parse_manifest(std::string raw) {
     if (!root.is_object()) throw Wrong{"it must be a JSON object"};
     if (number(root, "manifest_version", 0) != 1) throw Wrong{"\"manifest_version\" must be 1"};
     manifest.id = text(root, "id");
+    if (!is_plugin_id(manifest.id))
+      throw Wrong{"\"id\" must be 1 to 64 characters of a-z, 0-9, '.', '_' and '-' and begin with a letter"};
     manifest.version = text(root, "version");
+    if (!is_plugin_version(manifest.version))
+      throw Wrong{"\"version\" must be 1 to 64 characters of a-z, A-Z, 0-9, '.', '+' and '-' and begin with a digit"};
     manifest.title = root.contains("title") ? text(root, "title") : manifest.id;
     const json& abi = member(root, "abi");
     if (!abi.is_object()) throw Wrong{"\"abi\" must be an object"};

@@ -49,6 +49,12 @@ struct Manifest {
   std::string text;     // byte for byte as read: the library carries the same
 };
 
+// Both become names of folders: an id begins with a letter, a version with a digit, and neither has a slash.
+bool is_plugin_id(std::string_view id) noexcept;
+bool is_plugin_version(std::string_view version) noexcept;
+// Less than, equal to or greater than 0, as https://semver.org orders versions (any number of dotted parts).
+int compare_versions(std::string_view a, std::string_view b) noexcept;
+
 // bad_request with the member that is wrong.
 Result<Manifest> parse_manifest(std::string text);
 

@@ -48,8 +48,9 @@ allow authorization base identity plugins
 allow config base store identity plugins authorization
 allow net base identity plugins authorization
 allow backup base store identity plugins
-allow lifecycle base store identity catalog bindings shares releases authorization config plugins backup
+allow bundle base plugins
+allow lifecycle base store identity catalog bindings shares releases authorization config plugins bundle backup
 allow api base store identity catalog bindings shares releases authorization config plugins backup lifecycle net
-complain "$(sources cli | xargs -r grep -nE '#include *"core/' | grep -vE '"core/(base/|server\.hpp)')" \
-  "the command line includes more of core than its base and the server's front"
+complain "$(sources cli | xargs -r grep -nE '#include *"core/' | grep -vE '"core/(base/|bundle/|server\.hpp)')" \
+  "the command line includes more of core than its base, its bundles and the server's front"
 exit $bad

@@ -63,7 +63,11 @@ TEST(Manifest, EveryWrongMemberIsNamed) {
       {"/manifest_version", gone, "manifest_version"}, {"/manifest_version", 2, "manifest_version"},
       {"/manifest_version", "1", "manifest_version"},  {"/id", gone, "id"},
       {"/id", "", "id"},                               {"/id", 7, "id"},
+      {"/id", "../x", "id"},                           {"/id", "Acme", "id"},
+      {"/id", "a/b", "id"},                            {"/id", std::string(65, 'a'), "id"},
       {"/version", gone, "version"},                   {"/title", 7, "title"},
+      {"/version", "..", "version"},                   {"/version", "1/2", "version"},
+      {"/version", "v1", "version"},                   {"/version", std::string(65, '1'), "version"},
       {"/abi", gone, "abi"},                           {"/abi", "1.0", "abi"},
       {"/abi/major", -1, "major"},                     {"/abi/major", 1.5, "major"},
       {"/abi/major", 65537, "abi"},                    {"/library", gone, "library"},
@@ -99,6 +103,17 @@ TEST(Manifest, EveryWrongMemberIsNamed) {
     EXPECT_EQ(parsed.error().code, Code::bad_request);
     EXPECT_NE(parsed.error().message.find(c.named), std::string::npos) << c.pointer << ": " << parsed.error().message;
   }
+}
+
+TEST(Manifest, VersionsAreOrderedAsSemverSays) {
+  const std::vector<std::string> order = {"0.9",        "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-beta.2", "1.0.0-beta.11",
+                                          "1.0.0-rc.1", "1.0.0",       "1.0.1",         "1.9.0",        "1.10.0", "10"};
+  for (std::size_t i = 0; i < order.size(); ++i)
+    for (std::size_t j = 0; j < order.size(); ++j)
+      EXPECT_EQ(compare_versions(order[i], order[j]), i < j ? -1 : i > j ? 1 : 0) << order[i] << " " << order[j];
+  EXPECT_EQ(compare_versions("1.0", "1.0.0"), 0);
+  EXPECT_EQ(compare_versions("1.0.0+a", "1.0.0+b"), 0);
+  EXPECT_EQ(compare_versions("1.02", "1.2"), 0);
 }
 
 TEST(Manifest, TextThatIsNotOneJsonObjectWithSingleNamesIsRefused) {

@@ -7,10 +7,10 @@
 #include <optional>
 #include <string_view>
 
-namespace via::backup {
+namespace via {
 
-inline constexpr std::size_t kBlock = 512;
-using TarBlock = std::array<char, kBlock>;
+inline constexpr std::size_t kTarBlock = 512;
+using TarBlock = std::array<char, kTarBlock>;
 
 // Nothing when the name does not fit ustar's two fields (100 for what follows the last slash, 155 before it) or the
 // size its eleven octal digits.
@@ -19,7 +19,7 @@ std::optional<TarBlock> tar_header(std::string_view name, std::uint64_t bytes);
 std::optional<std::uint64_t> tar_size(const TarBlock& header) noexcept;
 // Zero bytes between the end of a member and the next block.
 constexpr std::size_t tar_padding(std::uint64_t bytes) noexcept {
-  return static_cast<std::size_t>((kBlock - bytes % kBlock) % kBlock);
+  return static_cast<std::size_t>((kTarBlock - bytes % kTarBlock) % kTarBlock);
 }
 
-}  // namespace via::backup
+}  // namespace via

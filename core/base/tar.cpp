@@ -1,9 +1,9 @@
-#include "core/backup/tar.hpp"
+#include "core/base/tar.hpp"
 
 #include <algorithm>
 #include <cstddef>
 
-namespace via::backup {
+namespace via {
 namespace {
 
 // POSIX.1-1988 ustar: offset and length of each field that is not zero here.
@@ -62,4 +62,4 @@ std::optional<std::uint64_t> tar_size(const TarBlock& header) noexcept {
   return out;
 }
 
-}  // namespace via::backup
+}  // namespace via

@@ -10,13 +10,14 @@ constexpr std::array<std::string_view, 5> kStates = {"provisioning", "active", "
 // The columns of select(), in its order: from addons a joined with apps p.
 Addon addon(const store::Row& r) {
   return Addon{r.text(0), r.text(1), r.text(2), r.text(3), r.text(4), addon_state(r.text(5)), r.integer(6),
-               r.integer(7), r.text(8), r.text(9), r.integer(10) != 0, r.integer(11), r.text(12)};
+               r.integer(7), r.text(8), r.text(9), r.integer(10) != 0, r.integer(11), r.text(12),
+               static_cast<std::uint32_t>(r.integer(13))};
 }
 
 std::string select(std::string_view rest) {
   std::string sql =
       "SELECT a.id, a.name, a.app_id, p.name, a.type, a.state, a.created_at, a.updated_at, a.config, "
-      "a.problem, a.drained, a.destroyed_at, a.final_snapshot FROM addons a JOIN apps p ON p.id = a.app_id ";
+      "a.problem, a.drained, a.destroyed_at, a.final_snapshot, a.storage_schema FROM addons a JOIN apps p ON p.id = a.app_id ";
   return sql.append(rest);
 }
 
@@ -41,9 +42,9 @@ std::string tombstone(std::string_view name, AddonState state, std::string_view 
 
 Result<void> Addons::insert(const Addon& a) {
   return db_.run(
-      "INSERT INTO addons (id, name, app_id, type, state, config, problem, created_at, updated_at) "
-      "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)",
-      a.id, a.name, a.app_id, a.type, to_string(a.state), a.config, a.problem, a.created_at, a.updated_at);
+      "INSERT INTO addons (id, name, app_id, type, state, config, problem, created_at, updated_at, storage_schema) "
+      "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+      a.id, a.name, a.app_id, a.type, to_string(a.state), a.config, a.problem, a.created_at, a.updated_at, a.storage_schema);
 }
 
 Result<std::optional<Addon>> Addons::find_by_id(const std::string& id) {
@@ -81,6 +82,14 @@ Result<void> Addons::set_drained(const std::string& id, bool drained, std::int64
 Result<void> Addons::set_destroyed(const std::string& id, std::int64_t at_ms, const std::string& final_snapshot) {
   return db_.run("UPDATE addons SET destroyed_at=?2, final_snapshot=?3, drained=0 WHERE id=?1", id, at_ms,
                  final_snapshot);
+}
+
+Result<void> Addons::set_schema(const std::string& id, std::uint32_t storage_schema, std::int64_t now_ms) {
+  return db_.run("UPDATE addons SET storage_schema=?2, updated_at=?3 WHERE id=?1", id, storage_schema, now_ms);
+}
+
+Result<std::vector<Addon>> Addons::of_type(const std::string& type) {
+  return db_.all(addon, select("WHERE a.type=?1 ORDER BY a.name"), type);
 }
 
 Result<std::int64_t> Addons::count() {

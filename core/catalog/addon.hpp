@@ -30,6 +30,7 @@ struct Addon {
   bool drained = false;  // by an operator: stays so over restarts until resumed
   std::int64_t destroyed_at = 0;
   std::string final_snapshot;  // of a destroyed one: "snap_…", empty = none was kept
+  std::uint32_t storage_schema = 0;  // of what it has on disk; 0 = not known
 };
 
 std::string tombstone(std::string_view name, AddonState state, std::string_view id);
@@ -46,6 +47,9 @@ class Addons {
   Result<void> set_drained(const std::string& id, bool drained, std::int64_t now_ms);
   // at_ms 0 = it lives again.
   Result<void> set_destroyed(const std::string& id, std::int64_t at_ms, const std::string& final_snapshot);
+  Result<void> set_schema(const std::string& id, std::uint32_t storage_schema, std::int64_t now_ms);
+  // Those of a type, destroyed ones as well.
+  Result<std::vector<Addon>> of_type(const std::string& type);
   Result<std::vector<Addon>> in_state(AddonState state);
   Result<std::int64_t> count();  // without destroyed ones
   Result<std::int64_t> count_of(const std::string& app_id);

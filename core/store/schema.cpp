@@ -180,7 +180,29 @@ CREATE INDEX shares_by_addon ON shares(addon_id);
 PRAGMA user_version = 3;
 )sql";
 
-constexpr std::array<const char*, kSchemaVersion> kSteps = {kVersion1, kVersion2, kVersion3};
+// Bundles of plugins, keys that sign them, the storage schema of each add-on (0 = not known yet: the next start notes it).
+constexpr const char* kVersion4 = R"sql(
+ALTER TABLE addons ADD COLUMN storage_schema INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE trusted_plugins ADD COLUMN version TEXT NOT NULL DEFAULT '';
+ALTER TABLE trusted_plugins ADD COLUMN previous TEXT NOT NULL DEFAULT '';
+ALTER TABLE trusted_plugins ADD COLUMN operation TEXT NOT NULL DEFAULT '';
+
+CREATE TABLE plugin_versions (
+  plugin_id TEXT NOT NULL, version TEXT NOT NULL, sha256 TEXT NOT NULL, digest TEXT NOT NULL, file TEXT NOT NULL,
+  source TEXT NOT NULL CHECK (source IN ('installed','pinned','bundled')), signed_by TEXT NOT NULL,
+  installed_at INTEGER NOT NULL,
+  PRIMARY KEY (plugin_id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE plugin_keys (
+  name TEXT PRIMARY KEY, key TEXT NOT NULL, fingerprint TEXT NOT NULL UNIQUE, added_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+PRAGMA user_version = 4;
+)sql";
+
+constexpr std::array<const char*, kSchemaVersion> kSteps = {kVersion1, kVersion2, kVersion3, kVersion4};
 
 Result<std::int64_t> pragma(Database& db, std::string_view sql) {
   VIA_TRY_LET(value, db.one([](const Row& r) { return r.integer(0); }, sql));

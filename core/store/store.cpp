@@ -105,18 +105,4 @@ Result<void> check_copy(const fs::path& file) {
   return {};
 }
 
-Result<void> Pins::put(const Pin& pin) {
-  return db_.run(
-      "INSERT INTO trusted_plugins (plugin_id, sha256, file, trusted, decided_at) VALUES (?1,?2,?3,?4,?5) "
-      "ON CONFLICT (plugin_id) DO UPDATE SET sha256=excluded.sha256, file=excluded.file, trusted=excluded.trusted, "
-      "decided_at=excluded.decided_at",
-      pin.plugin_id, pin.sha256, pin.file, pin.trusted, pin.decided_at);
-}
-
-Result<std::vector<Pin>> Pins::load() {
-  return db_.all(
-      [](const Row& r) { return Pin{r.text(0), r.text(1), r.text(2), r.integer(3) != 0, r.integer(4)}; },
-      "SELECT plugin_id, sha256, file, trusted, decided_at FROM trusted_plugins ORDER BY plugin_id");
-}
-
 }  // namespace via::store

@@ -1,5 +1,5 @@
 // The control-plane database: metadata only. Opens, checks and migrates it, and keeps the tables that belong to no
-// single part: meta, the journal of operations, the audit record, plugin pins.
+// single part: meta, the journal of operations, the audit record, what was decided about plugins.
 //
 // A state folder is fresh only when it holds no control-plane.db, no keys and no add-ons. In any other folder a missing
 // or damaged database is an error: an empty one would silently forget what the storage beside it belongs to.
@@ -18,6 +18,7 @@
 #include "core/base/entropy.hpp"
 #include "core/base/error.hpp"
 #include "core/store/database.hpp"
+#include "core/store/plugins.hpp"
 
 namespace via::store {
 
@@ -85,23 +86,6 @@ class Audit {
   Database& db_;
 };
 
-// An operator's decision about a plugin file.
-struct Pin {
-  std::string plugin_id, sha256, file;
-  bool trusted = true;  // false = explicitly not to be loaded, whatever else would allow it
-  std::int64_t decided_at = 0;
-};
-
-class Pins {
- public:
-  explicit Pins(Database& db) : db_(db) {}
-  Result<void> put(const Pin& pin);  // one row for each plugin id
-  Result<std::vector<Pin>> load();
-
- private:
-  Database& db_;
-};
-
 // Whether a file is a whole control-plane database of a version this program knows; it is opened read-only and not
 // changed. `refused` names what is wrong.
 Result<void> check_copy(const std::filesystem::path& file);
@@ -116,6 +100,8 @@ class Store {
   Journal journal() { return Journal(*db_); }
   Audit audit() { return Audit(*db_); }
   Pins pins() { return Pins(*db_); }
+  PluginVersions plugin_versions() { return PluginVersions(*db_); }
+  PluginKeys plugin_keys() { return PluginKeys(*db_); }
   // What the server needs before it can make an AddonHost.
   Result<std::vector<Pin>> load_pins() { return pins().load(); }
 

@@ -134,7 +134,10 @@ TEST_F(StoreTest, SchemaOneIsBroughtToTheNewestWithItsRows) {
       DROP TABLE snapshots; DROP TABLE backups;
       ALTER TABLE config_values DROP COLUMN sealed;
       ALTER TABLE addons DROP COLUMN drained; ALTER TABLE addons DROP COLUMN destroyed_at;
-      ALTER TABLE addons DROP COLUMN final_snapshot;
+      ALTER TABLE addons DROP COLUMN final_snapshot; ALTER TABLE addons DROP COLUMN storage_schema;
+      ALTER TABLE trusted_plugins DROP COLUMN version; ALTER TABLE trusted_plugins DROP COLUMN previous;
+      ALTER TABLE trusted_plugins DROP COLUMN operation; DROP TABLE plugin_versions; DROP TABLE plugin_keys;
+      INSERT INTO trusted_plugins VALUES ('acme.notes', 'aa', '/opt/notes', 1, 1);
       ALTER TABLE deploys DROP COLUMN check_command; ALTER TABLE deploys DROP COLUMN check_result;
       ALTER TABLE releases DROP COLUMN rollback_of;
       DROP INDEX operations_by_key; DROP INDEX operations_by_target;
@@ -158,6 +161,7 @@ TEST_F(StoreTest, SchemaOneIsBroughtToTheNewestWithItsRows) {
   EXPECT_EQ(number("PRAGMA user_version"), kSchemaVersion);
   EXPECT_EQ(number("SELECT count(*) FROM instances i JOIN releases r ON r.id=i.release_id JOIN deploys d ON d.id=r.deploy_id"), 1);
   EXPECT_EQ((*(*store)->journal().find("op_1"))->log, "[]");
+  EXPECT_EQ((*(*store)->pins().find("acme.notes"))->file, "/opt/notes");
   EXPECT_FALSE(db.run("INSERT INTO deploys (id, app_id, status, created_at, command, cwd, replicas, env, release_id) "
                       "VALUES ('dep_2', 'nobody', 'running', 1, '[]', '/', 0, '{}', 'rel_2')"))
       << "references are enforced again";

@@ -247,10 +247,16 @@ Command& Command::destructive(std::string name_key, std::string yes_key, std::fu
   name_key_ = std::move(name_key);
   yes_key_ = std::move(yes_key);
   needs_yes_ = std::move(needs_yes);
-  app_.add_flag("--plan", plan_, "show what would be touched, and change nothing");
-  app_.add_option("--apply", apply_, "act only while the plan still has this hash")->type_name("HASH");
+  plannable();
   app_.add_flag("--yes,-y", yes_, "do not ask");
   app_.add_option("--confirm", confirm_, "do not ask: this is its name")->type_name("NAME");
+  return *this;
+}
+
+Command& Command::plannable() {
+  plannable_ = true;
+  app_.add_flag("--plan", plan_, "show what would be touched, and change nothing");
+  app_.add_option("--apply", apply_, "act only while the plan still has this hash")->type_name("HASH");
   return *this;
 }
 
@@ -290,7 +296,6 @@ Result<std::string> Command::read_input(Session& session) const {
 
 Result<void> Command::agree(Session& session, AdminTransport& admin, Json& request) {
   const std::string name = text(name_key_);
-  if (!apply_.empty()) request["if_plan"] = apply_;
   // The host wants the name again for what it does not do by itself.
   const bool wants_name = needs_yes_ && needs_yes_(request);
   if (yes_ && !yes_key_.empty()) request[yes_key_] = true;
@@ -324,10 +329,11 @@ Result<void> Command::agree(Session& session, AdminTransport& admin, Json& reque
 }
 
 Result<Json> Command::ask(Session& session, AdminTransport& admin, Json request) {
-  if (destructive_ && plan_) {
+  if (plannable_ && plan_) {
     request["plan"] = true;
     return admin.call(admin_command_, request);
   }
+  if (plannable_ && !apply_.empty()) request["if_plan"] = apply_;
   if (destructive_) {
     if (auto agreed = agree(session, admin, request); !agreed) return agreed.error();
   }
@@ -420,7 +426,7 @@ int Command::run(Session& session) {
     if (auto rescued = rescue_(answer.error())) answer = succeed(std::move(*rescued));
   }
   if (!answer) return report(session.environment, session.globals, answer.error());
-  const bool planned = destructive_ && plan_;
+  const bool planned = plannable_ && plan_;
   const bool begun = long_ && no_wait_ && answer->value("state", "") == "running" && answer->contains("operation");
   if ((planned || begun) && !session.globals.json) {
     if (planned) {

@@ -73,6 +73,8 @@ class Command {
   // `yes_key`, when given, is what --yes is in the request. Without a terminal the command goes ahead, unless
   // `needs_yes` says that this request wants an explicit yes.
   Command& destructive(std::string name_key, std::string yes_key = "", std::function<bool(const Json&)> needs_yes = {});
+  // Adds --plan and --apply, for what is no loss: nobody is asked.
+  Command& plannable();
   // For destructive ones, on a terminal: sees the plan, may ask, and changes the request; true when it did.
   Command& offer(std::function<bool(Session&, const Json& plan, Json& request)> offer);
   // The request member that is read from standard input: a secret, never an argument.
@@ -132,7 +134,7 @@ class Command {
   std::function<std::string(const Json&)> next_;
   std::function<int(Session&)> local_;
   bool long_ = false, no_wait_ = false;
-  bool destructive_ = false, plan_ = false, yes_ = false;
+  bool destructive_ = false, plannable_ = false, plan_ = false, yes_ = false;
   std::string apply_, confirm_, name_key_, yes_key_, input_key_, input_what_;
   std::function<bool(const Json&)> needs_yes_;
   std::function<bool(Session&, const Json&, Json&)> offer_;

@@ -111,7 +111,18 @@ Result<void> Host::load_plugins() {
   for (const store::Pin& pin : *pins) {
     decided[pin.plugin_id] = pin.trusted;
     // A refusal is kept for `plugin list`; the host serves what it can.
-    if (pin.trusted) (void)plugins_->load(fs::path(pin.file), pin.sha256, "pinned");
+    // What was installed is named relative to the state folder, which may have moved (a restored backup).
+    const bool installed = !fs::path(pin.file).is_absolute();
+    std::error_code ec;
+    fs::path folder = installed ? state_dir_ / pin.file : fs::path(pin.file);
+    if (fs::is_regular_file(folder, ec)) folder = folder.parent_path();  // of an earlier Via: the library or the manifest
+    if (pin.trusted) {
+      (void)plugins_->load(folder, pin.sha256, installed ? "installed" : "pinned");
+    } else if (!pin.file.empty()) {
+      const plugins::Inspection seen = plugins::inspect(folder);
+      if (seen.manifest.id == pin.plugin_id)
+        plugins_->note({seen.manifest, seen.sha256, installed ? "installed" : "pinned", false, false, "not trusted by the operator", folder.string()});
+    }
   }
   for (const auto& [folder, sha256] : bundled_plugins(bundled_folder(config_.plugins))) {
     const plugins::Inspection seen = plugins::inspect(folder);
@@ -137,6 +148,7 @@ void Host::wire(const std::string& config_url) {
   settings.retain_ms = config_.retain_days * 24 * 3600 * 1000;
   settings.check_timeout_seconds = config_.check_timeout_seconds;
   settings.restart_commands = config_.restart_commands;
+  settings.require_plugin_signature = config_.require_plugin_signature;
   plane_ = std::make_unique<lifecycle::ControlPlane>(
       lifecycle::Dependencies{*store_, *plugins_, authority_, *keys_, *issuer_, *this, *secrets_, clock_, entropy_, *log_},
       std::move(settings));
@@ -152,17 +164,21 @@ Result<json> Host::verify(const std::string& file) {
   return Result<json>(boost::system::in_place_value, std::move(out));
 }
 
-Result<plugins::PluginRecord> Host::trust(const std::string& file) {
-  std::error_code ec;
-  const fs::path folder = fs::is_directory(file, ec) ? fs::path(file) : fs::path(file).parent_path();
-  const plugins::Inspection seen = plugins::inspect(folder);
-  if (!seen.ok()) return fail(Code::refused, "The plugin is not fit to be trusted: " + seen.problem() + ".");
-  return plugins_->load(folder, seen.sha256, "pinned");
+Result<plugins::PluginRecord> Host::load(const std::string& folder, const std::string& sha256, const std::string& source) {
+  std::string pin = sha256;
+  if (pin.empty()) {
+    const plugins::Inspection seen = plugins::inspect(folder);
+    if (!seen.ok()) return fail(Code::refused, "The plugin is not fit to be trusted: " + seen.problem() + ".");
+    pin = seen.sha256;
+  }
+  return plugins_->prepare(folder, pin, source);
 }
 
 Result<void> Host::untrust(const std::string& plugin_id) {
   plugins_->disable(plugin_id);
   return {};
 }
+
+void Host::removed(const std::string& plugin_id) { plugins_->drop(plugin_id); }
 
 }  // namespace via

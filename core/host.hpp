@@ -51,8 +51,9 @@ class Host final : private lifecycle::PluginTrust {
 
   // lifecycle::PluginTrust
   Result<nlohmann::json> verify(const std::string& file) override;
-  Result<plugins::PluginRecord> trust(const std::string& file) override;
+  Result<plugins::PluginRecord> load(const std::string& folder, const std::string& sha256, const std::string& source) override;
   Result<void> untrust(const std::string& plugin_id) override;
+  void removed(const std::string& plugin_id) override;
 
   const std::filesystem::path state_dir_;
   const ServerConfig config_;

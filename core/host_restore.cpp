@@ -141,7 +141,9 @@ Result<void> restore_addon(Host& host, const catalog::Addon& addon, const std::s
   plugins::PluginHost& plugins = host.plugins();
   const fs::path from = archive / "addons" / addon.type / addon.id;
   if (addon.state == catalog::AddonState::active) {
-    VIA_TRY_LET(type, plugins.type(addon.type));
+    if (!plugins.type(addon.type))
+      return fail(Code::refused, "Add-on '" + addon.name + "' is of type '" + addon.type + "', and the plugin that brings it is neither in the archive (it was "
+                                     "trusted by its path) nor where it was. Put its folder back there, or install its bundle on the host before the next backup.");
     VIA_TRY_LET(instance, plugins.instance(addon.id, addon.type, addon.config));
     VIA_TRY(plugins.provision(*instance));
     const fs::path staging = host.state_dir() / "addons" / addon.type / addon.id / ".restore-backup";
@@ -169,6 +171,8 @@ Result<Rebuilt> build(const backup::Manifest& manifest, const fs::path& archive,
   VIA_TRY(move_to(archive / "control-plane.db", state / "control-plane.db"));
   const bool has_keys = there(archive / "keys");
   if (has_keys) VIA_TRY(move_to(archive / "keys", state / "keys"));
+  // Before the host is opened: what is pinned is loaded from there, each library by its SHA-256.
+  if (there(archive / "plugins")) VIA_TRY(move_to(archive / "plugins", state / "plugins"));
   VIA_TRY_LET(rebuilt, prepare_control_plane(state, old_folder, has_keys));
   VIA_TRY_LET(config, load_server_config(config_file, there(old_folder) ? old_folder : state));
   {

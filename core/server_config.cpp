@@ -168,6 +168,7 @@ Result<ServerConfig> parse_server_config(std::string_view source) {
       {"workers", number(c.workers, 2, 512)},
       {"allow_plaintext", flag(c.allow_plaintext)},
       {"plugins", path(c.plugins)},
+      {"require_plugin_signature", flag(c.require_plugin_signature)},
       {"token_ttl_seconds", number(c.token_ttl_seconds, 60, 86'400)},
       {"retain_days", number(c.retain_days, 0, 3650)},
       {"check_timeout_seconds", number(c.check_timeout_seconds, 1, 3600)},

@@ -30,6 +30,7 @@ struct ServerConfig {
   unsigned threads = 1;
   unsigned workers = 64;  // at most; they are started when work waits
   bool allow_plaintext = false;
+  bool require_plugin_signature = false;  // `plugin install` and `plugin trust` take only what a trusted key signed
   std::filesystem::path tls_certificate, tls_key, tls_ca;
   std::filesystem::path plugins;  // folder of bundled plugins; empty = beside the executable
   std::int64_t token_ttl_seconds = 3600;

@@ -6,7 +6,7 @@
 namespace via::cli {
 
 void add_plugin_new_command(CommandTree& tree, CLI::App& group);
-// In plugin_pack.cpp.
+void add_plugin_bundle_commands(CommandTree& tree, CLI::App& group);
 void add_plugin_pack_commands(CommandTree& tree, CLI::App& group);
 
 }  // namespace via::cli

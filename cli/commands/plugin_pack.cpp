@@ -72,7 +72,7 @@ void add_plugin_pack_commands(CommandTree& tree, CLI::App& group) {
       });
   Command& keygen = tree.add(group, "keygen", "make a pair of keys to sign bundles with", "");
   keygen.argument("file", "FILE", "the private key (mode 0600); the public one becomes FILE.pub", Kind::file)
-      .examples({"via plugin keygen ~/acme.key", "via plugin keys add acme ~/acme.key.pub"})
+      .examples({"via plugin keygen ~/acme.key"})
       .local([&keygen](Session& session) {
         const auto request = keygen.arguments();
         if (!request) return report(session.environment, session.globals, request.error());

@@ -46,57 +46,18 @@ Answer runtime_stop(ControlPlane& plane, Arguments& a, const Actor& actor) {
   return plane.stop_instance(instance, plan, actor);
 }
 
-Answer plugin_list(ControlPlane& plane, Arguments& a, const Actor&) {
-  VIA_TRY(a.done());
-  return answer({{"items", list_json(plane.list_plugins())}});
-}
-
-Answer plugin_show(ControlPlane& plane, Arguments& a, const Actor&) {
-  const auto name = a.text("plugin");
-  VIA_TRY(a.done());
-  VIA_TRY_LET(plugin, plane.show_plugin(name));
-  json manifest = json::parse(plugin.manifest.text, nullptr, false);
-  if (manifest.is_discarded()) manifest = nullptr;
-  return answer(with(to_json(plugin), {{"manifest", std::move(manifest)}}));
-}
-
-Answer plugin_verify(ControlPlane& plane, Arguments& a, const Actor&) {
-  const auto file = a.text("file");
-  VIA_TRY(a.done());
-  return plane.verify_plugin(file);
-}
-
-Answer plugin_trust(ControlPlane& plane, Arguments& a, const Actor& actor) {
-  const auto file = a.text("file");
-  VIA_TRY(a.done());
-  VIA_TRY_LET(plugin, plane.trust_plugin(file, actor));
-  return answer(to_json(plugin));
-}
-
-Answer plugin_untrust(ControlPlane& plane, Arguments& a, const Actor& actor) {
-  const auto name = a.text("plugin");
-  VIA_TRY(a.done());
-  VIA_TRY_LET(plugin, plane.untrust_plugin(name, actor));
-  return answer(to_json(plugin));
-}
-
 constexpr Command kCommands[] = {
     {"status", status},
     {"runtime.list", runtime_list},
     {"runtime.issue", runtime_issue},
     {"runtime.stop", runtime_stop},
-    {"plugin.list", plugin_list},
-    {"plugin.show", plugin_show},
-    {"plugin.verify", plugin_verify},
-    {"plugin.trust", plugin_trust},
-    {"plugin.untrust", plugin_untrust},
 };
 
 }  // namespace
 
 // Each file of handlers has a table of its own.
 std::vector<std::span<const Command>> tables() {
-  return {kCommands, addon_commands(), backup_commands(), app_commands(), operation_commands(), deploy_commands(), config_commands()};
+  return {kCommands, addon_commands(), backup_commands(), app_commands(), operation_commands(), deploy_commands(), config_commands(), plugin_commands()};
 }
 
 Result<json> AdminApi::call(std::string_view command, const json& args, const Actor& actor) {

@@ -29,6 +29,7 @@ std::span<const Command> app_commands();
 std::span<const Command> operation_commands();
 std::span<const Command> deploy_commands();
 std::span<const Command> config_commands();
+std::span<const Command> plugin_commands();
 
 inline Answer answer(json value) { return {boost::system::in_place_value, std::move(value)}; }
 

@@ -58,6 +58,13 @@ bool is_id(std::string_view s, std::string_view prefix) noexcept {
          parse_ulid(s.substr(prefix.size() + 1), id);
 }
 
+// A file of a plugin's bundle.
+bool is_plugin_file(std::string_view s) noexcept {
+  return !s.empty() && s.size() <= kMaxName && s.front() != '.' && s.front() != '-' && std::all_of(s.begin(), s.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-' || c == '+';
+  });
+}
+
 bool is_hash(std::string_view s) noexcept {
   return s.size() == 64 &&
          std::all_of(s.begin(), s.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
@@ -201,6 +208,8 @@ bool is_file_name(std::string_view name) {
   if (name.size() > 255) return false;
   const auto parts = pieces_of(name);
   if (parts.size() == 1) return name == "control-plane.db";
+  if (parts.front() == "plugins")
+    return parts.size() == 4 && plugins::is_plugin_id(parts[1]) && plugins::is_plugin_version(parts[2]) && is_plugin_file(parts[3]);
   if (!is_plain_file(parts.back())) return false;
   if (parts.size() == 2) return parts[0] == "keys";
   if (parts.size() < 5 || parts.size() > 6 || parts[0] != "addons" || !is_type(parts[1]) || !is_id(parts[2], "addon"))

@@ -41,6 +41,7 @@ Result<CreatedAddon> ControlPlane::create_addon(const CreateAddon& request, cons
   VIA_TRY(check_name("The add-on's name", request.name));
   VIA_TRY(check_name("The app's name", request.app));
   VIA_TRY_LET(type, d_.addons.type(request.type));
+  VIA_TRY(not_claimed("plugin:" + type->plugin_id));  // its version is being changed
   VIA_TRY(d_.addons.check_config(*type, request.config));
   VIA_TRY_LET(existing, apps_.find(request.app));
 
@@ -50,6 +51,7 @@ Result<CreatedAddon> ControlPlane::create_addon(const CreateAddon& request, cons
   addon.app = request.app;
   addon.type = request.type;
   addon.config = request.config;
+  addon.storage_schema = type->storage_schema;
   addon.created_at = addon.updated_at = now();
   std::optional<PlannedBinding> plan;
   json steps = {{"addon", addon.id}};
@@ -70,6 +72,7 @@ Result<CreatedAddon> ControlPlane::create_addon(const CreateAddon& request, cons
   VIA_TRY(addons_.insert(addon));
   VIA_TRY_LET(operation, begin_operation("addon.create", addon.id, actor, steps));
   VIA_TRY(change.commit());
+  d_.addons.record_schema(addon.id, addon.storage_schema);
 
   VIA_TRY_LET(created, finish_create(addon, operation, plan, actor));
   created.app_created = !existing;

@@ -84,6 +84,10 @@ Result<json> ControlPlane::create_backup(const std::string& file, Secret passphr
       return fail(Code::unsupported, "Add-on '" + addon.name + "' of type '" + addon.type +
                                          "' has no snapshots and cannot be backed up.");
   }
+  VIA_TRY_LET(installed, d_.store.plugin_versions().all());
+  for (const auto& one : installed)
+    if (const std::string claim = "plugin:" + one.plugin_id; std::find(work.claims.begin(), work.claims.end(), claim) == work.claims.end())
+      work.claims.push_back(claim);
   work.steps = json{{"file", target.string()}}.dump();
   // std::function copies what it holds; a Secret is shared instead.
   work.run = [this, living = living, target, phrase = std::make_shared<Secret>(std::move(passphrase))](Operation& operation) {
@@ -103,6 +107,7 @@ Result<json> ControlPlane::run_backup(Operation& operation, const std::vector<Ad
   VIA_TRY(operation.step("control_plane"));
   std::vector<catalog::Snapshot> snapshots;
   std::vector<Addon> kept;  // destroyed ones that can be brought back
+  std::vector<store::PluginVersion> installed;
   {
     VIA_TRY_LET(held, operation.control());
     VIA_TRY(d_.store.db().copy_to(scratch.folder / "control-plane.db"));
@@ -111,6 +116,8 @@ Result<json> ControlPlane::run_backup(Operation& operation, const std::vector<Ad
     VIA_TRY_LET(destroyed, addons_.in_state(AddonState::destroyed));
     for (const auto& addon : destroyed)
       if (!addon.final_snapshot.empty()) kept.push_back(addon);
+    VIA_TRY_LET(versions, d_.store.plugin_versions().all());
+    installed = versions;
     facts.created_at = now();
   }
   files.push_back({"control-plane.db", scratch.folder / "control-plane.db"});
@@ -122,6 +129,13 @@ Result<json> ControlPlane::run_backup(Operation& operation, const std::vector<Ad
     VIA_TRY_LET(keys, files_of(settings_.state_dir / "keys"));
     for (const auto& key : keys)
       if (!key.filename().string().starts_with(".")) files.push_back({"keys/" + key.filename().string(), key});
+  }
+  // A restored host runs its add-ons by the plugins that were installed here; those that were pinned by a path stay behind.
+  for (const auto& one : installed) {
+    if (one.source != "installed") continue;
+    VIA_TRY_LET(parts, files_of(plugin_folder(one.file)));
+    for (const auto& part : parts)
+      files.push_back({"plugins/" + one.plugin_id + "/" + one.version + "/" + part.filename().string(), part});
   }
 
   VIA_TRY(operation.step("add_ons"));

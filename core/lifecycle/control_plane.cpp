@@ -36,6 +36,7 @@ Result<ControlPlane::Lock> ControlPlane::control() {
 Result<void> ControlPlane::start(Launcher* launcher) {
   VIA_TRY_LET(lock, control());
   launcher_ = launcher;
+  VIA_TRY(note_schemas());
   VIA_TRY(recover());
   VIA_TRY(sweep());
   VIA_TRY_LET(all, value_table_.load_all());

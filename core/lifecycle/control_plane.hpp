@@ -33,6 +33,7 @@
 #include "core/base/log.hpp"
 #include "core/base/secret.hpp"
 #include "core/bindings/binding.hpp"
+#include "core/bundle/bundle.hpp"
 #include "core/catalog/addon.hpp"
 #include "core/catalog/snapshot.hpp"
 #include "core/config/sealer.hpp"
@@ -68,6 +69,7 @@ struct Settings {
   // By app: a shell command that restarts processes the host does not supervise (systemd, docker).
   std::map<std::string, std::string> restart_commands;
   std::int64_t check_timeout_seconds = 60;  // of a deploy's check that names none
+  bool require_plugin_signature = false;    // take in only plugins that a trusted key signed
 };
 
 struct Dependencies {
@@ -84,6 +86,9 @@ struct Dependencies {
 };
 
 class Redactor;
+struct IncomingPlugin;  // plugin_change.hpp
+struct PluginChange;
+struct PluginMove;
 struct AppManifest;
 struct DoctorCheck;
 struct Finding;
@@ -228,6 +233,18 @@ class ControlPlane {
   Result<nlohmann::json> verify_plugin(const std::string& file);
   Result<plugins::PluginRecord> trust_plugin(const std::string& file, const Actor& actor);
   Result<plugins::PluginRecord> untrust_plugin(const std::string& id_or_type, const Actor& actor);
+  // The versions of it that this host has, newest first.
+  Result<nlohmann::json> plugin_versions(const std::string& id);
+  Result<nlohmann::json> install_plugin(const std::string& file, const PlanRequest& plan, const Actor& actor, bool wait);
+  Result<nlohmann::json> upgrade_plugin(const ChangePlugin& request, const Actor& actor, bool wait);
+  // Back to the version before the upgrade.
+  Result<nlohmann::json> rollback_plugin(const ChangePlugin& request, const Actor& actor, bool wait);
+  // An empty version = all of it.
+  Result<nlohmann::json> remove_plugin(const std::string& id_or_type, const std::string& version, const PlanRequest& plan, const Actor& actor);
+  // Keys whose signatures of bundles count.
+  Result<nlohmann::json> add_plugin_key(const std::string& name, const std::string& pem, const Actor& actor);
+  Result<nlohmann::json> list_plugin_keys();
+  Result<nlohmann::json> remove_plugin_key(const std::string& name, const PlanRequest& plan, const Actor& actor);
 
  private:
   friend class Operation;
@@ -290,7 +307,10 @@ class ControlPlane {
   };
   Result<Restarted> restart_users(Operation& operation, const catalog::Addon& addon);
   Result<void> undo_snapshot(const store::Operation& operation);
+  // What is on disk of a snapshot that has no row.
+  Result<void> remove_unrecorded(const catalog::Addon& addon, const std::string& snapshot_id);
   Result<std::string> recover_restore(const store::Operation& operation);
+  static Result<void> check_schema(const catalog::Snapshot& snapshot, std::uint32_t storage_schema, const std::string& plugin);
 
   // backup.cpp
   Result<nlohmann::json> run_backup(Operation& operation, const std::vector<catalog::Addon>& addons,
@@ -430,6 +450,31 @@ class ControlPlane {
   Result<std::string> recover_deploy(const store::Operation& operation);
   // checks.cpp: gives the check an instance of its own under the pending release; `refused` when it failed.
   Result<void> run_check(Operation& operation, const DeployPlan& plan);
+
+  // plugins.cpp, plugin_install.cpp
+  std::optional<plugins::PluginRecord> known_plugin(const std::string& id) const;
+  std::filesystem::path plugin_folder(const std::string& file) const;
+  Result<std::string> signer_of(const std::optional<bundle::Signature>& signature);
+  // A bundle or a plugin's folder, checked; `refused` when this host takes only signed ones and it is not.
+  Result<IncomingPlugin> take_in_plugin(const std::string& file);
+  Result<void> write_plugin(const store::PluginVersion& version, const bundle::Files& files) const;
+  Result<void> remove_plugin_files(const std::string& id, const std::string& version) const;
+  Result<nlohmann::json> run_install(Operation& operation, const IncomingPlugin& incoming, bool already);
+  Result<void> check_unused(const plugins::Manifest& manifest);
+  Result<std::string> recover_install(const store::Operation& operation);
+  Result<std::string> recover_remove(const store::Operation& operation);
+  // The storage schemas on record, told to the add-on host; those that are not known are what the types have now.
+  Result<void> note_schemas();
+  // plugin_change.cpp
+  Result<plugins::Manifest> manifest_of(const store::PluginVersion& version) const;
+  Result<store::PluginVersion> version_in_use(const plugins::PluginRecord& record);
+  Result<std::vector<PluginMove>> plan_moves(const plugins::Manifest& from, const plugins::Manifest& to);
+  nlohmann::json change_plan(const PluginChange& change) const;
+  Result<nlohmann::json> begin_change(Lock lock, PluginChange change, const Actor& actor, bool wait);
+  Result<nlohmann::json> run_change(Operation& operation, PluginChange& change);
+  Result<void> put_back(const catalog::Addon& addon, const catalog::Snapshot& snapshot, plugins::AddonInstance& instance,
+                        const std::string& operation, const plugins::Watch& watch);
+  Result<std::string> recover_change(const store::Operation& operation);
 
   // recovery.cpp
   Result<void> recover();

@@ -17,11 +17,13 @@ class PluginTrust {
   virtual ~PluginTrust() = default;
   // {file, ok, checks:[{name, ok, detail}], sha256}; `file` is a library, a manifest or a bundle folder.
   virtual Result<nlohmann::json> verify(const std::string& file) = 0;
-  // Runs every check but the pin and answers what would be trusted, with its SHA-256. Loads it when that is possible
-  // without a restart. The caller stores the pin first-hand: on a failure here there is none.
-  virtual Result<plugins::PluginRecord> trust(const std::string& file) = 0;
+  // Runs every check and loads the library beside what is loaded; its types are not enabled before AddonHost::use_build().
+  // `sha256` is what the library must have, empty = whatever it has: the answer tells. On a failure there is nothing of it.
+  virtual Result<plugins::PluginRecord> load(const std::string& folder, const std::string& sha256, const std::string& source) = 0;
   // The pin is gone already (or an explicit "do not load" is stored). A loaded library stays until the next start.
   virtual Result<void> untrust(const std::string& plugin_id) = 0;
+  // The plugin was removed: nobody knows it any more. A loaded library stays until the host ends.
+  virtual void removed(const std::string& plugin_id) = 0;
 };
 
 }  // namespace via::lifecycle

@@ -120,6 +120,9 @@ Result<std::string> ControlPlane::recover_one(const store::Operation& operation)
     d_.addons.forget(addon->id);
     return std::string("undone");
   }
+  if (operation.kind == "plugin.install") return recover_install(operation);
+  if (operation.kind == "plugin.remove") return recover_remove(operation);
+  if (operation.kind == "plugin.upgrade" || operation.kind == "plugin.rollback" || operation.kind == "plugin.trust") return recover_change(operation);
   if (operation.kind == "deploy.create" || operation.kind == "deploy.rollback") return recover_deploy(operation);
   if (operation.kind == "identity.keys.rotate" || operation.kind == "identity.keys.revoke") return recover_keys(operation);
   return std::string("undone");

@@ -178,4 +178,13 @@ struct IssuedToken {
   std::int64_t expires_at = 0;  // Unix ms
 };
 
+// Of `via plugin upgrade` and `rollback`. `file` is a bundle, an unpacked bundle or a plugin's folder; empty = the version
+// `to` of `plugin`, which is installed already.
+struct ChangePlugin {
+  std::string file, plugin, to;
+  std::int64_t drain_timeout_seconds = 30;
+  bool yes = false;  // rollback: what was written under the newer schema may go
+  PlanRequest plan;
+};
+
 }  // namespace via::lifecycle

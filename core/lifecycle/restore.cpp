@@ -58,10 +58,20 @@ Result<void> ControlPlane::check_flow(const Addon& addon, const RestoreAddon& re
                              line + " --force-after-timeout 30");
 }
 
+// A snapshot of before an upgrade that changed the storage is of no use to the build of after it. (Of one that says nothing
+// of its schema, or that of another numbering, the plugin's own restore decides.)
+Result<void> ControlPlane::check_schema(const Snapshot& snapshot, std::uint32_t storage_schema, const std::string& plugin) {
+  if (snapshot.storage_schema == 0 || storage_schema == 0 || snapshot.storage_schema >= storage_schema) return {};
+  return fail(Code::refused, "Snapshot " + snapshot.id + " has storage schema " + std::to_string(snapshot.storage_schema) +
+                                 ", and the version of the plugin that is in use has " + std::to_string(storage_schema) +
+                                 ". Go back to the version that it is of first: via plugin rollback " + plugin);
+}
+
 Result<json> ControlPlane::restore_addon(const RestoreAddon& request, const Actor& actor, bool wait) {
   VIA_TRY_LET(lock, control());
   VIA_TRY_LET(addon, need_addon(request.name, request.app));
   VIA_TRY_LET(snapshot, need_snapshot(request.snapshot, addon));
+  VIA_TRY(check_schema(snapshot, addon.storage_schema, addon.type));
   VIA_TRY_LET(plan, plan_addon("addon.restore", addon));
   plan["target"]["snapshot"] = snapshot.id;
   if (request.plan.only) return check_plan(plan, request.plan);

@@ -235,6 +235,9 @@ Result<json> ControlPlane::undelete_addon(const std::string& id, const std::stri
   if (!snapshot || snapshot->deleted_at != 0)
     return fail(Code::not_found, "Nothing was kept of add-on '" + id + "', or its retention time is over.");
   VIA_TRY_LET(type, d_.addons.type(addon.type));
+  VIA_TRY(not_claimed("plugin:" + type->plugin_id));
+  VIA_TRY(check_schema(*snapshot, type->storage_schema, type->plugin_id));
+  d_.addons.record_schema(addon.id, type->storage_schema);
   VIA_TRY_LET(destroyed, d_.store.journal().last("addon.destroy", addon.id));
   std::vector<std::string> bindings;
   const json steps = json::parse(destroyed ? destroyed->steps : "{}", nullptr, false);
@@ -288,6 +291,8 @@ Result<json> ControlPlane::run_undelete(Operation& operation, const Addon& addon
   VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
   VIA_TRY(addons_.set_state(addon.id, AddonState::active, "", now()));
   VIA_TRY(addons_.set_destroyed(addon.id, 0, ""));
+  VIA_TRY_LET(type, d_.addons.type(addon.type));
+  VIA_TRY(addons_.set_schema(addon.id, type->storage_schema, now()));
   VIA_TRY(addons_.rename(addon.id, name, now()));
   VIA_TRY_LET(kept, snapshots_.of_addon(addon.id));
   for (const auto& one : kept) VIA_TRY(snapshots_.set_expiry(one.id, 0));

@@ -120,26 +120,27 @@ Result<json> ControlPlane::snapshot_addon(const std::string& name_or_id, const s
   return operate(std::move(lock), std::move(work), actor, wait);
 }
 
+Result<void> ControlPlane::remove_unrecorded(const Addon& addon, const std::string& id) {
+  if (id.empty()) return {};
+  VIA_TRY_LET(known, snapshots_.find(id));
+  if (known) return {};
+  std::vector<fs::path> leftovers;
+  std::error_code ec;
+  for (fs::directory_iterator at(storage_of(addon) / "snapshots", ec), end; !ec && at != end; at.increment(ec)) {
+    const std::string name = at->path().filename().string();
+    if (name.starts_with(id) || name.starts_with("." + id)) leftovers.push_back(at->path());
+  }
+  for (const auto& leftover : leftovers) VIA_TRY(remove_tree(leftover));
+  return {};
+}
+
 // After a crash: the row is the snapshot; without it, what is on disk goes.
 Result<void> ControlPlane::undo_snapshot(const store::Operation& row) {
   const json steps = json::parse(row.steps, nullptr, false);
   if (!steps.is_object()) return {};
   VIA_TRY_LET(addon, addons_.find_by_id(steps.value("addon", "")));
   if (!addon) return {};
-  const fs::path folder = storage_of(*addon) / "snapshots";
-  for (const char* member : {"snapshot", "safety", "final"}) {
-    const std::string id = steps.value(member, "");
-    if (id.empty()) continue;
-    VIA_TRY_LET(known, snapshots_.find(id));
-    if (known) continue;
-    std::vector<fs::path> leftovers;
-    std::error_code ec;
-    for (fs::directory_iterator at(folder, ec), end; !ec && at != end; at.increment(ec)) {
-      const std::string name = at->path().filename().string();
-      if (name.starts_with(id) || name.starts_with("." + id)) leftovers.push_back(at->path());
-    }
-    for (const auto& leftover : leftovers) VIA_TRY(remove_tree(leftover));
-  }
+  for (const char* member : {"snapshot", "safety", "final"}) VIA_TRY(remove_unrecorded(*addon, steps.value(member, "")));
   return {};
 }
 

@@ -145,6 +145,14 @@ json to_json(const plugins::PluginRecord& p) {
           {"problem", text_or_null(p.problem)}};
 }
 
+json to_json(const store::PluginVersion& v) {
+  return {{"version", v.version}, {"sha256", v.sha256}, {"source", v.source}, {"signed_by", text_or_null(v.signed_by)}, {"installed_at", time_or_null(v.installed_at)}};
+}
+
+json to_json(const store::PluginKey& k) {
+  return {{"name", k.name}, {"fingerprint", k.fingerprint}, {"added_at", time_or_null(k.added_at)}};
+}
+
 json to_json(const identity::KeyInfo& k) {
   return {{"kid", k.kid},
           {"state", identity::to_string(k.state)},

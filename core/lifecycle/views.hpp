@@ -16,6 +16,8 @@ nlohmann::json to_json(const releases::Release& release);
 nlohmann::json to_json(const releases::ReleaseBinding& binding);
 nlohmann::json to_json(const releases::Instance& instance);
 nlohmann::json to_json(const plugins::PluginRecord& plugin);
+nlohmann::json to_json(const store::PluginVersion& version);
+nlohmann::json to_json(const store::PluginKey& key);
 nlohmann::json to_json(const identity::KeyInfo& key);
 nlohmann::json to_json(const Check& check);
 nlohmann::json to_json(const Status& status);

@@ -35,10 +35,11 @@ struct Description {
 struct PluginRecord {
   Manifest manifest;
   std::string sha256;
-  std::string source;   // "bundled" or "pinned"
+  std::string source;   // "bundled", "pinned" or "installed"
   bool trusted = false;
   bool loaded = false;
   std::string problem;  // why it is not loaded, empty when it is
+  std::string folder{};   // where its files were when it was loaded
   bool isolated = false;  // it runs in processes of its own
 };
 
@@ -106,6 +107,24 @@ class AddonHost {
   virtual Result<void> suspend(AddonInstance& instance) = 0;
   virtual Result<void> resume(AddonInstance& instance) = 0;
   virtual std::int64_t in_flight(AddonInstance& instance) const = 0;
+
+  // Changing the build of a plugin while the host runs. Several builds may be loaded; a build is named by its SHA-256.
+  // use_build: its types are those that type() answers and that new instances are made from; pointers that type() gave
+  // before stay valid. detached: an instance of the add-on made from that build, drained and closed, beside the one that is
+  // known, which must stay closed while this one is used. open: opens its storage now, without its gate. adopt: it takes the place of the known one, which whoever still
+  // holds it finds draining. record_schema: the storage schema that the host has on record; an instance that is made with
+  // another one than its build has does not open.
+  virtual Result<void> use_build(const std::string& plugin_id, const std::string& build) = 0;
+  virtual Result<std::shared_ptr<AddonInstance>> detached(const std::string& addon_id, const std::string& type_id,
+                                                          const std::string& config_json, std::uint32_t storage_schema,
+                                                          const std::string& build) = 0;
+  virtual Result<void> open(AddonInstance& instance) = 0;
+  virtual void adopt(const std::string& addon_id, std::shared_ptr<AddonInstance> instance) = 0;
+  virtual void record_schema(const std::string& addon_id, std::uint32_t storage_schema) = 0;
+  // Storage of a closed instance from one schema to another ("via.migrate/1"); `unsupported` when its build has no such
+  // thing. plan_migration changes nothing: {"steps","reversible"}. migrate may be called again after a crash in it.
+  virtual Result<std::string> plan_migration(AddonInstance& instance, std::uint32_t from, std::uint32_t to) = 0;
+  virtual Result<void> migrate(AddonInstance& instance, std::uint32_t from, std::uint32_t to, const Watch& watch) = 0;
 };
 
 }  // namespace via::plugins

@@ -38,13 +38,14 @@ bool has_every_slot(const via_instance_api& api) {
 }  // namespace
 
 AddonInstance::AddonInstance(const Services& services, std::shared_ptr<Library> library, const AddonType& type,
-                             std::string id, std::string config_json, std::string storage)
+                             std::string id, std::string config_json, std::string storage, std::uint32_t storage_schema)
     : services_(services),
       library_(std::move(library)),
       type_(type),
       id_(std::move(id)),
       config_(std::move(config_json)),
-      storage_(std::move(storage)) {}
+      storage_(std::move(storage)),
+      schema_(storage_schema == 0 ? type.storage_schema : storage_schema) {}
 
 AddonInstance::~AddonInstance() {
   if (auto* queue = queue_.load()) services_.executor.destroy(queue);
@@ -57,7 +58,7 @@ int AddonInstance::find_operation(std::string_view name) const noexcept {
 }
 
 via_provision_args AddonInstance::provision_args() const noexcept {
-  return {sizeof(via_provision_args), type_.storage_schema, {nullptr, 0}, str(config_)};
+  return {sizeof(via_provision_args), schema_, {nullptr, 0}, str(config_)};
 }
 
 Result<void> AddonInstance::create() {
@@ -84,6 +85,10 @@ Result<void> AddonInstance::create() {
 
 Result<void> AddonInstance::open_held() {
   if (opened_) return {};
+  if (schema_ != type_.storage_schema)
+    return fail(Code::unavailable, "The add-on's storage has schema " + std::to_string(schema_) + " and this version of its plugin has " +
+                                       std::to_string(type_.storage_schema) +
+                                       ". Use the version it belongs to, or change over: via plugin upgrade FILE");
   if (auto made = create(); !made) return made;
   ControlCall call(services_.clock);
   const auto args = provision_args();
@@ -324,6 +329,22 @@ Result<std::string> AddonInstance::snapshot(SnapshotCall which, const std::strin
   }
   (which == SnapshotCall::take ? api->take : api->restore)(raw_, &args, call.abi());
   return call.wait();
+}
+
+Result<std::string> AddonInstance::migrate(Migration which, std::uint32_t from, std::uint32_t to, const Watch& watch) {
+  const std::lock_guard lock(control_);
+  if (opened_) return fail(Code::conflict, "The add-on is open; drain and close it before its storage is changed.");
+  if (auto made = create(); !made) return made.error();
+  const auto* api = static_cast<const via_migrate_api*>(extension(VIA_EXT_MIGRATE));
+  if (api == nullptr || !VIA_HAS(via_migrate_api, api, apply) || api->plan == nullptr || api->apply == nullptr)
+    return fail(Code::unsupported, "The add-on type '" + type_.id + "' cannot change storage from schema " + std::to_string(from) + " to " +
+                                       std::to_string(to) + ".");
+  const via_migrate_args args{sizeof(via_migrate_args), from, to};
+  ControlCall call(services_.clock, 0, &watch);
+  (which == Migration::plan ? api->plan : api->apply)(raw_, &args, call.abi());
+  auto done = call.wait();
+  if (done && which == Migration::apply) schema_ = to;
+  return done;
 }
 
 Result<std::string> AddonInstance::stats() {

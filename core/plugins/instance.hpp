@@ -46,7 +46,7 @@ struct Watch;
 class AddonInstance {
  public:
   AddonInstance(const Services& services, std::shared_ptr<Library> library, const AddonType& type, std::string id,
-                std::string config_json, std::string storage);
+                std::string config_json, std::string storage, std::uint32_t storage_schema = 0);  // 0 = that of the type
   ~AddonInstance();  // close() has been called
   AddonInstance(const AddonInstance&) = delete;
   AddonInstance& operator=(const AddonInstance&) = delete;
@@ -115,6 +115,9 @@ class AddonInstance {
                                const std::string& folder, const Watch& watch);
   bool can_snapshot();
   bool exchanges_on_restore();
+  enum class Migration { plan, apply };
+  // The instance is closed. After apply it has the schema that it was brought to.
+  Result<std::string> migrate(Migration which, std::uint32_t from, std::uint32_t to, const Watch& watch);
   // What "via.stats/1" answers; empty when the type has none.
   Result<std::string> stats();
 
@@ -125,7 +128,7 @@ class AddonInstance {
   Result<void> create();     // control_ held
   Result<void> open_held();  // control_ held
   bool open_for(via_call* call);  // false: the call was ended with why
-  via_provision_args provision_args() const noexcept;
+  via_provision_args provision_args() const noexcept;  // control_ held
 
   const Services& services_;
   const std::shared_ptr<Library> library_;
@@ -145,6 +148,7 @@ class AddonInstance {
   std::unique_ptr<HostContext> context_;   // guarded by control_
   via_instance* raw_ = nullptr;            // written under control_, read after ops_
   bool opened_ = false;                    // guarded by control_
+  std::uint32_t schema_;                   // of the storage, as the host has it on record; guarded by control_
   bool has_try_ = false;                   // written before ops_
   std::atomic<const via_ops_api*> ops_{nullptr};  // set while open
   std::atomic<const via_http_api*> http_{nullptr};  // set while open

@@ -13,38 +13,45 @@ PluginHost::PluginHost(const Services& services, std::filesystem::path addons, L
 PluginHost::~PluginHost() {
   close_all();
   instances_.clear();
-  for (const auto& [library, context] : libraries_) library->deinit();
+  for (const Build& build : builds_) build.library->deinit();
+}
+
+const PluginHost::Build* PluginHost::find_build(const std::string& plugin_id, const std::string& build) const {
+  for (const Build& one : builds_)
+    if (one.record.manifest.id == plugin_id && one.record.sha256 == build) return &one;
+  return nullptr;
 }
 
 Result<PluginRecord> PluginHost::load(const std::filesystem::path& folder, const std::string& pin,
                                       const std::string& source) {
+  auto record = prepare(folder, pin, source);
+  if (!record) {
+    const Inspection seen = inspect(folder);
+    PluginRecord refused{seen.manifest, seen.sha256, source, true, false, record.error().message, folder.string()};
+    if (refused.manifest.id.empty()) refused.manifest.id = folder.filename().string();
+    note(std::move(refused));
+    return record;
+  }
+  if (auto used = use_build(record->manifest.id, record->sha256); !used) return used.error();
+  return record;
+}
+
+Result<PluginRecord> PluginHost::prepare(const std::filesystem::path& folder, const std::string& pin, const std::string& source) {
   const Inspection seen = inspect(folder);
-  PluginRecord record{seen.manifest, seen.sha256, source, true, false, {}};
-  if (record.manifest.id.empty()) record.manifest.id = folder.filename().string();
+  PluginRecord record{seen.manifest, seen.sha256, source, true, true, {}, folder.string()};
   const auto refuse = [&](Error error) -> Result<PluginRecord> {
-    record.problem = error.message;
     services_.log.warn("plugin_refused", {{"plugin", record.manifest.id}, {"reason", error.message}});
-    note(record);
     return error;
   };
   if (!seen.ok()) return refuse(fail(Code::refused, "The plugin was not loaded: " + seen.problem() + "."));
   {
     const std::lock_guard lock(mutex_);
-    if (const auto known = records_.find(seen.manifest.id); known != records_.end() && known->second.loaded) {
-      if (known->second.sha256 != seen.sha256)
-        return fail(Code::conflict, "Another build of this plugin is loaded. Restart the host to change to it.");
-      // The same build again: its types are enabled once more.
-      known->second.trusted = true;
-      for (auto& [id, enabled] : types_)
-        if (enabled.type->plugin_id == seen.manifest.id) enabled.disabled = false;
-      return known->second;
-    }
+    if (const Build* known = find_build(seen.manifest.id, seen.sha256); known != nullptr && seen.sha256 == pin) return known->record;
     for (const AddonType& type : seen.manifest.types)
-      if (const auto other = types_.find(type.id); other != types_.end())
-        record.problem = "the type '" + type.id + "' is already provided by " + other->second.type->plugin_id;
+      if (const auto other = types_.find(type.id); other != types_.end() && other->second.type->plugin_id != seen.manifest.id)
+        return refuse(fail(Code::conflict, "The plugin was not loaded: the type '" + type.id + "' is already provided by " +
+                                               other->second.type->plugin_id + "."));
   }
-  if (!record.problem.empty()) return refuse(fail(Code::conflict, "The plugin was not loaded: " + record.problem + "."));
-
   auto image = Library::read(folder, pin);
   if (!image) return refuse(fail(Code::refused, "The plugin was not loaded: " + image.error().message + "."));
   auto library = loader_ ? loader_(std::move(*image)) : Library::load(std::move(*image));
@@ -58,14 +65,66 @@ Result<PluginRecord> PluginHost::load(const std::filesystem::path& folder, const
                       }};
   if (const via_status status = (*library)->init(context->abi(), &sink); status != VIA_OK)
     return refuse(fail(Code::refused, "The plugin refused to start: " + message));
-  record.loaded = true;
   record.isolated = (*library)->isolated();
   const std::lock_guard lock(mutex_);
-  for (const AddonType& type : (*library)->manifest().types) types_[type.id] = {*library, &type, false};
-  libraries_.emplace_back(std::move(*library), std::move(context));
-  records_[record.manifest.id] = record;
+  builds_.push_back({std::move(*library), std::move(context), record});
   services_.log.info("plugin_loaded", {{"plugin", record.manifest.id}, {"version", record.manifest.version}});
   return record;
+}
+
+Result<void> PluginHost::use_build(const std::string& plugin_id, const std::string& build) {
+  const std::lock_guard lock(mutex_);
+  const Build* found = find_build(plugin_id, build);
+  if (found == nullptr) return fail(Code::internal, "that build of the plugin is not loaded");
+  for (const AddonType& type : found->library->manifest().types)
+    if (const auto other = types_.find(type.id); other != types_.end() && other->second.type->plugin_id != plugin_id)
+      return fail(Code::conflict, "The type '" + type.id + "' is already provided by " + other->second.type->plugin_id + ".");
+  std::erase_if(types_, [&](const auto& entry) { return entry.second.type->plugin_id == plugin_id; });
+  for (const AddonType& type : found->library->manifest().types) types_[type.id] = {found->library, &type, false};
+  records_[plugin_id] = found->record;
+  return {};
+}
+
+Result<std::shared_ptr<AddonInstance>> PluginHost::detached(const std::string& addon_id, const std::string& type_id,
+                                                            const std::string& config_json, std::uint32_t storage_schema,
+                                                            const std::string& build) {
+  std::shared_ptr<AddonInstance> made;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Build& one : builds_) {
+      if (one.record.sha256 != build) continue;
+      for (const AddonType& type : one.library->manifest().types)
+        if (type.id == type_id)
+          made = std::make_shared<AddonInstance>(services_, one.library, type, addon_id, config_json,
+                                                 (addons_ / type_id / addon_id).string(), storage_schema);
+    }
+  }
+  if (!made) return fail(Code::unavailable, "The add-on type '" + type_id + "' is not in that build of its plugin.");
+  // Nobody calls it before it is adopted and resumed.
+  if (auto quiet = made->drain(0, {}); !quiet) return quiet.error();
+  return made;
+}
+
+void PluginHost::adopt(const std::string& addon_id, std::shared_ptr<AddonInstance> instance) {
+  const std::lock_guard lock(mutex_);
+  instances_[addon_id] = std::move(instance);
+}
+
+void PluginHost::record_schema(const std::string& addon_id, std::uint32_t storage_schema) {
+  const std::lock_guard lock(mutex_);
+  schemas_[addon_id] = storage_schema;
+}
+
+Result<void> PluginHost::open(AddonInstance& instance) { return instance.open(); }
+
+Result<std::string> PluginHost::plan_migration(AddonInstance& instance, std::uint32_t from, std::uint32_t to) {
+  return instance.migrate(AddonInstance::Migration::plan, from, to, {});
+}
+
+Result<void> PluginHost::migrate(AddonInstance& instance, std::uint32_t from, std::uint32_t to, const Watch& watch) {
+  auto done = instance.migrate(AddonInstance::Migration::apply, from, to, watch);
+  if (!done) return done.error();
+  return {};
 }
 
 void PluginHost::note(PluginRecord record) {
@@ -79,6 +138,12 @@ void PluginHost::disable(const std::string& plugin_id) {
   for (auto& [id, enabled] : types_)
     if (enabled.type->plugin_id == plugin_id) enabled.disabled = true;
   if (const auto record = records_.find(plugin_id); record != records_.end()) record->second.trusted = false;
+}
+
+void PluginHost::drop(const std::string& plugin_id) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(types_, [&](const auto& entry) { return entry.second.type->plugin_id == plugin_id; });
+  records_.erase(plugin_id);
 }
 
 std::vector<PluginRecord> PluginHost::plugins() const {
@@ -109,8 +174,10 @@ Result<std::shared_ptr<AddonInstance>> PluginHost::instance(const std::string& a
   const auto type = types_.find(type_id);
   if (type == types_.end())
     return fail(Code::unavailable, "The add-on type '" + type_id + "' is not loaded. See: via plugin list");
-  auto made = std::make_shared<AddonInstance>(services_, type->second.library, *type->second.type, addon_id,
-                                              config_json, (addons_ / type_id / addon_id).string());
+  const auto schema = schemas_.find(addon_id);
+  auto made = std::make_shared<AddonInstance>(services_, type->second.library, *type->second.type, addon_id, config_json,
+                                              (addons_ / type_id / addon_id).string(),
+                                              schema == schemas_.end() ? type->second.type->storage_schema : schema->second);
   instances_.emplace(addon_id, made);
   return made;
 }
@@ -121,7 +188,8 @@ Result<std::shared_ptr<AddonInstance>> PluginHost::standalone(const std::string&
   const auto type = types_.find(type_id);
   if (type == types_.end())
     return fail(Code::not_found, "The add-on type '" + type_id + "' is not among the plugins beside this program.");
-  return std::make_shared<AddonInstance>(services_, type->second.library, *type->second.type, "kit", config_json, folder.string());
+  return std::make_shared<AddonInstance>(services_, type->second.library, *type->second.type, "kit", config_json, folder.string(),
+                                         type->second.type->storage_schema);
 }
 
 void PluginHost::forget(const std::string& addon_id) {
@@ -132,6 +200,7 @@ void PluginHost::forget(const std::string& addon_id) {
     if (it == instances_.end()) return;
     gone = std::move(it->second);
     instances_.erase(it);
+    schemas_.erase(addon_id);
   }
   if (auto closed = gone->close(); !closed)
     services_.log.error("addon_close_failed", {{"addon", addon_id}, {"reason", closed.error().message}});

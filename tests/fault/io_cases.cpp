@@ -67,6 +67,7 @@ const std::vector<IoCase>& io_cases() {
       deploy_rollback(), config_set(),    config_unset(),    secret_set(),
       secret_rotate(),  secret_unset(),   addon_export(),    backup_create(false),
       backup_create(true), keys_rotate(), keys_revoke(),     app_repair(),
+      plugin_install(), plugin_remove(),  plugin_upgrade(),  plugin_rollback(),
       manifest_apply(), op_cancel(),      command_line(),    backup_restore(),
       first_start(),    start(),
       start_after(addon_create(), 0.5),   start_after(addon_destroy(), 0.6),
@@ -76,6 +77,7 @@ const std::vector<IoCase>& io_cases() {
       start_after(rotate(), 0.6),         start_after(revoke(), 0.6),
       start_after(deploy_rollback(), 0.7), start_after(backup_create(false), 0.9),
       start_after(addon_export(), 0.8),   start_after(keys_rotate(), 0.7),
+      start_after(plugin_upgrade(), 0.6), start_after(plugin_rollback(), 0.6),
       start_after(keys_revoke(), 0.7),    start_after(manifest_apply(), 0.6),
   };
   return all;

@@ -47,6 +47,11 @@ IoCase backup_create(bool encrypted);
 IoCase backup_restore();
 IoCase op_cancel();
 
+IoCase plugin_install();
+IoCase plugin_remove();
+IoCase plugin_upgrade();
+IoCase plugin_rollback();
+
 IoCase app_create();
 IoCase app_delete();
 IoCase app_repair();

@@ -79,7 +79,9 @@ TEST_F(Hostile, NamesThatLeaveTheirFolderAreRefused) {  // A01, A03, A11
         std::string("C:\\x"), kData + "C:", kData + "\xff\xfe", kData + "\xc3\xa9", kData + "e\xcc\x81",
         std::string("Control-plane.db"), kData + "One.db", std::string("control-plane.db/x"), std::string("manifest.json"),
         "addons/BOX/" + kAddon + "/data/x", "addons/box/addon_x/data/x", "addons/box/" + kAddon + "/trash/x",
-        "addons/box/" + kAddon + "/data/deep/x", "keys/../x", "keys/.hidden", kData + std::string(101, 'a')}) {
+        "addons/box/" + kAddon + "/data/deep/x", "keys/../x", "keys/.hidden", kData + std::string(101, 'a'),
+        std::string("plugins/acme/x.so"), std::string("plugins/../1.0/x.so"), std::string("plugins/acme/../x.so"),
+        std::string("plugins/acme/1.0/.hidden"), std::string("plugins/acme/1.0/deep/x.so"), std::string("plugins/Acme/1.0/x.so")}) {
     const Members members{kGood[0], {name, "x"}};
     Manifest manifest = manifest_of(members);
     EXPECT_FALSE(is_file_name(name)) << name;

@@ -28,6 +28,7 @@ struct Some : Files {
 Some::Some() {
   Files& in = *this;
   in.put("control-plane.db", noise(70'000, 1));
+  in.put("plugins/acme.notes/1.2.0/Notes.so", noise(2000, 5));
   in.put(kData + "data.db", std::string(300'000, 'x') + noise(1000, 2));
   in.put(kData + "empty", "");
   in.put("addons/box/" + kAddon + "/snapshots/snap_01jd5x8z7k3m9n2p4q6r8s0t1v.db", noise(512, 3));

@@ -122,7 +122,17 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"plugin show sqlite", "plugin.show", R"({"plugin":"sqlite"})"},
         Case{"plugin verify /p/x.so", "plugin.verify", R"({"file":"/p/x.so"})"},
         Case{"plugin trust /p/../p/x.so", "plugin.trust", R"({"file":"/p/x.so"})"},
-        Case{"plugin untrust via.sqlite", "plugin.untrust", R"({"plugin":"via.sqlite"})"}));
+        Case{"plugin untrust via.sqlite", "plugin.untrust", R"({"plugin":"via.sqlite"})"},
+        Case{"plugin install /p/x.viaplugin", "plugin.install", R"({"file":"/p/x.viaplugin"})"},
+        Case{"plugin install /p/x.viaplugin --plan", "plugin.install", R"({"file":"/p/x.viaplugin","plan":true})"},
+        Case{"plugin upgrade /p/x.viaplugin --apply 00ff --drain-timeout 2m", "plugin.upgrade",
+             R"({"file":"/p/x.viaplugin","if_plan":"00ff","drain_timeout_seconds":120})"},
+        Case{"plugin upgrade --plugin acme.notes --to 1.3.0", "plugin.upgrade", R"({"plugin":"acme.notes","to":"1.3.0"})"},
+        Case{"plugin rollback acme.notes", "plugin.rollback", R"({"plugin":"acme.notes"})"},
+        Case{"plugin rollback acme.notes --yes", "plugin.rollback", R"({"plugin":"acme.notes","yes":true})"},
+        Case{"plugin remove acme.notes --version 1.2.0", "plugin.remove", R"({"plugin":"acme.notes","version":"1.2.0"})"},
+        Case{"plugin keys list", "plugin.keys.list", "{}"},
+        Case{"plugin keys remove acme --plan", "plugin.keys.remove", R"({"name":"acme","plan":true})"}));
 
 TEST(Requests, NameFilesByTheirAbsolutePath) {
   Shell shell;

@@ -2,7 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "cli/command.hpp"
+#include "core/base/files.hpp"
+#include "core/bundle/bundle.hpp"
 #include "harness.hpp"
+#include "support/fakes.hpp"
 
 namespace via::cli::testing {
 namespace {
@@ -46,6 +49,25 @@ std::size_t end_of_command(const std::string& line) {
   return line.size();
 }
 
+// The files that the examples of bundles name.
+void stand_in_for_files(std::vector<std::string>& words, const std::filesystem::path& home, const std::string& command) {
+  const std::string manifest =
+      R"({"manifest_version":1,"id":"acme.notes","version":"1.2.0","abi":{"major":1,"minor":0},"library":"notes.so",)"
+      R"("types":[{"id":"acme-notes","scopes":["r"],"access":{"read_write":["r"]}}]})";
+  ASSERT_TRUE(write_file_atomic(home / "manifest.json", manifest));
+  ASSERT_TRUE(write_file_atomic(home / "notes.so", manifest));
+  if (command != "keygen") {
+    ASSERT_TRUE(bundle::SigningKey::create(home / "acme.key"));
+  }
+  bool named = command != "pack";
+  for (std::string& word : words) {
+    if (word.starts_with("~/")) word = home / word.substr(2);
+    if (word.starts_with("build/")) word = home;
+    if (word.starts_with("dist/")) word = home / "out", named = true;
+  }
+  if (!named) words.insert(words.end(), {"-o", home / "out"});
+}
+
 TEST(Help, ExamplesAreCommandsThatParse) {
   CommandTree tree;
   each_app(tree.root(), {}, [&](const CLI::App& app, const std::vector<std::string>& path) {
@@ -71,6 +93,9 @@ TEST(Help, ExamplesAreCommandsThatParse) {
         written = shell.private_file("") + ".new";
         words.insert(words.end(), {"--folder", written});
       }
+      via::test::TemporaryFolder home;
+      if (path.front() == "plugin" && (path.back() == "pack" || path.back() == "keygen" || path.back() == "add"))
+        stand_in_for_files(words, home.path(), path.back());
       const Ran ran = shell.run(words);
       EXPECT_EQ(ran.code, 0) << line << "\n" << ran.err;
       if (!written.empty()) std::filesystem::remove_all(written);

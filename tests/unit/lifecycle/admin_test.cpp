@@ -113,6 +113,17 @@ const std::vector<Command>& table() {
       {"plugin.verify", {{"file", true, "/x"}}},
       {"plugin.trust", {{"file", true, "/x"}}},
       {"plugin.untrust", {{"plugin", true, "box"}}},
+      {"plugin.install", {{"file", true, "/x"}, {"plan", false, true}, {"if_plan", false, "x"}, {"wait", false, true}}},
+      {"plugin.upgrade",
+       {{"file", false, "/x"}, {"plugin", false, "box"}, {"to", false, "1"}, {"drain_timeout_seconds", false, 1},
+        {"plan", false, true}, {"if_plan", false, "x"}, {"wait", false, true}}},
+      {"plugin.rollback",
+       {{"plugin", true, "box"}, {"drain_timeout_seconds", false, 1}, {"yes", false, true}, {"plan", false, true},
+        {"if_plan", false, "x"}, {"wait", false, true}}},
+      {"plugin.remove", {{"plugin", true, "box"}, {"version", false, "1"}, {"plan", false, true}, {"if_plan", false, "x"}}},
+      {"plugin.keys.add", {{"name", true, "acme"}, {"key", true, "x"}}},
+      {"plugin.keys.list", {}},
+      {"plugin.keys.remove", {{"name", true, "acme"}, {"plan", false, true}, {"if_plan", false, "x"}}},
   };
   return kTable;
 }
@@ -238,7 +249,7 @@ TEST(Admin, ObjectsHaveTheMembersOfTheContract) {
   has(w.must("app.show", {{"name", "api"}}), {"id", "name", "created_at", "current_release", "profile_version",
                                              "addons", "bindings", "instances"});
   has(w.must("plugin.show", {{"plugin", "box"}}), {"id", "version", "title", "types", "sha256", "trusted", "loaded",
-                                                  "source", "isolation", "problem", "manifest"});
+                                                  "source", "isolation", "problem", "manifest", "versions"});
   has(w.must("identity.keys.list")["items"][0], {"kid", "state", "algorithm", "created_at", "activated_at",
                                                 "retires_at"});
   has(w.must("deploy.show", {{"deploy", deploy["id"]}}), {"release", "instances"});
@@ -254,7 +265,7 @@ TEST(Admin, PluginTrustIsKept) {
   ASSERT_EQ(pins.size(), 2U);
   EXPECT_EQ(pins[0].plugin_id, "test.box");
   EXPECT_FALSE(pins[0].trusted);
-  EXPECT_EQ(pins[1].file, "/opt/x.so");
+  EXPECT_EQ(pins[1].file, "/opt");
   EXPECT_TRUE(pins[1].trusted);
   EXPECT_EQ(w.error("plugin.trust", {{"file", "relative.so"}}), "bad_request");
   EXPECT_EQ(w.error("plugin.show", {{"plugin", "nope"}}), "not_found");

@@ -1,43 +1,11 @@
 // kill -9 before every statement and around every plugin call of each operation: the next start ends in the old or the
 // new state, without a hand, and the operation can be run again.
-#include "world.hpp"
+#include "kill.hpp"
 
 namespace via::test {
 namespace {
 
 using nlohmann::json;
-
-// Runs `operation` in fresh worlds, killed at its 1st, 2nd, … point, until one run gets through. `check` sees each
-// world after its restart.
-void kill_everywhere(const std::function<void(World&)>& prepare, const std::function<void(World&)>& operation,
-                     const std::function<void(World&, int)>& check) {
-  for (int point = 1;; ++point) {
-    ASSERT_LT(point, 200);
-    World w;
-    prepare(w);
-    int left = point;
-    const auto hit = [&](std::string_view) {
-      if (left > 0 && --left == 0) throw Killed();
-    };
-    w.store->db().set_before_statement(hit);
-    w.addons.before = [&](const std::string& step) { hit(step); };
-    bool killed = false;
-    try {
-      operation(w);
-    } catch (const Killed&) {
-      killed = true;
-    }
-    left = 0;
-    w.restart();
-    EXPECT_TRUE(w.store->journal().unfinished()->empty()) << point;
-    EXPECT_EQ(*w.store->audit().verify(), 0) << point;
-    check(w, point);
-    if (!killed) {
-      EXPECT_GT(point, 4);
-      return;
-    }
-  }
-}
 
 std::size_t folders(World& w) {
   std::size_t n = 0;

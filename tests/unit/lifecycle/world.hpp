@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/api/admin.hpp"
+#include "core/base/digest.hpp"
 #include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
 #include "support/fakes.hpp"
@@ -30,7 +31,14 @@ class FakeAddonHost final : public plugins::AddonHost {
  public:
   struct Record {
     std::string id, type;
+    std::string build{};           // of the plugin that it was made from
+    std::uint32_t schema = 1;      // on record
+    bool opened = false;
   };
+  // Builds of test.box by their SHA-256: a build of schema 2 reads only data that begins with "2:".
+  std::map<std::string, std::shared_ptr<const plugins::Manifest>> builds;
+  std::string current;
+  TemporaryFolder box;  // where the first build of it is
   explicit FakeAddonHost(std::filesystem::path state) : state_(std::move(state)) {
     type_.id = "box";
     type_.title = "A box";
@@ -39,6 +47,27 @@ class FakeAddonHost final : public plugins::AddonHost {
     type_.ops = {{"look", {"read"}}, {"put", {"write"}}};
     type_.derived = {"_URL"};
     type_.plugin_id = "test.box";
+    auto first = std::make_shared<plugins::Manifest>();
+    first->id = "test.box";
+    first->version = "1.0.0";
+    first->title = "Boxes";
+    first->types = {type_};
+    first->text = R"({"id":"test.box"})";
+    const std::string manifest =
+        R"({"manifest_version":1,"id":"test.box","version":"1.0.0","abi":{"major":1},"library":"box.so","types":[{"id":"box",)"
+        R"("scopes":["read","write"],"access":{"read_write":["read","write"],"read_only":["read"]},)"
+        R"("ops":[{"name":"look","scopes":["read"]},{"name":"put","scopes":["write"]}],"derived":["_URL"]}]})";
+    (void)write_file_atomic(box.path() / "manifest.json", manifest);
+    (void)write_file_atomic(box.path() / "box.so", "the first " + manifest);
+    first_ = current = sha256_hex("the first " + manifest);
+    builds[current] = first;
+  }
+  const plugins::AddonType& box_type(const std::string& build) const { return builds.at(build)->types.front(); }
+  // What a start of the host does to the plugins: only what is pinned is loaded, and no instance is left.
+  void restarted(const std::string& pinned) {
+    current = builds.contains(pinned) ? pinned : first_;
+    records_.clear();
+    schemas_.clear();
   }
   std::set<std::string> failing;  // names of calls
   std::map<std::string, int> calls;
@@ -50,28 +79,61 @@ class FakeAddonHost final : public plugins::AddonHost {
 
   std::vector<plugins::PluginRecord> plugins() const override {
     plugins::PluginRecord record;
-    record.manifest.id = "test.box";
-    record.manifest.version = "1.0.0";
-    record.manifest.title = "Boxes";
-    record.manifest.types = {type_};
-    record.manifest.text = R"({"id":"test.box"})";
-    record.sha256 = std::string(64, 'a');
+    record.manifest = *builds.at(current);
+    record.sha256 = current;
     record.source = "bundled";
     record.trusted = record.loaded = true;
-    return {record};
+    record.folder = box.path().string();
+    std::vector<plugins::PluginRecord> out{record};
+    for (const auto& other : others) out.push_back(other);
+    return out;
   }
+  std::vector<plugins::PluginRecord> others;  // plugins besides test.box
   Result<const plugins::AddonType*> type(std::string_view id) const override {
     if (!enabled || id != "box") return fail(Code::not_found, "Add-on type '" + std::string(id) + "' is not enabled.");
-    return &type_;
+    return &box_type(current);
   }
   Result<std::shared_ptr<plugins::AddonInstance>> instance(const std::string& id, const std::string& type_id,
                                                            const std::string&) override {
     ++calls["instance"];
     if (auto known = type(type_id); !known) return known.error();
     auto& record = records_[id];
-    if (!record) record = std::make_shared<Record>(Record{id, type_id});
-    // Core never looks behind the pointer.
-    return std::shared_ptr<plugins::AddonInstance>(record, reinterpret_cast<plugins::AddonInstance*>(record.get()));
+    if (!record) record = std::make_shared<Record>(Record{id, type_id, current, schemas_.contains(id) ? schemas_[id] : box_type(current).storage_schema});
+    return handle(record);
+  }
+  Result<void> use_build(const std::string& plugin, const std::string& build) override {
+    if (plugin == "test.box") current = build;
+    return {};
+  }
+  Result<std::shared_ptr<plugins::AddonInstance>> detached(const std::string& id, const std::string& type_id, const std::string&,
+                                                           std::uint32_t schema, const std::string& build) override {
+    if (auto ok = enter("detached"); !ok) return ok.error();
+    if (!builds.contains(build)) return fail(Code::internal, "no such build");
+    return handle(std::make_shared<Record>(Record{id, type_id, build, schema}));
+  }
+  void adopt(const std::string& id, std::shared_ptr<plugins::AddonInstance> instance) override {
+    records_[id] = std::shared_ptr<Record>(instance, &of(*instance));
+  }
+  void record_schema(const std::string& id, std::uint32_t schema) override { schemas_[id] = schema; }
+  Result<void> open(plugins::AddonInstance& i) override {
+    if (auto ok = enter("open"); !ok) return ok;
+    const std::uint32_t schema = box_type(of(i).build).storage_schema;
+    if (of(i).schema != schema) return fail(Code::unavailable, "another schema is on record");
+    if (data(of(i).id).starts_with("2:") != (schema == 2)) return fail(Code::internal, "the data has another schema");
+    of(i).opened = true;
+    return leave("open");
+  }
+  Result<std::string> plan_migration(plugins::AddonInstance&, std::uint32_t, std::uint32_t) override {
+    if (auto ok = enter("plan_migration"); !ok) return ok.error();
+    return std::string(R"({"steps":1,"reversible":false})");
+  }
+  Result<void> migrate(plugins::AddonInstance& i, std::uint32_t, std::uint32_t to, const plugins::Watch&) override {
+    if (auto ok = enter("migrate"); !ok) return ok;
+    if (const std::string bytes = data(of(i).id); !bytes.starts_with("2:"))
+      if (auto done = write_file_atomic(folder(of(i).id) / "data", "2:" + bytes); !done) return done;
+    of(i).schema = to;
+    if (failing.contains("migrate late")) return fail(Code::refused, "The data is in the way.");
+    return leave("migrate");
   }
   void forget(const std::string& id) override { records_.erase(id); }
   Result<void> check_config(const plugins::AddonType&, const std::string& config) const override {
@@ -119,7 +181,7 @@ class FakeAddonHost final : public plugins::AddonHost {
     if (!bytes) return bytes.error();
     if (auto done = write_file_atomic(to / "data.box", *bytes); !done) return done.error();
     if (auto ok = leave("take_snapshot"); !ok) return ok.error();
-    return plugins::SnapshotFacts{"box/1", 1};
+    return plugins::SnapshotFacts{"box/1", bytes->starts_with("2:") ? 2U : 1U};
   }
   Result<void> verify_snapshot(plugins::AddonInstance&, const std::string&, const std::string& format, const fs::path& from,
                                const plugins::Watch&) override {
@@ -144,7 +206,10 @@ class FakeAddonHost final : public plugins::AddonHost {
     return quiet;
   }
   Result<void> cancel_running(plugins::AddonInstance&) override { return enter("cancel_running"); }
-  Result<void> suspend(plugins::AddonInstance&) override { return enter("suspend"); }
+  Result<void> suspend(plugins::AddonInstance& i) override {
+    of(i).opened = false;
+    return enter("suspend");
+  }
   Result<void> resume(plugins::AddonInstance& i) override {
     drained.erase(of(i).id);
     return enter("resume");
@@ -160,6 +225,10 @@ class FakeAddonHost final : public plugins::AddonHost {
 
  private:
   static Record& of(plugins::AddonInstance& i) { return reinterpret_cast<Record&>(i); }
+  // Core never looks behind the pointer.
+  static std::shared_ptr<plugins::AddonInstance> handle(const std::shared_ptr<Record>& record) {
+    return std::shared_ptr<plugins::AddonInstance>(record, reinterpret_cast<plugins::AddonInstance*>(record.get()));
+  }
   Result<void> enter(const std::string& call) {
     ++calls[call];
     if (before) before("before " + call);
@@ -171,8 +240,10 @@ class FakeAddonHost final : public plugins::AddonHost {
     return {};
   }
   std::filesystem::path state_;
+  std::string first_;
   plugins::AddonType type_;
   std::map<std::string, std::shared_ptr<Record>> records_;
+  std::map<std::string, std::uint32_t> schemas_;
 };
 
 class FakeLauncher final : public lifecycle::Launcher {
@@ -207,18 +278,33 @@ class FakeTrust final : public lifecycle::PluginTrust {
   Result<nlohmann::json> verify(const std::string& file) override {
     return {boost::system::in_place_value, nlohmann::json{{"file", file}, {"ok", true}}};
   }
-  Result<plugins::PluginRecord> trust(const std::string&) override {
+  // Reads the manifest and hashes the library of a folder that is there; of another it is one and the same plugin.
+  Result<plugins::PluginRecord> load(const std::string& folder, const std::string& sha256, const std::string& source) override {
+    if (refuses) return fail(Code::refused, "The plugin was not loaded: it is broken.");
     plugins::PluginRecord record;
+    record.source = source;
+    record.trusted = record.loaded = true;
+    record.folder = folder;
+    if (auto text = read_file(fs::path(folder) / "manifest.json")) {
+      record.manifest = *plugins::parse_manifest(*text);
+      record.sha256 = sha256_hex(*read_file(fs::path(folder) / record.manifest.library));
+      if (!sha256.empty() && record.sha256 != sha256) return fail(Code::refused, "The plugin was not loaded: another SHA-256.");
+      if (host != nullptr && record.manifest.id == "test.box") host->builds[record.sha256] = std::make_shared<plugins::Manifest>(record.manifest);
+      return record;
+    }
     record.manifest.id = "test.other";
+    record.manifest.version = "1.0.0";
     record.sha256 = std::string(64, 'b');
-    record.trusted = true;
     return record;
   }
+  void removed(const std::string& id) override { gone.push_back(id); }
   Result<void> untrust(const std::string& id) override {
     untrusted.push_back(id);
     return {};
   }
-  std::vector<std::string> untrusted;
+  std::vector<std::string> untrusted, gone;
+  bool refuses = false;
+  FakeAddonHost* host = nullptr;
 };
 
 struct World {
@@ -238,12 +324,21 @@ struct World {
   std::unique_ptr<lifecycle::ControlPlane> plane;
   const lifecycle::Actor actor{"root", 0};
 
-  explicit World(bool server = false) { open(server); }
+  bool require_signature = false;  // at the next start
+
+  explicit World(bool server = false) {
+    trust.host = &addons;
+    open(server);
+  }
 
   void open(bool server = false) {
     auto opened = store::Store::open(folder.path(), clock, entropy);
     if (!opened) throw std::logic_error(opened.error().message);
     store = std::move(*opened);
+    std::string pinned;
+    for (const auto& pin : *store->load_pins())
+      if (pin.plugin_id == "test.box" && pin.trusted) pinned = pin.sha256;
+    addons.restarted(pinned);
     if (!keys) {
       keys = *identity::Keys::open(folder.path() / "keys", true, clock, entropy);
       tokens = std::make_unique<identity::TokenIssuer>(*keys, "via:test", clock, entropy);
@@ -254,6 +349,7 @@ struct World {
     settings.config_url = "http://127.0.0.1:8181";
     settings.version = "test";
     settings.lock_wait_ms = 50;
+    settings.require_plugin_signature = require_signature;
     plane = std::make_unique<lifecycle::ControlPlane>(
         lifecycle::Dependencies{*store, addons, *authority, *keys, *tokens, trust, secrets, clock, entropy, log}, settings);
     if (auto started = plane->start(server ? &launcher : nullptr); !started)

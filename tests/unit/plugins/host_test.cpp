@@ -79,7 +79,7 @@ TEST_F(PluginHostTest, ATypeThatAnotherPluginProvidesIsAConflict) {
   EXPECT_EQ((*host.type("echo"))->plugin_id, "test.echo");
 }
 
-TEST_F(PluginHostTest, TheSameBuildAgainEnablesItsTypesAgainAndAnotherBuildNeedsARestart) {
+TEST_F(PluginHostTest, TheSameBuildAgainEnablesItsTypesAgain) {
   Bundle b("echo");
   ASSERT_TRUE(load(b));
   host.disable("test.echo");
@@ -87,10 +87,58 @@ TEST_F(PluginHostTest, TheSameBuildAgainEnablesItsTypesAgainAndAnotherBuildNeeds
   EXPECT_FALSE(host.plugins()[0].trusted);
   ASSERT_TRUE(load(b));
   EXPECT_TRUE(host.type("echo"));
-  std::ofstream(b.library, std::ios::app) << "another build";
-  const auto other = load(b);
-  ASSERT_FALSE(other);
-  EXPECT_EQ(other.error().code, Code::conflict);
+}
+
+TEST_F(PluginHostTest, AnotherBuildIsLoadedBesideAndTakesOverWhenItIsUsed) {
+  Bundle b("echo"), other("echo");
+  ASSERT_TRUE(load(b));
+  const AddonType* before = *host.type("echo");
+  const auto old = echo();
+  ASSERT_TRUE(host.provision(*old));
+  ASSERT_EQ(invoke(*old, "echo", "hello"), "hello");
+  std::ofstream(other.library, std::ios::app) << "another build";
+  const auto prepared = host.prepare(other.folder, other.pin(), "pinned");
+  ASSERT_TRUE(prepared) << prepared.error().message;
+  EXPECT_EQ(*host.type("echo"), before) << "nothing changed yet";
+  EXPECT_EQ(host.plugins()[0].sha256, b.pin());
+
+  ASSERT_TRUE(*host.drain(*old, 0, {}));
+  ASSERT_TRUE(host.suspend(*old));
+  const auto made = host.detached(old->id(), "echo", "{}", 1, other.pin());
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(echo(), old) << "the host knows the old one still";
+  ASSERT_TRUE(host.open(**made));
+  ASSERT_TRUE(host.use_build("test.echo", other.pin()));
+  host.adopt(old->id(), *made);
+  EXPECT_EQ(echo(), *made);
+  ASSERT_TRUE(host.resume(**made));
+  EXPECT_EQ(invoke(**made, "echo", "hello"), "hello");
+  EXPECT_EQ(host.plugins().size(), 1U);
+  EXPECT_EQ(host.plugins()[0].sha256, other.pin());
+  EXPECT_NE(*host.type("echo"), before);
+  EXPECT_EQ(before->id, "echo") << "what type() gave before stays valid";
+  EXPECT_FALSE(old->gate().enter()) << "who still holds the old one finds it draining";
+  EXPECT_EQ(host.instance("addon_01jd5000000000000000000001", "echo", "{}").value()->type().plugin_id, "test.echo");
+}
+
+TEST_F(PluginHostTest, ABuildThatWasNotPreparedCannotBeUsed) {
+  Bundle b("echo");
+  ASSERT_TRUE(load(b));
+  EXPECT_FALSE(host.use_build("test.echo", std::string(64, '0')));
+  EXPECT_FALSE(host.detached("addon_01jd5000000000000000000000", "echo", "{}", 1, std::string(64, '0')));
+  EXPECT_TRUE(host.type("echo"));
+}
+
+TEST_F(PluginHostTest, StorageOfAnotherSchemaIsNotOpened) {
+  Bundle b("echo");
+  ASSERT_TRUE(load(b));
+  host.record_schema("addon_01jd5000000000000000000000", 2);
+  const auto instance = echo();
+  const auto opened = host.open(*instance);
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::unavailable);
+  EXPECT_NE(opened.error().message.find("via plugin upgrade"), std::string::npos);
+  EXPECT_EQ(host.plan_migration(*instance, 2, 1).error().code, Code::unsupported) << "this type has no via.migrate/1";
 }
 
 TEST_F(PluginHostTest, AnInstanceGoesFromProvisionToDeprovision) {

@@ -269,8 +269,8 @@ Result<void> ControlPlane::put_back(const Addon& addon, const Snapshot& snapshot
                                     const plugins::Watch& watch) {
   const fs::path staging = storage_of(addon) / (".restore-" + operation);
   VIA_TRY(stage(folder_of(addon, snapshot), snapshot, staging, watch,
-                [&] { return d_.addons.verify_snapshot(instance, snapshot.id, staging, watch); }));
-  auto restored = d_.addons.restore_snapshot(instance, snapshot.id, staging, watch);
+                [&] { return d_.addons.verify_snapshot(instance, snapshot.id, snapshot.format, staging, watch); }));
+  auto restored = d_.addons.restore_snapshot(instance, snapshot.id, snapshot.format, staging, watch);
   if (auto removed = remove_tree(staging); !removed && restored)
     d_.log.warn("plugin.staging_not_removed", {{"addon", addon.id}, {"reason", removed.error().message}});
   return restored;

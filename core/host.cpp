@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <map>
 
 #include <nlohmann/json.hpp>
@@ -100,7 +99,7 @@ Result<std::shared_ptr<plugins::Library>> Host::load_library(plugins::Image imag
   options.program = program_beside("via-plugin-runner");
   options.memory_mb = isolated->memory_mb;
   options.grace_ms = static_cast<int>(isolated->grace_seconds) * 1000;
-  options.workers = std::clamp(config_.workers / 2, 4U, 64U);
+  options.workers = config_.workers;
   return isolation::isolate(*services_, std::move(image), options);
 }
 

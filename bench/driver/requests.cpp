@@ -242,7 +242,7 @@ void measure_isolation(Context& c) {
     Figure f{name + ", isolated, one at a time", one.at("isolated_ns"), "ns"};
     f.baseline_name = "inline";
     f.baseline = one.at("inline_ns");
-    f.ratio = f.value / f.baseline;
+    f.ratio = f.value / *f.baseline;
     f.rounds = one;
     c.report.add(f);
     c.report.add({"  isolated, sixteen in flight, each", one.at("isolated_16_ns"), "ns"});

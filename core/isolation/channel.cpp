@@ -78,6 +78,11 @@ void Channel::later(Packet& packet) {
   else if (first) wake();
 }
 
+bool Channel::has_room() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.size() - sent_ < kHighQueue;
+}
+
 bool Channel::wait_for_room() {
   std::unique_lock lock(mutex_);
   room_.wait(lock, [&] { return shut_ || queue_.size() - sent_ < kHighQueue; });

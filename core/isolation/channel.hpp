@@ -2,7 +2,7 @@
 //
 // Sending never waits: what the socket does not take at once is queued and leaves when it can be written again. The other
 // side reads always (it never waits for anything while it reads), so the queue is short; who sends much asks for room first.
-// Thread: send, later, wait_for_room, shut any; the rest by the thread that polls.
+// Thread: send, later, has_room, wait_for_room, shut any; the rest by the thread that polls.
 #pragma once
 
 #include <condition_variable>
@@ -24,7 +24,8 @@ class Channel {
   bool send(Packet& packet);
   // Leaves with the next frame, or when the poller comes to flush().
   void later(Packet& packet);
-  // Waits until less than a megabyte is queued; false once the channel is shut.
+  // Less than a megabyte is queued. wait_for_room waits until it is; false once the channel is shut.
+  bool has_room() const;
   bool wait_for_room();
   // Ends both directions; the poller sees the end.
   void shut();

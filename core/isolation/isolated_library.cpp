@@ -94,6 +94,7 @@ class Proxy {
     std::uint64_t number = 0;
     auto run = live(number);
     if (!run) return end(call, status_of(run.error()), run.error().message);
+    if (answers_bytes(verb)) (*run)->wait_for_room();
     (*run)->submit(verb, number, call, put, body, std::move(after));
   }
 
@@ -161,7 +162,7 @@ class Proxy {
   std::shared_ptr<Run> ready(std::size_t body, std::uint64_t& number) {
     if (body > kPiece) return nullptr;
     const std::unique_lock lock(mutex_, std::try_to_lock);
-    if (!lock || !run_ || run_->ended()) return nullptr;
+    if (!lock || !run_ || run_->ended() || !run_->has_room()) return nullptr;
     number = number_;
     return run_;
   }

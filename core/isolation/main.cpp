@@ -55,6 +55,12 @@ int main(int argc, char** argv) {
     if (::setrlimit(RLIMIT_DATA, &limit) != 0) return 1;
   }
   std::signal(SIGPIPE, SIG_IGN);
+  // What a terminal or a service manager sends to everybody is the host's to decide. A handler and not SIG_IGN, which programs that
+  // the plugin starts would inherit.
+  struct sigaction left_to_host {};
+  left_to_host.sa_handler = [](int) {};
+  left_to_host.sa_flags = SA_RESTART;
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaction(signal, &left_to_host, nullptr);
   try {
     return via::isolation::run_runner(via::FileHandle(3), via::FileHandle(4), workers);
   } catch (const std::exception& wrong) {

@@ -7,8 +7,7 @@ namespace via::isolation {
 Process::Process(Run::Setup setup) : setup_(std::move(setup)) {
   plugins::Metrics& metrics = setup_.services.metrics;
   starts_ = metrics.define(plugins::Metrics::Kind::counter, "via_plugin_runner_starts_total", {"addon_type"});
-  crashes_ = metrics.define(plugins::Metrics::Kind::counter, "via_plugin_runner_crashes_total", {"addon_type"});
-  metrics.record(crashes_, {setup_.type}, 0);
+  metrics.record(metrics.define(plugins::Metrics::Kind::counter, kCrashesMetric, {"addon_type"}), {setup_.type}, 0);
 }
 
 Process::~Process() { stop(); }
@@ -36,7 +35,6 @@ void Process::count_end() {
   if (ran_ms >= static_cast<std::uint64_t>(setup_.options.good_run_ms)) failures_ = 0;
   ++failures_;
   last_reason_ = run_->reason();
-  services.metrics.record(crashes_, {setup_.type}, 1);
   std::uint64_t pause_ms = 0;
   if (failures_ > 1)
     pause_ms = std::min<std::uint64_t>(static_cast<std::uint64_t>(setup_.options.first_pause_ms) << std::min(failures_ - 2, 16),

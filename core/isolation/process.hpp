@@ -30,7 +30,7 @@ class Process {
 
   const Run::Setup setup_;
   std::atomic<std::uint64_t> last_instance_{0};
-  std::uint32_t starts_ = 0, crashes_ = 0;  // metrics
+  std::uint32_t starts_ = 0;  // a metric
   std::mutex mutex_;
   std::shared_ptr<Run> run_;       // guarded by mutex_, as the rest
   bool stopped_ = false;

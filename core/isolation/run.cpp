@@ -256,6 +256,10 @@ void Run::loop() {
     changed_.notify_all();
   }
   end_process();
+  if (!asked_) {
+    plugins::Metrics& metrics = setup_.services.metrics;
+    metrics.record(metrics.define(plugins::Metrics::Kind::counter, kCrashesMetric, {"addon_type"}), {setup_.type}, 1);
+  }
   if (output_) say(output, true);
   fail_all();
   const std::lock_guard lock(mutex_);

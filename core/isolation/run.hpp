@@ -31,6 +31,8 @@
 
 namespace via::isolation {
 
+inline constexpr const char* kCrashesMetric = "via_plugin_runner_crashes_total";  // runs that ended unasked, by addon_type
+
 struct Options {
   std::filesystem::path program;  // via-plugin-runner
   unsigned memory_mb = 0;         // most data of the process, without its threads' stacks; 0 = no limit
@@ -77,6 +79,9 @@ class Run : public std::enable_shared_from_this<Run> {
                                const std::string& storage);
   void destroy(std::uint64_t number);
 
+  // A call can be sent now without much of others before it; wait_for_room() blocks until it can.
+  bool has_room() const { return channel_->has_room(); }
+  void wait_for_room() { (void)channel_->wait_for_room(); }
   // Sends a call. `put` writes the verb's arguments. The call is completed in any case, at the latest when the run ends.
   // `after`, which may be empty, is told the status right before. May block until the socket takes the body.
   using After = std::function<void(via_status)>;

@@ -200,7 +200,7 @@ bool Runner::create(const Frame& frame) {
       if (VIA_TABLE(via_drain_api, made, VIA_EXT_DRAIN, resume)) offers |= kResume;
       if (VIA_TABLE(via_stats_api, made, VIA_EXT_STATS, stats)) offers |= kStats;
       if (const auto* t = VIA_TABLE(via_migrate_api, made, VIA_EXT_MIGRATE, apply); t && t->plan) offers |= kMigrate;
-      instance->queue = executor_.create(std::min(instance->type.parallel_ops, std::max(1U, workers_ / 2)));
+      instance->queue = executor_.create(std::min(instance->type.parallel_ops, std::max(1U, workers_ / 4)));
       const std::lock_guard lock(mutex_);
       instances_.emplace(number, instance);
     }

@@ -2,7 +2,9 @@
 // process that is killed, crashes or hangs costs the calls in flight and nothing else.
 #include "functional/routes.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <fstream>
@@ -13,13 +15,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Of a process that may end meanwhile.
+std::string command_line(pid_t pid) {
+  const FileHandle file(::open(("/proc/" + std::to_string(pid) + "/cmdline").c_str(), O_RDONLY | O_CLOEXEC));
+  char text[4096];
+  const ssize_t n = file ? ::read(file.get(), text, sizeof text) : -1;
+  return n > 0 ? std::string(text, static_cast<std::size_t>(n)) : std::string();
+}
+
 // The runners of a host, by the type each serves.
 std::vector<pid_t> runners(pid_t host, const std::string& type = "") {
   std::vector<pid_t> out;
   for (const auto& entry : fs::directory_iterator("/proc")) {
     const std::string name = entry.path().filename().string();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    const std::string command = text_of(entry.path() / "cmdline");
+    const std::string command = command_line(static_cast<pid_t>(std::stol(name)));
     const std::string wanted = std::string("via-plugin-runner") + '\0' + type;
     const std::string parent = std::string(1, '\0') + std::to_string(host) + '\0';
     if (command.find(wanted) != std::string::npos && command.find(parent) != std::string::npos)
@@ -237,7 +247,7 @@ TEST_F(IsolatedTypes, PasswordsReachThePluginAndNeitherLogNorCommandLine) {
   EXPECT_EQ(host.log().find(secret), std::string::npos);
   const pid_t pid = runner(host.pid(), "applied");
   ASSERT_GT(pid, 0);
-  EXPECT_EQ(text_of("/proc/" + std::to_string(pid) + "/cmdline").find(HostProcess::kCanary), std::string::npos);
+  EXPECT_EQ(command_line(pid).find(HostProcess::kCanary), std::string::npos);
 }
 
 }  // namespace

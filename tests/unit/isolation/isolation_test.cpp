@@ -344,6 +344,49 @@ TEST_F(Isolation, ClosingAfterACrashStartsNothing) {
   EXPECT_EQ(run(*instance, "echo", "again"), "again");
 }
 
+TEST_F(Isolation, SignalsForTheWholeGroupAreLeftToTheHost) {
+  Bundle b("faulty");
+  ASSERT_TRUE(load(b));
+  const auto instance = addon("faulty");
+  const pid_t pid = pid_of(*instance);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) ASSERT_EQ(::kill(pid, signal), 0);
+  EXPECT_EQ(run(*instance, "echo", "still"), "still");
+  EXPECT_EQ(pid_of(*instance), pid);
+}
+
+TEST_F(Isolation, AProcessThatIsStoppedIsEndedWhenACallIsOverdue) {
+  Bundle b("faulty");
+  ASSERT_TRUE(load(b));
+  const auto instance = addon("faulty");
+  ASSERT_EQ(::kill(pid_of(*instance), SIGSTOP), 0);
+  const std::string body(4U << 20, 'x');
+  EXPECT_TRUE(run(*instance, "echo", body, 50).starts_with("unavailable")) << "also what the socket does not take";
+  EXPECT_EQ(run(*instance, "echo", "after"), "after");
+}
+
+TEST_F(Isolation, OnAnIoThreadACallIsSentAndNeverWaitedFor) {
+  Bundle b("faulty");
+  ASSERT_TRUE(load(b));
+  const auto instance = addon("faulty");
+  const std::string op = "echo", body = "inline";
+  const auto attempt = [&](const std::string& what, Client& client) {
+    const via_op_args args{sizeof(via_op_args), 0, {op.data(), op.size()}, {}, {reinterpret_cast<const std::uint8_t*>(what.data()), what.size()},
+                           nullptr, {}};
+    return instance->try_invoke(args, client.call.abi());
+  };
+  Client closed, sent, large, ended;
+  EXPECT_EQ(attempt(body, closed), VIA_E_WOULD_BLOCK) << "it is not open yet";
+  ASSERT_EQ(run(*instance, "echo", "x"), "x");
+  ASSERT_EQ(attempt(body, sent), VIA_OK);
+  EXPECT_EQ(sent.answer(), "inline");
+  EXPECT_EQ(attempt(std::string(1U << 20, 'x'), large), VIA_E_WOULD_BLOCK) << "the socket may not take it at once";
+  const pid_t pid = pid_of(*instance);
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  ASSERT_TRUE(eventually([&] { return gone(pid); }));
+  EXPECT_EQ(attempt(body, ended), VIA_E_WOULD_BLOCK) << "a process is started on a worker";
+  EXPECT_EQ(run(*instance, "echo", "after"), "after");
+}
+
 TEST_F(Isolation, AMissingRunnerIsAClearRefusal) {
   Bundle b("echo");
   options.program = "/nowhere/via-plugin-runner";

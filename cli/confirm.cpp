@@ -19,6 +19,9 @@ std::string listed(const Json& items) {
       text = item.value("binding", "") + " of " + item.value("app", "") + " (generations";
       for (const Json& generation : item.value("generations", Json::array())) text += " " + generation.dump();
       text += ")";
+    } else if (item.is_object() && item.contains("from_schema")) {
+      text = item.value("addon", "") + " of " + item.value("app", "");
+      if (item["from_schema"] != item["to_schema"]) text += " (storage schema " + item["from_schema"].dump() + " to " + item["to_schema"].dump() + ")";
     } else {
       text = item.dump();
     }

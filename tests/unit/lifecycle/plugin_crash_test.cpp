@@ -57,24 +57,24 @@ TEST(PluginCrash, RemoveEndsInThePluginOrNothingOfIt) {
 struct Prepared {
   Boxes boxes;
   std::string file = boxes.packed(Boxes::manifest("2.0.0", 2));
-  std::string first, second;
-  void make(World& w) {
+  std::vector<std::string> ids;  // of the add-ons
+  void make(World& w, bool two = false) {
     w.must("addon.create", {{"type", "box"}, {"name", "db"}, {"app", "api"}, {"bind", "DATABASE"}});
-    w.addon("second");
+    if (two) w.addon("second");
     w.must("deploy.create", {{"app", "api"}});
-    first = w.must("addon.status", {{"name", "db"}})["id"];
-    second = w.must("addon.status", {{"name", "second"}})["id"];
+    ids = {w.must("addon.status", {{"name", "db"}})["id"]};
+    if (two) ids.push_back(w.must("addon.status", {{"name", "second"}})["id"]);
   }
 };
 
 TEST(PluginCrash, UpgradeEndsInTheOldVersionOrTheNewWithTheDataThatBelongsToIt) {
   Prepared p;
   bool old_seen = false, new_seen = false;
-  kill_everywhere([&](World& w) { p.make(w); }, [&](World& w) { (void)w.call("plugin.upgrade", {{"file", p.file}}); },
+  kill_everywhere([&](World& w) { p.make(w, true); }, [&](World& w) { (void)w.call("plugin.upgrade", {{"file", p.file}}); },
                   [&](World& w, int point) {
                     const bool upgraded = version(w) == "2.0.0";
                     (upgraded ? new_seen : old_seen) = true;
-                    for (const std::string& id : {p.first, p.second}) {
+                    for (const std::string& id : p.ids) {
                       EXPECT_EQ(w.addons.data(id), upgraded ? "2:bytes" : "bytes") << point;
                       EXPECT_TRUE(w.addons.open(**w.addons.instance(id, "box", "{}"))) << point;
                       EXPECT_EQ(w.must("addon.status", {{"name", id}})["state"], "active") << point;
@@ -84,7 +84,7 @@ TEST(PluginCrash, UpgradeEndsInTheOldVersionOrTheNewWithTheDataThatBelongsToIt) 
                     EXPECT_NE(w.grant(w.external())->find("DATABASE"), nullptr) << point;
                     if (upgraded || point % 7 != 0) return;
                     w.must("plugin.upgrade", {{"file", p.file}});
-                    EXPECT_EQ(w.addons.data(p.first), "2:bytes") << point;
+                    EXPECT_EQ(w.addons.data(p.ids[0]), "2:bytes") << point;
                   });
   EXPECT_TRUE(old_seen && new_seen);
 }
@@ -99,7 +99,7 @@ TEST(PluginCrash, UpgradeOfATypeThatCopiesOnRestoreEndsTheSameWay) {
       [&](World& w) { (void)w.call("plugin.upgrade", {{"file", p.file}}); },
       [&](World& w, int point) {
         const bool upgraded = version(w) == "2.0.0";
-        for (const std::string& id : {p.first, p.second}) {
+        for (const std::string& id : p.ids) {
           EXPECT_EQ(w.addons.data(id), upgraded ? "2:bytes" : "bytes") << point;
           expect_clean(w, id, point);
         }
@@ -117,7 +117,7 @@ TEST(PluginCrash, AnUpgradeThatFailsAndIsKilledWhileItIsUndoneEndsInTheOldVersio
       [&](World& w, int point) {
         w.addons.healthy = true;
         EXPECT_EQ(version(w), "1.0.0") << point;
-        for (const std::string& id : {p.first, p.second}) {
+        for (const std::string& id : p.ids) {
           EXPECT_EQ(w.addons.data(id), "bytes") << point;
           expect_clean(w, id, point);
         }
@@ -132,13 +132,13 @@ TEST(PluginCrash, RollbackEndsInTheNewVersionOrTheOldWithTheDataThatBelongsToIt)
       [&](World& w) {
         p.make(w);
         w.must("plugin.upgrade", {{"file", p.file}});
-        for (const std::string& id : {p.first, p.second}) ASSERT_TRUE(write_file_atomic(w.addons.folder(id) / "data", "2:newer"));
+        for (const std::string& id : p.ids) ASSERT_TRUE(write_file_atomic(w.addons.folder(id) / "data", "2:newer"));
       },
       [&](World& w) { (void)w.call("plugin.rollback", {{"plugin", "test.box"}, {"yes", true}}); },
       [&](World& w, int point) {
         const bool back = version(w) == "1.0.0";
         (back ? old_seen : new_seen) = true;
-        for (const std::string& id : {p.first, p.second}) {
+        for (const std::string& id : p.ids) {
           EXPECT_EQ(w.addons.data(id), back ? "bytes" : "2:newer") << point;
           EXPECT_TRUE(w.addons.open(**w.addons.instance(id, "box", "{}"))) << point;
           expect_clean(w, id, point);

@@ -376,6 +376,10 @@ Result<json> ControlPlane::run_change(Operation& operation, PluginChange& change
       if (!move.addon.drained && moving[i].old) (void)d_.addons.resume(*moving[i].old);
     }
     if (change.files) (void)remove_plugin_files(change.id, change.to.version);
+    // A copy that got its name but no row; what cannot be removed now is for the sweep of the next start.
+    if (auto lock = operation.control())
+      for (std::size_t i = 0; i < drained; ++i)
+        if (!moving[i].safety) (void)remove_unrecorded(change.moves[i].addon, change.moves[i].safety);
     if (!lost.empty()) {
       why.message += "; the data of " + lost + " could not be put back yet";
       return unknown(why);

@@ -69,7 +69,9 @@ Result<std::optional<Operation>> Journal::last(std::string_view kind, const std:
 
 Result<bool> Journal::mentions(const std::string& target, const std::string& id) {
   VIA_TRY_LET(found, db_.one([](const Row& r) { return r.integer(0); },
-                             "SELECT 1 FROM operations WHERE target=?1 AND instr(steps, ?2) > 0 LIMIT 1", target, id));
+                             "SELECT 1 FROM operations WHERE (target=?1 OR kind IN ('plugin.upgrade','plugin.rollback','plugin.trust')) "
+                             "AND instr(steps, ?2) > 0 LIMIT 1",
+                             target, id));
   return found.has_value();
 }
 

@@ -53,7 +53,7 @@ class Journal {
   Result<std::optional<Operation>> find(const std::string& id);
   Result<std::optional<Operation>> find_by_key(std::string_view kind, std::string_view idempotency_key);
   Result<std::optional<Operation>> last(std::string_view kind, const std::string& target);  // that is done
-  // Whether the steps of any operation on this target name this id.
+  // Whether the steps of any operation on this target, or of a change of a plugin (which is on many), name this id.
   Result<bool> mentions(const std::string& target, const std::string& id);
   Result<std::vector<Operation>> unfinished();  // oldest first
   // Newest first; an empty state or target means any.

@@ -34,7 +34,7 @@ namespace via::isolation {
 inline constexpr const char* kCrashesMetric = "via_plugin_runner_crashes_total";  // runs that ended unasked, by addon_type
 
 struct Options {
-  std::filesystem::path program;  // via-plugin-runner
+  std::filesystem::path program;  // via-plugin-runner; absolute
   unsigned memory_mb = 0;         // most data of the process, without its threads' stacks; 0 = no limit
   unsigned workers = 16;          // its threads
   int grace_ms = 10'000;          // how long after its deadline a call may end

@@ -87,6 +87,10 @@ TEST_F(IsolatedTypes, SqliteIsServedFromItsOwnProcess) {
   const pid_t pid = runner(host.pid(), "sqlite");
   EXPECT_EQ(host.stop(), 0);
   EXPECT_FALSE(alive(pid)) << "it ends with the host";
+  EXPECT_NE(host.log().find(R"("event":"plugin_runner_ended","addon_type":"sqlite","pid":")" + std::to_string(pid) +
+                            R"(","status":"exit code 0")"),
+            std::string::npos)
+      << "in order: closed, ended, and not killed";
 }
 
 TEST_F(IsolatedTypes, LargeResultsAndBodiesGoThrough) {

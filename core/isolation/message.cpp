@@ -44,7 +44,7 @@ void put(Packet& p, const via_http_request& r) {
   put_caller(p, r.caller);
 }
 
-void put(Packet& p, const via_snapshot_args& a) { p.u32(a.flags).id(a.snapshot_id).bytes(a.dir); }
+void put(Packet& p, const via_snapshot_args& a) { p.u32(a.flags).id(a.snapshot_id).bytes(a.dir).bytes(a.format); }
 
 void put(Packet& p, const via_migrate_args& a) { p.u32(a.from_schema).u32(a.to_schema); }
 
@@ -124,6 +124,7 @@ bool CallMessage::parse(std::string_view payload) {
       snapshot_.flags = in.u32();
       snapshot_.snapshot_id = in.id();
       snapshot_.dir = in.str();
+      snapshot_.format = in.str();
       break;
     case Verb::plan:
     case Verb::apply:

@@ -13,10 +13,22 @@ namespace {
 constexpr const char* kRoleThere = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = $1";
 constexpr const char* kDatabaseThere = "SELECT datname FROM pg_catalog.pg_database WHERE datname = $1";
 
+// Makes what `asked` does not find. A host that was killed may have left a server at work on the very same: that is waited for.
+Failure make_once(Link& link, const char* asked, const std::string& name, const std::string& make, bool& was_there) {
+  for (int tries = 0;; ++tries) {
+    if (Failure f = link.exists(asked, {name}, was_there)) return f;
+    if (was_there) return {};
+    const Failure f = link.run(make);
+    // Somebody else's that is not committed yet (unique_violation), or is now (duplicate_database, duplicate_object).
+    if (!f || tries >= 100 || (f.sqlstate != "23505" && f.sqlstate != "42P04" && f.sqlstate != "42710" && f.sqlstate != "55006")) return f;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
 Failure make_role(Link& link, const std::string& name, const std::string& attributes) {
-  bool there = false;
-  if (Failure f = link.exists(kRoleThere, {name}, there)) return f;
-  return link.run((there ? "ALTER ROLE " : "CREATE ROLE ") + identifier(name) + " " + attributes);
+  bool was_there = false;
+  if (Failure f = make_once(link, kRoleThere, name, "CREATE ROLE " + identifier(name) + " " + attributes, was_there)) return f;
+  return was_there ? link.run("ALTER ROLE " + identifier(name) + " " + attributes) : Failure{};
 }
 
 // The form in which a server keeps a password, made here: the password itself is in no statement and in no log of the server.
@@ -58,12 +70,10 @@ Failure furnish(const Server& server, const Names& names, const std::string& dat
 }
 
 Failure make_named(Link& link, const Server& server, const Names& names, const std::string& database) {
-  bool there = false;
-  if (Failure f = link.exists(kDatabaseThere, {database}, there)) return f;
-  if (!there) {
-    // Text is ordered by its bytes, as in SQLite and the same on every server.
-    if (Failure f = link.run("CREATE DATABASE " + identifier(database) + " TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C'")) return f;
-  }
+  // Text is ordered by its bytes, as in SQLite and the same on every server.
+  bool was_there = false;
+  const std::string make = "CREATE DATABASE " + identifier(database) + " TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C'";
+  if (Failure f = make_once(link, kDatabaseThere, database, make, was_there)) return f;
   const std::string name = identifier(database);
   for (const std::string& sql : {"REVOKE ALL ON DATABASE " + name + " FROM PUBLIC", "GRANT CONNECT, CREATE ON DATABASE " + name + " TO " + identifier(names.owner),
                                  "GRANT CONNECT ON DATABASE " + name + " TO " + identifier(names.reader)})

@@ -22,7 +22,8 @@ struct Subject {
   std::string manifest_text;
   json manifest, type;   // the type that is checked
   std::string type_id;
-  json script;           // check.json: {"config", "other_config", "settings", "write": {"op","params"}, "read": {"op","params","expect"}}
+  json script;           // check.json, see docs/plugin-checker.md; "settings" with its ${NAME}s filled in
+  fs::path script_folder;
   std::uint64_t seed = 1;
   std::chrono::milliseconds patience{5000};  // how long an answer may take that nothing holds up
 
@@ -30,6 +31,9 @@ struct Subject {
   bool can_write() const { return script.contains("write"); }
   bool can_read() const { return script.contains("read"); }
 };
+
+// What a case that held says of itself besides: how it was tried. Of this process.
+std::string& note();
 
 // Thrown by a case: the plugin broke a rule; the case does not apply to it.
 struct Broken {
@@ -56,6 +60,7 @@ std::vector<Case> contract_cases();
 std::vector<Case> thread_cases();
 std::vector<Case> storage_cases();
 std::vector<Case> snapshot_cases();
+std::vector<Case> migrate_cases();
 std::vector<Case> secret_cases();
 
 enum class Verdict { ok, failed, skipped };

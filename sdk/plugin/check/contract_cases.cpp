@@ -67,11 +67,11 @@ void generations_overlap(const Subject& subject, const fs::path& root) {
   const auto described = [&](std::uint32_t generation) {
     s.must(s.binding(&via_instance_api::describe, generation), "describe of generation " + std::to_string(generation));
   };
-  s.must(s.binding(&via_instance_api::bind, 1, "secret-of-one"), "bind");
-  s.must(s.binding(&via_instance_api::bind, 1, "secret-of-one"), "bind again");
+  s.must(s.binding(&via_instance_api::bind, 1, minted(1)), "bind");
+  s.must(s.binding(&via_instance_api::bind, 1, minted(1)), "bind again");
   described(1);
-  s.must(s.binding(&via_instance_api::rotate, 2, "secret-of-two"), "rotate");
-  s.must(s.binding(&via_instance_api::rotate, 2, "secret-of-two"), "rotate again");
+  s.must(s.binding(&via_instance_api::rotate, 2, minted(2)), "rotate");
+  s.must(s.binding(&via_instance_api::rotate, 2, minted(2)), "rotate again");
   described(1);
   described(2);
   s.must(s.binding(&via_instance_api::revoke, 1), "revoke of generation 1");
@@ -83,18 +83,24 @@ void generations_overlap(const Subject& subject, const fs::path& root) {
 void describe_form(const Subject& subject, const fs::path& root) {
   Session s(subject, root);
   s.start();
-  s.must(s.binding(&via_instance_api::bind, 1, "a-secret"), "bind");
-  Session::Call& call = s.binding(&via_instance_api::describe, 1, "a-secret");
+  s.must(s.binding(&via_instance_api::bind, 1, minted(1)), "bind");
+  Session::Call& call = s.binding(&via_instance_api::describe, 1);
   s.must(call, "describe");
   const json answer = json::parse(call.details(), nullptr, false);
   if (!answer.is_object() || !answer.contains("descriptor") || !answer["descriptor"].is_object())
     broken("describe must answer {\"descriptor\": {…}, \"derived\": {…}}");
+  // The descriptor is kept and shown by the host; a credential reaches an app by a derived value, and there by its name only.
+  if (answer["descriptor"].dump().find("${secret}") != std::string::npos)
+    broken("the descriptor refers to ${secret}; a descriptor is no secret: refer to it in a derived value");
+  const bool applied = subject.type.value("credentials", "") == "plugin-applied";
   const json declared = subject.type.value("derived", json::array());
   const json derived = answer.value("derived", json::object());
   for (const auto& [suffix, value] : derived.items()) {
     if (std::find(declared.begin(), declared.end(), suffix) == declared.end())
       broken("describe derives '" + suffix + "', which the manifest's \"derived\" does not list");
     if (!value.is_string()) broken("a derived value must be a string");
+    if (!applied && value.get<std::string>().find("${secret}") != std::string::npos)
+      broken("'" + suffix + "' refers to ${secret}, which only a type with \"credentials\": \"plugin-applied\" has");
   }
 }
 
@@ -128,6 +134,25 @@ void strange_operations(const Subject& subject, const fs::path& root) {
   for (std::size_t i = 0; i < s.op_count(); ++i)
     for (const auto& params : strange_parameters(subject.seed)) s.invoke(i, params);
   s.must(s.health(), "health after strange parameters");
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  s.no_call_ended_twice();
+}
+
+void strange_requests(const Subject& subject, const fs::path& root) {
+  Session s(subject, root);
+  s.start();
+  if (s.http() == nullptr) skipped("the type answers no HTTP requests");
+  const std::string prefix = subject.type.value("http", json::object()).value("prefix", "");
+  const std::string long_one(5000, 'a');
+  for (const char* method : {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "get", ""})
+    for (const std::string& path : {prefix, prefix + "/", prefix + "/../../etc", prefix + "/a%00b", prefix + "/" + long_one, prefix + "//x?y",
+                                    std::string(), std::string("/\xff\xfe"), std::string("*")})
+      s.request(method, path, "");
+  for (const auto& body : strange_parameters(subject.seed)) {
+    s.request("POST", prefix, body);
+    s.request("PUT", prefix + "/x", body);
+  }
+  s.must(s.health(), "health after strange requests");
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   s.no_call_ended_twice();
 }
@@ -215,6 +240,7 @@ std::vector<Case> contract_cases() {
       {"contract", "describe_form", "describe answers what the manifest declares", describe_form},
       {"contract", "health_form", "health answers its form", health_form},
       {"contract", "strange_operations", "every operation answers whatever it is given", strange_operations},
+      {"contract", "strange_requests", "every HTTP request is answered whatever it is", strange_requests},
       {"contract", "completes_once", "no call is answered twice", completes_once},
       {"contract", "deadline_passed", "a call whose deadline has passed is answered", deadline_passed},
       {"contract", "cancel_at_every_stage", "a call may be cancelled before, while and after it runs", cancel_at_every_stage},

@@ -28,6 +28,28 @@ json read_json(const std::string& text, const char* what) {
   return out;
 }
 
+// ${NAME} in the strings of `value` is the environment's NAME: where a test server listens is known when the check runs only.
+void fill_in(json& value) {
+  if (value.is_structured()) {
+    for (auto& inner : value) fill_in(inner);
+    return;
+  }
+  if (!value.is_string()) return;
+  std::string out, text = value.get<std::string>();
+  for (std::size_t at = 0;;) {
+    const std::size_t begin = text.find("${", at), end = begin == std::string::npos ? begin : text.find('}', begin);
+    if (end == std::string::npos) {
+      value = out + text.substr(at);
+      return;
+    }
+    const std::string name = text.substr(begin + 2, end - begin - 2);
+    const char* known = std::getenv(name.c_str());
+    if (known == nullptr) broken("the settings need the environment variable " + name + ", which is not set");
+    out += text.substr(at, begin - at) + known;
+    at = end + 1;
+  }
+}
+
 }  // namespace
 
 Subject read_subject(const fs::path& given, const std::string& type) {
@@ -67,11 +89,11 @@ int check(int argc, char** argv) {
   std::uint64_t seed = 1;
   bool as_json = false, list = false, scan = false;
   app.add_option("PLUGIN", plugin, "bundle folder, manifest.json or library");
-  app.add_option("--only", only, "a group, or GROUP.CASE; may be given again");
+  app.add_option("--only", only, "a group, or GROUP.CASE; may be given again")->allow_extra_args(false);
   app.add_option("--type", type, "the add-on type to check; default: the manifest's first");
   app.add_option("--script", script, "how to write and read; default: check.json beside the manifest");
   app.add_option("--config", config, "configuration of the add-on, as JSON");
-  app.add_option("--settings", settings, "the operator's settings of the type, as JSON");
+  app.add_option("--settings", settings, "the operator's settings of the type: a file with JSON, or the JSON itself");
   app.add_option("--seed", seed, "of everything random");
   app.add_option("--timeout-ms", timeout, "for each case")->check(CLI::Range(10, 3'600'000));
   app.add_option("--patience-ms", patience, "for each answer")->check(CLI::Range(1, 3'600'000));
@@ -85,7 +107,7 @@ int check(int argc, char** argv) {
   }
 
   std::vector<Case> all;
-  for (auto part : {library_cases, version_cases, contract_cases, thread_cases, storage_cases, snapshot_cases, secret_cases})
+  for (auto part : {library_cases, version_cases, contract_cases, thread_cases, storage_cases, snapshot_cases, migrate_cases, secret_cases})
     for (auto& one : part()) all.push_back(std::move(one));
   std::vector<Case> chosen;
   std::set<std::string> unused(only.begin(), only.end());
@@ -125,7 +147,10 @@ int check(int argc, char** argv) {
     const fs::path beside = script.empty() ? subject.folder / "check.json" : fs::path(script);
     subject.script = !script.empty() || fs::exists(beside) ? read_json(read_text(beside, "check.json"), "check.json") : json::object();
     if (!config.empty()) subject.script["config"] = read_json(config, "--config");
-    if (!settings.empty()) subject.script["settings"] = read_json(settings, "--settings");
+    subject.script_folder = fs::absolute(beside).parent_path();
+    if (!settings.empty())
+      subject.script["settings"] = read_json(settings.starts_with("{") ? settings : read_text(settings, "the file of --settings"), "--settings");
+    if (subject.script.contains("settings")) fill_in(subject.script["settings"]);
   } catch (const Broken& why) {
     std::cerr << "via-plugin-check: " << why.reason << "\n";
     return 3;

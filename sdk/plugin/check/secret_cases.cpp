@@ -7,7 +7,7 @@
 namespace via::check {
 namespace {
 
-constexpr std::string_view kFirst = "canary-7f3a91c2d4-of-generation-one", kSecond = "canary-51be08aa97-of-generation-two";
+const std::string kFirst = minted(1), kSecond = minted(2);
 
 void use_secrets(Session& s) {
   s.start();
@@ -25,10 +25,10 @@ void not_said(const Subject& subject, const fs::path& root) {
   Session s(subject, root);
   use_secrets(s);
   for (const auto& line : s.fake().log_lines())
-    for (const auto secret : {kFirst, kSecond})
+    for (const auto& secret : {kFirst, kSecond})
       if (line.find(secret) != std::string::npos) broken("a secret is in a log line");
   const std::string all = s.everything_said();
-  for (const auto secret : {kFirst, kSecond})
+  for (const auto& secret : {kFirst, kSecond})
     if (all.find(secret) != std::string::npos) broken("a secret is in a message, a result or a descriptor; refer to it as ${secret}");
 }
 
@@ -39,7 +39,7 @@ void not_stored_in_clear(const Subject& subject, const fs::path& root) {
     if (!entry.is_regular_file()) continue;
     std::ifstream in(entry.path(), std::ios::binary);
     const std::string text((std::istreambuf_iterator<char>(in)), {});
-    for (const auto secret : {kFirst, kSecond})
+    for (const auto& secret : {kFirst, kSecond})
       // The fake host's box is a marker before the plain bytes: what was sealed is not in clear.
       for (std::size_t at = text.find(secret); at != std::string::npos; at = text.find(secret, at + 1))
         if (at < 7 || text.compare(at - 7, 7, "sealed:") != 0)

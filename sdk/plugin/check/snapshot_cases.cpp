@@ -91,9 +91,17 @@ void taken_under_writes(const Subject& subject, const fs::path& root) {
     }
   });
   const fs::path copy = new_folder(root, "copy");
-  Session::Call& taken = s.snapshot(&via_snapshot_api::take, copy, "take under writes");
+  Session::Call* call = nullptr;
+  std::string never;
+  try {
+    call = &s.snapshot(&via_snapshot_api::take, copy, "take under writes");
+  } catch (const Broken& why) {
+    never = why.reason;
+  }
   end = true;
   writer.join();
+  if (!never.empty()) broken(never);
+  Session::Call& taken = *call;
   if (!failed.empty()) broken(failed);
   s.must(taken, "take under writes");
   restored_elsewhere(subject, root, copy, facts(taken));

@@ -1,5 +1,8 @@
 // The folder that the add-on is given: nothing outside it, and no state of it that a crash or a full disk leaves unusable.
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,26 +41,76 @@ void removes_its_data(const Subject& subject, const fs::path& root) {
     if (entry.is_regular_file() && entry.file_size() > 0) broken("deprovision left '" + entry.path().filename().string() + "' behind");
 }
 
+// What leaves a plugin no room: a filesystem of its own in memory where this process may mount one, else a limit on the
+// size of a file, which is the same to a plugin whose file grows.
+class NoRoom {
+ public:
+  explicit NoRoom(const fs::path& folder) : filler_(folder / ".filler") {
+    mounted_ = may_mount() && ::mount("via-plugin-check", folder.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=700") == 0;
+    note() = mounted_ ? "on a full filesystem of 64 MiB" : "with a limit on the size of files: this user may mount no filesystem";
+  }
+  // `largest`: the largest file there is.
+  void take(std::uintmax_t largest) {
+    if (mounted_) {
+      const int fd = ::open(filler_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+      const std::vector<char> block(64 * 1024, 'x');
+      while (fd >= 0 && ::write(fd, block.data(), block.size()) > 0) {
+      }
+      if (fd >= 0) ::close(fd);
+      return;
+    }
+    ::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &old_);
+    const rlimit tight{largest + 64, old_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &tight);
+  }
+  void give_back() {
+    std::error_code ignored;
+    if (mounted_) fs::remove(filler_, ignored);
+    else ::setrlimit(RLIMIT_FSIZE, &old_);
+  }
+
+ private:
+  // A mount namespace of this process's own: nobody else sees what is mounted, and it goes with the process.
+  static bool may_mount() {
+    const uid_t uid = ::geteuid();
+    const gid_t gid = ::getegid();
+    if (::unshare(CLONE_NEWNS) != 0) {
+      if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+      const auto tell = [](const char* path, const std::string& text) {
+        const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+        if (fd < 0) return false;
+        const bool ok = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+        ::close(fd);
+        return ok;
+      };
+      if (!tell("/proc/self/setgroups", "deny") || !tell("/proc/self/uid_map", std::to_string(uid) + " " + std::to_string(uid) + " 1") ||
+          !tell("/proc/self/gid_map", std::to_string(gid) + " " + std::to_string(gid) + " 1"))
+        return false;
+    }
+    return ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+  }
+  const fs::path filler_;
+  bool mounted_ = false;
+  rlimit old_{};
+};
+
 void full_disk(const Subject& subject, const fs::path& root) {
   if (!subject.can_write()) skipped("check.json does not say how to write");
+  NoRoom disk(root / "storage");
   Session s(subject, root);
   s.start();
   s.must(s.write(), "check.json's write");
   std::uintmax_t largest = 0;
   for (const auto& entry : fs::recursive_directory_iterator(root / "storage"))
     if (entry.is_regular_file()) largest = std::max(largest, entry.file_size());
-  // No file may grow beyond this: what a full disk is to one that does, without filling one.
-  ::signal(SIGXFSZ, SIG_IGN);
-  rlimit old{};
-  ::getrlimit(RLIMIT_FSIZE, &old);
-  const rlimit tight{largest + 64, old.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &tight);
+  disk.take(largest);
   int refused = 0;
   for (int i = 0; i < 2000 && refused < 3; ++i)
     if (s.write().status() != VIA_OK) ++refused;
-  ::setrlimit(RLIMIT_FSIZE, &old);
+  disk.give_back();
   s.no_call_ended_twice();
-  if (refused == 0) skipped("2000 writes of check.json needed no more room");
+  if (refused == 0) skipped("2000 writes of check.json needed no more room in its folder");
   s.must(s.close(), "close after the disk was full");
   s.must(s.open(), "open after the disk was full");
   if (subject.can_read() && !s.reads_expected()) broken("what was written before the disk was full is gone");
@@ -80,7 +133,7 @@ void kill_at_each_step(const Subject& subject, const fs::path& root) {
       try {
         Session s(subject, here);
         s.start();
-        s.binding(&via_instance_api::bind, 1, "a-secret");
+        s.binding(&via_instance_api::bind, 1, minted(1));
         for (int i = 0; i < 10000; ++i) {
           if (subject.can_write() && s.write().status() == VIA_OK) (void)!::write(ends[1], "w", 1);
           if (!only_writes && i % 50 == 49) {

@@ -51,6 +51,29 @@ void try_does_not_wait(const Subject& subject, const fs::path& root) {
   }
 }
 
+// The host watches what it is asked for: what waits may not be called on an I/O thread, nor a call be used by two threads.
+void where_it_may_be(const Subject& subject, const fs::path& root) {
+  Session s(subject, root);
+  s.start();
+  for (int round = 0; round < 5; ++round)
+    for (std::size_t i = 0; s.ops() != nullptr && i < s.op_count(); ++i) {
+      Session::Call& call = s.new_call();
+      call.high_water = 1;  // the client is slow: a second write would wait
+      s.invoke_on(call, i, "{}");
+      const auto until = std::chrono::steady_clock::now() + subject.patience;
+      while (!call.wait_for(std::chrono::milliseconds(1))) {
+        call.drain();
+        if (std::chrono::steady_clock::now() > until) broken("an operation was never answered");
+      }
+    }
+  if (subject.can_write()) s.must(s.write(), "check.json's write");
+  if (subject.can_read()) s.reads_expected();
+  s.must(s.health(), "health");
+  s.must(s.close(), "close");
+  s.destroy();
+  s.no_rule_broken();
+}
+
 void none_left(const Subject& subject, const fs::path& root) {
   Session s(subject, root);
   const std::size_t before = threads_now();
@@ -68,6 +91,7 @@ std::vector<Case> thread_cases() {
   return {
       {"threads", "parallel_operations", "operations may run side by side", parallel_operations},
       {"threads", "try_does_not_wait", "try_invoke does not hold up an I/O thread", try_does_not_wait},
+      {"threads", "where_it_may_be", "nothing waits on an I/O thread; a call is used by one thread at a time", where_it_may_be},
       {"threads", "none_left", "no thread outlives destroy", none_left},
   };
 }

@@ -7,7 +7,7 @@ namespace {
 // One life with every operation in it. Operations may refuse what they are given; they must answer.
 void whole_life(Session& s) {
   s.start();
-  s.must(s.binding(&via_instance_api::bind, 1), "bind");
+  s.must(s.binding(&via_instance_api::bind, 1, minted(1)), "bind");
   for (std::size_t i = 0; s.ops() != nullptr && i < s.op_count(); ++i) s.invoke(i, "{}");
   if (s.subject().can_write()) s.must(s.write(), "check.json's write");
   s.must(s.health(), "health");

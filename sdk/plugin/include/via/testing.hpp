@@ -27,6 +27,22 @@ inline via_str str(std::string_view s) { return {s.data(), s.size()}; }
 
 class FakeHost;
 
+// What this thread is while it lives: the bits of via_threadcheck. A test that calls a try_ function makes one with kIo.
+class ThreadRole {
+ public:
+  static constexpr uint32_t kInit = 1, kControl = 2, kData = 4, kIo = 8;
+  explicit ThreadRole(uint32_t bits) : before_(now()) { now() = bits; }
+  ~ThreadRole() { now() = before_; }
+  ThreadRole(const ThreadRole&) = delete;
+  static uint32_t& now() {
+    thread_local uint32_t bits = 0;
+    return bits;
+  }
+
+ private:
+  const uint32_t before_;
+};
+
 // Threads shared by the queues of one host. A queue runs at most `width` tasks at once.
 class FakeExecutor {
  public:
@@ -51,8 +67,19 @@ class FakeExecutor {
 
   Queue* create(uint32_t width) { return new Queue{this, width ? width : 1}; }
 
+  // What was done on a thread where it may not be; empty when nothing was. The first of several.
+  std::string broken_rule() const {
+    const std::lock_guard lock(mutex_);
+    return broken_rule_;
+  }
+
   void destroy(Queue* q) {
     std::vector<Task> dropped;
+    if ((ThreadRole::now() & ThreadRole::kIo) != 0) breaks("queue_destroy, which waits, was called on an I/O thread");
+    if (current_queue() == q) {
+      breaks("queue_destroy was called by a task of its own queue");
+      return;  // it would wait for itself
+    }
     {
       std::unique_lock lock(mutex_);
       q->closing = true;
@@ -147,7 +174,9 @@ class FakeExecutor {
       ++task.queue->running;
       ++running_;
       lock.unlock();
+      current_queue() = task.queue;
       task.fn(task.data, VIA_OK);
+      current_queue() = nullptr;
       lock.lock();
       --task.queue->running;
       --running_;
@@ -156,8 +185,18 @@ class FakeExecutor {
     }
   }
 
-  std::mutex mutex_;
+  static Queue*& current_queue() {
+    thread_local Queue* queue = nullptr;
+    return queue;
+  }
+  void breaks(const char* rule) {
+    const std::lock_guard lock(mutex_);
+    if (broken_rule_.empty()) broken_rule_ = rule;
+  }
+
+  mutable std::mutex mutex_;
   std::condition_variable wake_, idle_;
+  std::string broken_rule_;
   std::vector<Task> tasks_;
   uint64_t last_id_ = 0;
   size_t running_ = 0;
@@ -165,6 +204,7 @@ class FakeExecutor {
   std::vector<std::thread> threads_;
 };
 
+// What a FakeHost is made with.
 struct FakeHostOptions {
   std::string dir;
   uint64_t quota_bytes = 0;
@@ -173,6 +213,7 @@ struct FakeHostOptions {
   std::string settings = "{}";  // the operator's, as JSON
 };
 
+// The services of one instance; see above.
 class FakeHost {
  public:
   using Options = FakeHostOptions;
@@ -276,7 +317,9 @@ class FakeHost {
                                  tasks->push_back({fn, data});
                                  return static_cast<via_status>(VIA_OK);
                                }};
+    static const via_threadcheck threads{sizeof(via_threadcheck), 0, [](const via_host*) { return ThreadRole::now(); }};
     const std::string_view name = service_id;
+    if (name == VIA_HOST_THREADCHECK) return &threads;
     if (name == VIA_HOST_LOG) return &log;
     if (name == VIA_HOST_CLOCK) return &clock;
     if (name == VIA_HOST_STORAGE) return &storage;
@@ -327,7 +370,9 @@ class FakeCall {
     call_.cancelled = [](const via_call* c) -> int32_t { return of(c).cancelled_.load() ? 1 : 0; };
     call_.on_cancel = [](via_call* c, via_fn fn, void* data) {
       std::unique_lock lock(of(c).mutex_);
-      if (of(c).cancelled_) {
+      if (of(c).completions_ > 0) {
+        // It never runs once the call is complete.
+      } else if (of(c).cancelled_) {
         lock.unlock();
         fn(data);
       } else {
@@ -351,6 +396,7 @@ class FakeCall {
     };
     call_.write = [](via_call* c, via_bytes chunk, uint32_t flags) {
       FakeCall& f = of(c);
+      const Using one(f);
       std::unique_lock lock(f.mutex_);
       if (const via_status st = f.room(lock, flags); st != VIA_OK) return st;
       f.body_.append(reinterpret_cast<const char*>(chunk.ptr), chunk.len);
@@ -359,6 +405,7 @@ class FakeCall {
     };
     call_.reserve = [](via_call* c, size_t min, uint32_t flags, uint8_t** buf, size_t* cap) {
       FakeCall& f = of(c);
+      const Using one(f);
       std::unique_lock lock(f.mutex_);
       if (const via_status st = f.room(lock, flags); st != VIA_OK) return st;
       if (f.reserved_.size() < min) f.reserved_.resize(min);
@@ -377,7 +424,10 @@ class FakeCall {
     };
     call_.complete = [](via_call* c, via_status st, via_str message, via_str details) {
       FakeCall& f = of(c);
-      const std::lock_guard lock(f.mutex_);
+      std::unique_lock lock(f.mutex_);
+      f.on_cancel_ = {};
+      // As the documented promise is: a function of on_cancel that runs now ends first, unless it is the one that completes.
+      f.changed_.wait(lock, [&] { return f.canceller_ == std::thread::id() || f.canceller_ == std::this_thread::get_id(); });
       ++f.completions_;
       f.status_ = st;
       f.message_ = to_string(message);
@@ -409,9 +459,14 @@ class FakeCall {
       const std::lock_guard lock(mutex_);
       cancelled_ = true;
       std::swap(fn, on_cancel_);
+      if (fn.first) canceller_ = std::this_thread::get_id();
       changed_.notify_all();
     }
-    if (fn.first) fn.first(fn.second);
+    if (!fn.first) return;
+    fn.first(fn.second);
+    const std::lock_guard lock(mutex_);
+    canceller_ = {};
+    changed_.notify_all();
   }
   // Makes the unread bytes read, so that a waiting writer goes on; tells how many there were.
   size_t drain() {
@@ -423,8 +478,15 @@ class FakeCall {
     std::unique_lock lock(mutex_);
     blocked_.wait(lock, [&] { return unread_ >= bytes || completions_ > 0; });
   }
+  // What was done on a thread where it may not be, or by two at once; empty when nothing was. The first of several.
+  std::string broken_rule() const {
+    const std::lock_guard lock(mutex_);
+    return broken_rule_;
+  }
   // Ready for the next call; keeps its memory.
   void clear() {
+    cancelled_ = false;
+    broken_rule_.clear();
     body_.clear();
     completions_ = 0;
     unread_ = 0;
@@ -447,9 +509,28 @@ class FakeCall {
 
  private:
   static FakeCall& of(const via_call* c) { return *static_cast<FakeCall*>(c->host_data); }
+  // One function of [call] that runs.
+  class Using {
+   public:
+    explicit Using(FakeCall& call) : call_(call) {
+      if (call_.users_.fetch_add(1) == 0) return;
+      const std::lock_guard lock(call_.mutex_);
+      if (call_.broken_rule_.empty()) call_.broken_rule_ = "two threads used one call at once";
+    }
+    ~Using() { call_.users_.fetch_sub(1); }
+    Using(const Using&) = delete;
+
+   private:
+    FakeCall& call_;
+  };
   via_status room(std::unique_lock<std::mutex>& lock, uint32_t flags) {
+    if (completions_ > 0 && broken_rule_.empty()) broken_rule_ = "a call was written to after it was completed";
     if (unread_ < high_water) return VIA_OK;
     if ((flags & VIA_WAIT) == 0) return VIA_E_WOULD_BLOCK;
+    if ((ThreadRole::now() & ThreadRole::kIo) != 0) {
+      if (broken_rule_.empty()) broken_rule_ = "a write waited (VIA_WAIT) on an I/O thread";
+      return VIA_E_WOULD_BLOCK;
+    }
     blocked_.notify_all();
     changed_.wait(lock, [&] { return unread_ < high_water || cancelled_; });
     return cancelled_ ? VIA_E_CANCELLED : VIA_OK;
@@ -460,9 +541,12 @@ class FakeCall {
   std::condition_variable changed_, blocked_;
   std::atomic<bool> cancelled_{false};
   std::pair<via_fn, void*> on_cancel_{};
+  std::thread::id canceller_;  // the thread that runs a function of on_cancel
   std::string body_, reserved_, message_, details_;
   size_t unread_ = 0;
   int completions_ = 0;
+  std::atomic<int> users_{0};
+  std::string broken_rule_;
   via_status status_ = -1;
 };
 

@@ -13,6 +13,7 @@
 
 namespace via::plugin {
 
+// How much a line of the log matters.
 enum class Level : std::int32_t { trace, debug, info, warn, error, critical };
 
 // True on a thread that lets go of tasks that will not run: a Call that ends with such a task is answered "cancelled".
@@ -64,8 +65,9 @@ class Queue {
 
  private:
   struct LettingGo {
-    LettingGo() noexcept { letting_go() = true; }
-    ~LettingGo() { letting_go() = false; }
+    LettingGo() noexcept : before(std::exchange(letting_go(), true)) {}
+    ~LettingGo() { letting_go() = before; }
+    const bool before;
   };
   template <class Task>
   static void run(void* data, via_status why) noexcept {

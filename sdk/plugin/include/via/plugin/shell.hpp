@@ -34,7 +34,7 @@
 
 namespace via::plugin {
 
-// Ends `call` with what `work` throws, or hands over what it does.
+// Runs `work`; what it throws goes to `fail`, as status, message and details.
 template <class Ending, class Work>
 void guarded(Ending&& fail, Work&& work) noexcept {
   try {
@@ -50,6 +50,7 @@ void guarded(Ending&& fail, Work&& work) noexcept {
   }
 }
 
+// What the host holds of a T: made by create(), ended by the destroy of its table.
 template <class T>
 class Shell {
  public:
@@ -191,6 +192,11 @@ class Shell {
     Call call(raw);
     if (method(request, call)) return VIA_OK;
     if (call.answered()) return VIA_OK;
+    if (call.has_on_cancel()) {
+      // The host may call it at any time from now on, so this is not "nothing was done".
+      call.fail(VIA_E_INTERNAL, "The plugin began a call in a try_ method and then returned false.");
+      return VIA_OK;
+    }
     (void)call.release();
     return VIA_E_WOULD_BLOCK;
   }

@@ -11,6 +11,7 @@
 
 namespace via::plugin {
 
+// How a call ended.
 struct Answer {
   via_status status = VIA_OK;
   int http_status = 200;
@@ -19,6 +20,7 @@ struct Answer {
   bool ok() const { return status == VIA_OK; }
 };
 
+// An instance of T with a host; see above. Made once, closed and destroyed at its end.
 template <class T>
 class PluginUnderTest {
  public:

@@ -70,8 +70,11 @@ class Caller {
   explicit Caller(const via_caller* c) noexcept : c_(c) {}
   // False only on a route that the manifest marks public.
   explicit operator bool() const noexcept { return c_ != nullptr; }
-  std::uint32_t generation() const noexcept { return c_->generation; }
-  const via_id& binding() const noexcept { return c_->binding_id; }
+  std::uint32_t generation() const noexcept { return c_ == nullptr ? 0 : c_->generation; }
+  const via_id& binding() const noexcept {
+    static constexpr via_id kNone{};
+    return c_ == nullptr ? kNone : c_->binding_id;
+  }
   bool may(std::string_view scope) const noexcept {
     for (std::size_t i = 0; c_ != nullptr && i < c_->scopes_len; ++i)
       if (view(c_->scopes[i]) == scope) return true;

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -15,16 +16,20 @@ namespace {
 
 using nlohmann::json;
 
-json check(const std::string& fault) {
-  const std::string command = VIA_PLUGIN_CHECK " --json --patience-ms 1500 " VIA_BROKEN_PLUGINS "/" + fault;
-  FILE* pipe = ::popen(command.c_str(), "r");
+// Standard output, and the exit code.
+std::pair<std::string, int> run(const std::string& arguments) {
+  FILE* pipe = ::popen((VIA_PLUGIN_CHECK " " + arguments).c_str(), "r");
   std::string text;
   std::array<char, 4096> piece{};
   while (const std::size_t n = ::fread(piece.data(), 1, piece.size(), pipe)) text.append(piece.data(), n);
-  const int status = ::pclose(pipe);
+  return {text, WEXITSTATUS(::pclose(pipe))};
+}
+
+json check(const std::string& fault) {
+  const auto [text, code] = run("--json --patience-ms 1500 " VIA_BROKEN_PLUGINS "/" + fault);
   json out = json::parse(text, nullptr, false);
   if (out.is_discarded()) ADD_FAILURE() << "the checker gave no JSON: " << text;
-  EXPECT_EQ(WEXITSTATUS(status), out.value("ok", false) ? 0 : 1);
+  EXPECT_EQ(code, out.value("ok", false) ? 0 : 1);
   return out;
 }
 
@@ -59,6 +64,35 @@ TEST(PluginCheck, EveryCaseHasAFaultThatFailsIt) {
     for (const auto& [fault, cases] : faults()) found = found || cases.contains(one["case"]);
     EXPECT_TRUE(found) << one["case"] << " is in no line of faults.txt";
   }
+}
+
+constexpr const char* kOne = "--only contract.open_again ";
+constexpr const char* kSound = " " VIA_BROKEN_PLUGINS "/none";
+
+TEST(PluginCheck, AFullDiskSaysHowItWasFull) {
+  const auto [text, code] = run(std::string("--json --only storage.full_disk") + kSound);
+  EXPECT_EQ(code, 0) << text;
+  const json result = json::parse(text, nullptr, false);
+  const std::string how = result["cases"].at(0).value("reason", "");
+  EXPECT_TRUE(how.find("on a full filesystem") == 0 || how.find("with a limit on the size of files") == 0) << how;
+}
+
+TEST(PluginCheck, SettingsComeFromAFileOrTheCommandLineAndAreFilledInFromTheEnvironment) {
+  const std::string file = ::testing::TempDir() + "/via-settings.json";
+  std::ofstream(file) << R"({"servers": [{"mode": "a ${VIA_CHECK_TEST_MODE}"}]})";
+  ASSERT_EQ(::setenv("VIA_CHECK_TEST_MODE", "\"refuse\"", 1), 0);
+  EXPECT_EQ(run(kOne + ("--settings " + file) + kSound).second, 0) << "the quotes are escaped, so the plugin sees another word";
+  std::ofstream(file) << R"({"mode": "${VIA_CHECK_TEST_MODE}"})";
+  ASSERT_EQ(::setenv("VIA_CHECK_TEST_MODE", "refuse", 1), 0);
+  const auto [text, code] = run(kOne + ("--settings " + file) + kSound);
+  EXPECT_EQ(code, 1);
+  EXPECT_NE(text.find("the settings refuse"), std::string::npos) << text;
+  EXPECT_EQ(run(kOne + std::string(R"(--settings '{"mode": "refuse"}')") + kSound).second, 1);
+  ::unsetenv("VIA_CHECK_TEST_MODE");
+  const auto [unset, wrong] = run(kOne + ("--settings " + file) + kSound + " 2>&1");
+  EXPECT_EQ(wrong, 3);
+  EXPECT_NE(unset.find("VIA_CHECK_TEST_MODE"), std::string::npos) << unset;
+  EXPECT_EQ(run(kOne + std::string("--settings /nowhere") + kSound + " 2>&1").second, 3);
 }
 
 class BrokenPlugin : public ::testing::TestWithParam<std::string> {};

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <optional>
 #include <set>
+#include <mutex>
 #include <stdexcept>
+#include <thread>
 
 #include <via/plugin.hpp>
 #include <via/plugin/entry.hpp>
@@ -324,6 +326,141 @@ TEST_F(PluginShell, AMethodThatReturnsItsAnswerIsGivenTheWholeBody) {
   call.more_body = std::string(40'000, 'x') + "last";
   http->handle(instance_, &request, call.get());
   EXPECT_EQ(call.wait().body(), "first," + std::string(40'000, 'x') + "last");
+}
+
+TEST(PluginCall, ThatIsMovedAwayOrAnsweredIsHarmless) {
+  FakeCall fake;
+  Call call(fake.get());
+  Call other(std::move(call));
+  for (Call* empty : {&call, &other}) {
+    if (empty == &other) other.answer("once");
+    EXPECT_TRUE(empty->answered());
+    EXPECT_TRUE(empty->cancelled());
+    EXPECT_EQ(empty->deadline_ns(), 0U);
+    EXPECT_EQ(empty->request_id().b[0], 0);
+    EXPECT_THROW(empty->write("x"), Failure);
+    EXPECT_THROW(empty->head(200, "text/plain"), Failure);
+    EXPECT_THROW((void)empty->body("x", 10), Failure);
+    bool ran = false;
+    empty->on_cancel([&] { ran = true; });
+    EXPECT_FALSE(ran);
+    empty->progress(1, 2);
+    empty->answer("again");
+    empty->result("{}");
+    empty->fail(VIA_E_INTERNAL, "again");
+    EXPECT_EQ(empty->release(), nullptr);
+  }
+  EXPECT_EQ(fake.completions(), 1);
+  EXPECT_EQ(fake.body(), "once");
+}
+
+TEST(PluginCall, WhatIsWrittenToACancelledCallEndsItAsCancelledAlsoInATask) {
+  FakeHost host({.dir = "/nowhere"});
+  FakeCall fake;
+  fake.high_water = 0;  // every write waits
+  {
+    Queue queue = Host(host.host()).queue();
+    queue.post([call = Call(fake.get())]() mutable { call.answer("never sent"); });
+    fake.wait_for_unread(0);
+    fake.cancel();
+    fake.wait();
+  }
+  EXPECT_EQ(fake.status(), VIA_E_CANCELLED);
+}
+
+TEST(PluginCall, OnCancelMayBeSetAgainAndTheLastOneRuns) {
+  FakeCall fake;
+  Call call(fake.get());
+  int first = 0, second = 0, third = 0;
+  call.on_cancel([&] { ++first; });
+  call.on_cancel([&] { ++second; });
+  fake.cancel();
+  EXPECT_EQ(first, 0);
+  EXPECT_EQ(second, 1);
+  call.on_cancel([&] { ++third; });
+  EXPECT_EQ(third, 1) << "it is cancelled already";
+  call.on_cancel([] { throw 7; });
+  call.answer();
+  EXPECT_EQ(fake.status(), VIA_OK);
+}
+
+TEST(PluginCall, GivenAwayItsCancelFunctionDoesNotRunAndIsNotFreedUnderTheHost) {
+  FakeCall fake;
+  auto owned = std::make_shared<int>(7);
+  int ran = 0;
+  via_call* raw = nullptr;
+  {
+    Call call(fake.get());
+    call.on_cancel([&ran, owned] { ++ran; });
+    raw = call.release();
+  }
+  EXPECT_EQ(owned.use_count(), 1) << "what it held is let go of";
+  fake.cancel();
+  EXPECT_EQ(ran, 0);
+  raw->complete(raw, VIA_OK, {}, {});
+  EXPECT_EQ(fake.completions(), 1);
+}
+
+TEST(PluginCall, AnswersAndCancellationsRace) {
+  for (int round = 0; round < 2000; ++round) {
+    FakeCall fake;
+    auto shared = std::make_shared<std::mutex>();
+    std::atomic<int> ran{0};
+    Call call(fake.get());
+    std::thread canceller([&] { fake.cancel(); });
+    call.on_cancel([&ran, shared] { ++ran; });
+    if (round % 2 == 0) call.on_cancel([&ran, shared] { ++ran; });
+    call.answer("done");
+    const int when_complete = ran;  // never once complete() has returned
+    canceller.join();
+    EXPECT_EQ(fake.completions(), 1);
+    EXPECT_EQ(ran, when_complete);
+    EXPECT_LE(ran, 2);
+  }
+}
+
+TEST(PluginCall, ATryThatBeganSomethingAndReturnsFalseIsEndedNotForgotten) {
+  struct Half {
+    explicit Half(Host) {}
+    void invoke(const Operation&, Call& call) { call.answer("whole"); }
+    bool try_invoke(const Operation&, Call& call) noexcept {
+      call.on_cancel([] {});
+      return false;
+    }
+  };
+  FakeHost host({.dir = "/nowhere"});
+  via_instance* made = nullptr;
+  ASSERT_EQ(Shell<Half>::create(host.host(), &made, nullptr), VIA_OK);
+  const auto* ops = static_cast<const via_ops_api*>(made->api->get_extension(made, VIA_EXT_OPS));
+  via_op_args args{};
+  args.struct_size = sizeof args;
+  FakeCall call;
+  EXPECT_EQ(ops->try_invoke(made, &args, call.get()), VIA_OK);
+  EXPECT_EQ(call.wait().status(), VIA_E_INTERNAL);
+  call.cancel();
+  made->api->destroy(made);
+}
+
+TEST(PluginQueue, TasksThatAreLetGoOfTogetherAreAllCancelled) {
+  FakeHost host({.dir = "/nowhere"});
+  FakeCall inner, outer;
+  struct Refused {  // in its end it tries to go on elsewhere, and is refused
+    Queue* elsewhere;
+    FakeCall* with;
+    ~Refused() {
+      try {
+        if (elsewhere) elsewhere->post([call = Call(with->get())] {});
+      } catch (const Failure&) {
+      }
+    }
+  };
+  Queue none;
+  {
+    Queue queue = Host(host.host()).queue();
+    queue.post([call = Call(outer.get()), refused = std::make_unique<Refused>(Refused{&none, &inner})] {}, std::chrono::hours(1));
+  }
+  EXPECT_EQ(inner.wait().status(), VIA_E_CANCELLED);
+  EXPECT_EQ(outer.wait().status(), VIA_E_CANCELLED) << "also what went after it";
 }
 
 TEST(PluginLibrary, AStartThatFailsEndsWhatHadStarted) {

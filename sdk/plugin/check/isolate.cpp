@@ -111,7 +111,7 @@ Outcome run_isolated(const Case& one, const Subject& subject, int limit_ms) {
   } else if (WIFSIGNALED(status)) {
     out.verdict = Verdict::failed;
     out.reason = std::string("the plugin ended its process: ") + ::strsignal(WTERMSIG(status));
-  } else if (text.empty()) {
+  } else if (text.empty() || WEXITSTATUS(status) != 0) {  // a sanitizer that reported something changes the code
     out.verdict = Verdict::failed;
     out.reason = "the plugin ended its process with exit code " + std::to_string(WEXITSTATUS(status));
   } else {

@@ -64,8 +64,9 @@ Session::Session(const Subject& subject, const fs::path& root, Options options)
 }
 
 Session::~Session() {
-  if (std::uncaught_exceptions() == 0) return;
-  // The case failed and the process is about to end: the plugin may be anywhere, also inside a task or a call of this host.
+  if (std::uncaught_exceptions() == 0 && instance_ == nullptr) return;
+  // The case failed, or ended without destroy, and the process is about to end: the plugin may be anywhere, also inside a
+  // task or a call of this host.
   (void)fake_.release();
   (void)host_.release();
   (void)calls_.release();

@@ -26,7 +26,7 @@ std::pair<std::string, int> run(const std::string& arguments) {
 }
 
 json check(const std::string& fault) {
-  const auto [text, code] = run("--json --patience-ms 1500 " VIA_BROKEN_PLUGINS "/" + fault);
+  const auto [text, code] = run("--json --timeout-ms 60000 --patience-ms 1500 " VIA_BROKEN_PLUGINS "/" + fault);
   json out = json::parse(text, nullptr, false);
   if (out.is_discarded()) ADD_FAILURE() << "the checker gave no JSON: " << text;
   EXPECT_EQ(code, out.value("ok", false) ? 0 : 1);

@@ -1,8 +1,6 @@
 // PostgreSQL through the proxy against the same server by its own protocol (pgbench, prepared statements): what authorization,
 // HTTP, JSON and the pool cost. Server, host and their cores are the same for both; the load has the other core. Where PostgreSQL is
 // not installed there is nothing to measure.
-#include <sys/stat.h>
-
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -77,9 +75,7 @@ void measure_postgres(Context& c) {
   fs::permissions(c.work, fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec);  // the server is another user
   const Server15 server(c.source, c.work / "postgres", c.cores.server);
   Host::Options options = c.host_options("postgres-host", 1, c.cores.server);
-  fs::create_directory(options.state);
-  fs::permissions(options.state, fs::perms::owner_all);
-  write_text(options.state / "config.toml", server.toml());
+  options.more = server.toml();
   Host host(options);
   host.admin("app.create", {{"name", "bench"}});
   host.admin("addon.create", {{"type", "postgres"}, {"name", "bench-pg"}, {"app", "bench"}, {"bind", "DATABASE"}});

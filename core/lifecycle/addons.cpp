@@ -192,7 +192,14 @@ Check ControlPlane::storage_layer(const catalog::Addon& addon) {
   if (!parsed.is_object()) return {"storage", false, "the plugin's answer has another form than expected"};
   const auto state = parsed.find("state");
   const std::string text = state != parsed.end() && state->is_string() ? state->get<std::string>() : "unknown";
-  return {"storage", text == "ok" || text == "healthy" || text == "ready", text};
+  const bool well = text == "ok" || text == "healthy" || text == "ready";
+  std::string why;
+  if (const auto checks = parsed.find("checks"); !well && checks != parsed.end() && checks->is_array())
+    for (const json& check : *checks)
+      if (why.empty() && check.is_object() && check.value("ok", json(true)) == false && check.contains("detail") &&
+          check["detail"].is_string())
+        why = ": " + check["detail"].get<std::string>();
+  return {"storage", well, text + why};
 }
 
 }  // namespace via::lifecycle

@@ -98,9 +98,8 @@ void Connection::start(std::unique_ptr<Job> given, std::uint64_t now_ns) {
   const bool first = expected_.empty();
   bool ok = true;
   if (!job.transaction) {
-    ok = send_step(job, 0) && sync(&job);
-    // A session's settings are those of its start for whoever comes next.
-    ok = ok && send_known(kReset, nullptr) && sync(nullptr);
+    // A session's settings are those of its start for whoever comes next. In the same transaction: one round less for the server.
+    ok = send_step(job, 0) && send_known(kReset, nullptr) && sync(&job);
   } else {
     ok = send_known(kBegin, &job);
     for (std::size_t i = 0; ok && i < job.steps.size(); ++i) {
@@ -238,7 +237,8 @@ void Connection::end_job() {
   std::unique_ptr<Job> job = std::move(jobs_.front());
   jobs_.pop_front();
   const std::uint64_t now = pool_.driver().now_ns();
-  if (job->transaction) clean_up(PQtransactionStatus(raw()) != PQTRANS_IDLE);
+  // A statement that failed took the reset behind it with it.
+  if (job->transaction || job->failure) clean_up(PQtransactionStatus(raw()) != PQTRANS_IDLE);
   if (job->failure && job->failure.sqlstate == "57014" && !job->late && !job->unwanted && job->cancelled_ns == 0 && job->reads() && job->tries < 3 && !job->abandoned) {
     // It met the end of the one before it.
     collector_.reset();

@@ -49,11 +49,11 @@ std::uint64_t received(const PGconn* connection) {
   return info.tcpi_bytes_received;
 }
 
-Failure Link::as_admin(const Server& server, const std::string& database, Link& out) {
+Failure Link::as_admin(const Server& server, const std::string& database, Link& out, int seconds) {
   Login login;
   if (Failure f = admin_login(server, database, login)) return f;
   ConnectionPointer connection;
-  if (Failure f = connect(server, login, 5, connection)) {
+  if (Failure f = connect(server, login, seconds, connection)) {
     f.message += " (server '" + server.name + "')";
     return f;
   }

@@ -36,7 +36,7 @@ class Link {
  public:
   Link() = default;
   explicit Link(ConnectionPointer connection) : connection_(std::move(connection)) {}
-  static Failure as_admin(const Server& server, const std::string& database, Link& out);
+  static Failure as_admin(const Server& server, const std::string& database, Link& out, int seconds = 5);
 
   PGconn* raw() const { return connection_.get(); }
   void give_up_when(std::function<bool()> give_up) { give_up_ = std::move(give_up); }

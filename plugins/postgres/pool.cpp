@@ -240,10 +240,9 @@ void Pool::close() {
 }
 
 Failure Pool::check() {
-  ConnectionPointer connection;
-  Failure f = connect_alone(Kind::restricted, connection);
-  if (!f) forget(connection);
-  return f;
+  constexpr int kSeconds = 2;  // the least that libpq knows
+  Link link;
+  return Link::as_admin(server_, names_.database, link, kSeconds);
 }
 
 void Pool::forget(const ConnectionPointer& connection) {

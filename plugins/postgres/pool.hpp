@@ -86,7 +86,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void submit(std::unique_ptr<Job> job);
   // Thread: control; waits. Nothing of the pool runs afterwards.
   void close();
-  // Thread: worker; waits. Whether a connection can be made.
+  // Thread: worker; waits a little. Whether the server answers and the database is there.
   Failure check();
   // Thread: control; waits. New passwords for the two roles; sessions of theirs that are not this pool's end.
   Failure renew_passwords();

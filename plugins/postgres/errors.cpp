@@ -23,6 +23,8 @@ std::string sqlstate_of(const PGresult* result) {
 
 Failure from_result(const PGresult* result) {
   const std::string state = sqlstate_of(result);
+  // A server always names one; without it the words are libpq's own, of a connection that is gone.
+  if (state.empty()) return unreachable("the connection to the PostgreSQL server ended");
   const char* said = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
   const std::string message = said != nullptr ? said : "the server gave no reason";
   const std::string_view group = std::string_view(state).substr(0, 2);

@@ -73,6 +73,12 @@ Failure row_too_large() {
   return {VIA_E_INVALID, "result_too_large", "a row of the result is larger than a result may be (max_result_bytes)"};
 }
 
+std::uint64_t row_bytes(const PGresult* result, int row) {
+  std::uint64_t bytes = 0;
+  for (int i = 0; i < PQnfields(result); ++i) bytes += static_cast<std::uint64_t>(PQgetlength(result, row, i));
+  return bytes;
+}
+
 std::int64_t update_count(const PGresult* result) {
   const char* tag = PQcmdStatus(const_cast<PGresult*>(result));
   if (!tag_is(tag, "INSERT") && !tag_is(tag, "UPDATE") && !tag_is(tag, "DELETE") && !tag_is(tag, "MERGE")) return 0;
@@ -106,7 +112,13 @@ void Collector::row(const Step& step, const PGresult* result, int row) {
   if (step.operation == Operation::setup) return;  // nobody reads them
   if (!opened_) open(result);
   if (truncated_) return;
-  if (rows_ >= job_->max_rows || job_->out.size() + rendered_.written() >= job_->max_bytes) {
+  // One that came in one piece, before Connection::holds_too_much() could see it.
+  const std::uint64_t bytes = row_bytes(result, row);
+  if (bytes > job_->max_bytes && job_->reads()) {
+    job_->failure = row_too_large();
+    return;
+  }
+  if (bytes > job_->max_bytes || rows_ >= job_->max_rows || job_->out.size() + rendered_.written() >= job_->max_bytes) {
     truncated_ = true;
     // Nothing else comes of a single statement that reads, so the server need not go on.
     job_->cut = job_->reads();

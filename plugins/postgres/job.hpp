@@ -79,6 +79,7 @@ class Collector {
 
 // One row that is larger than a whole result may be: libpq holds a row as a whole before it gives it.
 Failure row_too_large();
+std::uint64_t row_bytes(const PGresult* result, int row);
 
 // What JDBC's executeUpdate returns: rows of INSERT, UPDATE, DELETE and MERGE, else 0.
 std::int64_t update_count(const PGresult* result);

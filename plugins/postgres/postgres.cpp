@@ -297,6 +297,10 @@ void Postgres::stream(const plugin::Operation& operation, plugin::Call& call, co
     if (!result) break;
     const ExecStatusType status = PQresultStatus(result.get());
     if (status == PGRES_SINGLE_TUPLE) {
+      if (row_bytes(result.get(), 0) > pool.limits().max_result_bytes) {
+        failure = row_too_large();
+        break;
+      }
       if (!begun) head(result.get());
       render_row(out, result.get(), 0, job.request.integers_as_text);
       out.put('\n');

@@ -30,7 +30,13 @@ Driver::Driver(plugin::Host host) : host_(host) {
 }
 
 Driver::~Driver() {
-  queue_ = plugin::Queue();
+  {
+    plugin::Queue ending;
+    {
+      const std::lock_guard lock(mutex_);  // the task may be about to post its own return
+      ending = std::move(queue_);
+    }
+  }  // waits for the task
   ::close(event_);
   ::close(epoll_);
 }

@@ -54,7 +54,7 @@ class Driver {
   std::unordered_set<std::shared_ptr<Pool>> pools_;
   std::unordered_set<Connection*> touched_, watched_;
   std::uint64_t last_look_ns_ = 0, last_use_ns_ = 0;
-  plugin::Queue queue_;  // last: its end waits for the task
+  plugin::Queue queue_;  // guarded by mutex_
 };
 
 }  // namespace via::postgres

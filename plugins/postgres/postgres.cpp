@@ -16,9 +16,10 @@ constexpr std::size_t kBodyLimit = 32u << 20;
 constexpr std::size_t kInlineBody = 64u << 10;  // longer ones are read on a worker
 
 std::unique_ptr<Driver>& driver() {
-  static std::unique_ptr<Driver> one;  // the library's: made by start(), ended by stop()
+  static std::unique_ptr<Driver> one;  // the library's: made by the first start(), ended by the last stop()
   return one;
 }
+int users = 0;  // [init]
 
 [[noreturn]] void raise(const Failure& f) {
   std::string members;
@@ -67,9 +68,12 @@ Postgres::~Postgres() { close(); }
 
 void Postgres::start(plugin::Host library) {
   (void)library.mono_ns();
-  driver() = std::make_unique<Driver>(library);
+  if (users == 0) driver() = std::make_unique<Driver>(library);
+  ++users;
 }
-void Postgres::stop() { driver().reset(); }
+void Postgres::stop() {
+  if (--users == 0) driver().reset();
+}
 
 Server Postgres::server(const Limits& limits) const {
   std::map<std::string, Server> servers;

@@ -4,17 +4,26 @@
 
 #include <cstring>
 #include <exception>
+#include <mutex>
+#include <set>
 
 namespace via::check {
 namespace {
 
-// Read by the host's get_service, which has no place for more state than the fake host's.
-std::set<std::string> missing;
-const void* (*all_services)(const via_host*, const char*) = nullptr;
+// Read by the host's get_service, which has no place for more state than the fake host's; by any thread of a plugin, also while
+// the session of another folder begins.
+std::mutex services_mutex;
+std::set<std::string> missing;  // guarded by services_mutex
+const void* (*all_services)(const via_host*, const char*) = nullptr;  // guarded by services_mutex
 
 const void* service(const via_host* host, const char* id) {
-  if (missing.contains(id)) return nullptr;
-  return all_services(host, id);
+  const void* (*all)(const via_host*, const char*) = nullptr;
+  {
+    const std::lock_guard lock(services_mutex);
+    if (missing.contains(id)) return nullptr;
+    all = all_services;
+  }
+  return all(host, id);
 }
 
 }  // namespace
@@ -58,8 +67,11 @@ Session::Session(const Subject& subject, const fs::path& root, Options options)
   std::uint64_t hash = 14695981039346656037U;
   for (const char c : root.string()) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
   for (std::size_t i = 0; i < 8; ++i) host_->instance_id.b[i + 8] = static_cast<std::uint8_t>(hash >> (8 * i));
-  all_services = host_->get_service;
-  missing = options_.without;
+  {
+    const std::lock_guard lock(services_mutex);
+    all_services = host_->get_service;
+    missing = options_.without;
+  }
   host_->get_service = service;
 }
 

@@ -45,7 +45,7 @@ class Reader {
     }
     if (is_digit(c) || (c == '.' && is_digit(peek(from + 1)))) {
       size_t to = from + 1;
-      while (to < sql_.size() && (in_word(sql_[to]) || sql_[to] == '.')) ++to;
+      while (to < sql_.size() && (begins_word(sql_[to]) || is_digit(sql_[to]) || sql_[to] == '.')) ++to;
       return give(Kind::number, to);
     }
     switch (c) {
@@ -304,8 +304,15 @@ Failure translate(std::string_view sql, const Request& request, const StatementT
       continue;
     }
     rewritten.append(sql.substr(copied, t.at - copied));
-    rewritten += operator_mark ? "?" : "$" + std::to_string(place);
     copied = t.at + t.size;
+    if (operator_mark) {
+      rewritten += '?';
+      continue;
+    }
+    // A name, a number or a dollar beside it must not become a part of it: "$?" would begin a quotation.
+    if (!rewritten.empty() && in_word(rewritten.back())) rewritten += ' ';
+    rewritten += '$' + std::to_string(place);
+    if (copied < sql.size() && in_word(sql[copied])) rewritten += ' ';
   }
   rewritten.append(sql.substr(copied));
   if (text.named) {

@@ -32,7 +32,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     text.count = 2;
     Statement out;
     if (translate(script, request, text, out)) continue;
-    VIA_FUZZ_CHECK(out.order.size() == 2 && !split(out.sql, again) && again.size() == 1);
+    VIA_FUZZ_CHECK(out.order.size() == 2);
+    // PostgreSQL's operator, which is left where ?? was, would be a parameter again to this reader.
+    if (out.sql.find('?') == out.sql.npos) VIA_FUZZ_CHECK(!split(out.sql, again) && again.size() == 1);
   }
   return 0;
 }

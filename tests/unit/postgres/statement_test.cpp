@@ -46,6 +46,12 @@ TEST(PostgresStatement, WhatOnlyLooksLikeAParameterStays) {
   EXPECT_EQ(translated("SELECT @ -5, :a", {{"a", 1}}).sql, "SELECT @ -5, $1");
 }
 
+TEST(PostgresStatement, AParameterStaysApartFromWhatStandsBesideIt) {
+  EXPECT_EQ(translated("SELECT a FROM t WHERE b=?AND c=?", {1, 2}).sql, "SELECT a FROM t WHERE b=$1 AND c=$2");
+  EXPECT_EQ(translated("SELECT $?1", {1}).sql, "SELECT $ $1") << "no quotation begins";
+  EXPECT_EQ(translated("SELECT a?", {1}).sql, "SELECT a $1");
+}
+
 TEST(PostgresStatement, ValuesAndParametersMustMatch) {
   EXPECT_EQ(translated("SELECT ?", {1, 2}).refusal, "the statement has 1 parameters, the request gives 2");
   EXPECT_EQ(translated("SELECT ?, ?", {1}).refusal, "the statement has 2 parameters, the request gives 1");

@@ -23,9 +23,9 @@ constexpr const char* kSchemaHere =
     "CREATE TABLE event(id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, item INTEGER NOT NULL, note TEXT NOT NULL)";
 
 // A server of scripts/temporary-postgres, on the server's core.
-class Server15 {
+class PostgresServer {
  public:
-  Server15(const fs::path& source, const fs::path& folder, const std::vector<int>& cores)
+  PostgresServer(const fs::path& source, const fs::path& folder, const std::vector<int>& cores)
       : script_((source.parent_path() / "scripts" / "temporary-postgres").string()), folder_(folder.string()) {
     Child(Spawn{{script_, "start", folder_}, cores, {}, {}}).finish(60);
     const json settings = json::parse(read_text(folder / "settings.json"))["servers"]["main"];
@@ -33,14 +33,14 @@ class Server15 {
     password_ = read_text(folder / "admin.pass");
     while (!password_.empty() && password_.back() == '\n') password_.pop_back();
   }
-  ~Server15() {
+  ~PostgresServer() {
     try {
       Child(Spawn{{script_, "stop", folder_}, {}, {}, {}}).finish(60);
     } catch (const Failed&) {
       // It is in the temporary folder; what is left of it goes with that.
     }
   }
-  Server15(const Server15&) = delete;
+  PostgresServer(const PostgresServer&) = delete;
 
   // Transactions a second of one statement by the server's own protocol.
   double rate(const std::string& script, const std::string& database, int connections, double seconds, const std::vector<int>& cores) const {
@@ -73,7 +73,7 @@ class Server15 {
 void measure_postgres(Context& c) {
   if (!fs::exists("/usr/lib/postgresql")) return;
   fs::permissions(c.work, fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec);  // the server is another user
-  const Server15 server(c.source, c.work / "postgres", c.cores.server);
+  const PostgresServer server(c.source, c.work / "postgres", c.cores.server);
   Host::Options options = c.host_options("postgres-host", 1, c.cores.server);
   options.more = server.toml();
   Host host(options);
@@ -103,14 +103,13 @@ void measure_postgres(Context& c) {
   for (const What& what : {What{"PostgreSQL point query", point, point_script, 64}, What{"PostgreSQL point query", point, point_script, 1},
                            What{"PostgreSQL insert", insert, insert_script, 64}, What{"PostgreSQL insert", insert, insert_script, 1}}) {
     c.load.run(host.server(), what.load, what.connections, 1, c.cores.load);
-    std::vector<double> ours, base, ratios, middles;
+    std::vector<double> ours, base, ratios;
     for (int i = 0; i < c.plan.rounds; ++i) {
       const double direct = server.rate(what.script.string(), database, what.connections, c.plan.seconds, c.cores.load);
       const Load load = c.load.run(host.server(), what.load, what.connections, c.plan.seconds, c.cores.load);
       ours.push_back(load.rps);
       base.push_back(direct);
       ratios.push_back(load.rps / direct);
-      middles.push_back(load.p50_us);
     }
     Figure f{std::string(what.name) + " by the proxy, " + std::to_string(what.connections) + (what.connections > 1 ? " connections" : " connection"), median(ours), "req/s"};
     f.baseline_name = "pgbench, direct";

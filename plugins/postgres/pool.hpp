@@ -96,8 +96,6 @@ class Pool : public std::enable_shared_from_this<Pool> {
 
   // Thread: any.
   const Limits& limits() const { return limits_; }
-  const Server& server() const { return server_; }
-  const Names& names() const { return names_; }
   bool over_quota() const { return over_quota_.load(std::memory_order_relaxed); }
 
   // The driver's.
@@ -112,7 +110,6 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void again(std::unique_ptr<Job> job);
   void cancel_sent(const Connection* connection);
   Driver& driver() const { return driver_; }
-  plugin::Host host() const { return host_; }
   plugin::Queue& tasks() { return tasks_; }
 
  private:

@@ -43,9 +43,6 @@ class Postgres {
   void verify(const plugin::Snapshot& snapshot);
   void restore(const plugin::Snapshot& snapshot, plugin::Control& control);
 
-  void drain() {}   // the host has waited for the operations, and the server keeps what it acknowledged
-  void resume() {}
-
  private:
   void make(const plugin::Binding& binding);
   // The server that an add-on of this configuration is on; throws where that is not said.

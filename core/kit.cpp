@@ -12,6 +12,7 @@
 #include "core/base/files.hpp"
 #include "core/base/secret.hpp"
 #include "core/bundled.hpp"
+#include "core/exit_limit.hpp"
 #include "core/net/listener.hpp"
 #include "core/plugins/plugin_host.hpp"
 #include "core/signals.hpp"
@@ -24,7 +25,7 @@ bool is_loopback(const std::string& address) {
   return address.starts_with("127.") || address.starts_with("[::1]:") || address.starts_with("localhost:");
 }
 
-Result<void> serve(const KitOptions& options) {
+Result<void> serve(const KitOptions& options, ExitLimit& limit) {
   if (!options.allow_public && !is_loopback(options.listen))
     return fail(Code::bad_request, "'" + options.listen + "' can be reached from other machines, and whoever reaches it has the "
                                    "databases. Listen on 127.0.0.1:PORT, or add --allow-public.");
@@ -69,14 +70,18 @@ Result<void> serve(const KitOptions& options) {
   int signal = 0;
   while (::sigwait(&signals, &signal) == 0 && signal == SIGHUP) {
   }
-  listener.shutdown();
-  return (*instance)->close();
+  limit.start(std::chrono::milliseconds(net::Limits().drain_timeout_ms + 1'800));
+  const bool whole = listener.shutdown();
+  auto closed = (*instance)->close();
+  if (!whole) ExitLimit::leave();
+  return closed;
 }
 
 }  // namespace
 
 int run_kit(const KitOptions& options) {
-  const auto done = serve(options);
+  ExitLimit limit;
+  const auto done = serve(options, limit);
   if (done) return 0;
   std::fprintf(stderr, "via: %s\n", done.error().message.c_str());
   return done.error().exit_code();

@@ -2,12 +2,15 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 
 #include <nlohmann/json.hpp>
 
 #include "core/api/admin_http.hpp"
 #include "core/api/runtime.hpp"
+#include "core/exit_limit.hpp"
 #include "core/host.hpp"
 #include "core/net/http_probe.hpp"
 #include "core/net/listener.hpp"
@@ -41,7 +44,10 @@ class ConfigServerProber final : public lifecycle::Prober {
   net::HttpProbe probe_;
 };
 
-Result<void> serve(const ServeOptions& options) {
+constexpr int kStopGraceMs = 5000;           // of apps, out of the drain time
+constexpr std::uint64_t kStopOverMs = 1'800;  // behind the drain time
+
+Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   auto config = load_server_config(options.config_file, options.state_dir);
   if (!config) return config.error();
   if (!options.listen.empty()) config->listen = options.listen;
@@ -105,18 +111,21 @@ Result<void> serve(const ServeOptions& options) {
     const int signal = ::sigtimedwait(&signals, nullptr, &second);
     if (signal == SIGTERM || signal == SIGINT) {
       host.log().info("stopping", {{"signal", signal}});
+      limit.start(std::chrono::milliseconds(config->limits.drain_timeout_ms + kStopOverMs));
       break;
     }
     plane.refresh_tokens();
     if (++seconds % 60 == 0) plane.expire_retained();
   }
   // Apps first, while they can still be answered; then connections; then plugins (in ~Host).
+  const std::uint64_t since = host.clock().mono_ns();
   plane.stop();
-  runner.stop_all();
-  listener.shutdown();
+  runner.stop_all(std::min(kStopGraceMs, static_cast<int>(config->limits.drain_timeout_ms / 2)));
+  const bool whole = listener.shutdown(since);
   host.authority().set_listener({});
   host.plugins().close_all();
-  host.log().info("stopped");
+  host.log().info("stopped", {{"stuck_operations", whole ? "none" : "left behind"}});
+  if (!whole) ExitLimit::leave();
   return {};
 }
 
@@ -144,7 +153,8 @@ Result<FetchAnswer> fetch(const FetchRequest& request) {
 }
 
 int run_server(const ServeOptions& options) {
-  auto done = serve(options);
+  ExitLimit limit;  // outlives everything that serve() takes down
+  auto done = serve(options, limit);
   return done ? 0 : report(done.error());
 }
 

@@ -120,7 +120,7 @@ class ExtensionCall {
       c.call_->complete(c.call_, VIA_E_UNAVAILABLE, str("The add-on is closing."), {nullptr, 0});
     c.returned_.store(true, std::memory_order_release);
   }
-  bool returned() const { return returned_.load(std::memory_order_acquire); }
+  const std::atomic<bool>& returned() const { return returned_; }
 
  private:
   const std::shared_ptr<plugins::AddonInstance> instance_;
@@ -149,8 +149,6 @@ bool below_prefix(std::string_view path, std::string_view prefix) {
   return !prefix.empty() && path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/');
 }
 
-Error draining() { return fail(Code::draining, "The add-on is being drained for maintenance. Try again."); }
-
 void log_failure(Logger& log, net::Exchange& exchange, const plugins::AddonInstance& instance) {
   const Error* error = exchange.call_failure();
   if (error == nullptr || error->http_status() < 500) [[likely]]
@@ -165,8 +163,8 @@ void log_failure(Logger& log, net::Exchange& exchange, const plugins::AddonInsta
 Begun try_extension(Logger& log, net::Exchange& exchange, const std::shared_ptr<plugins::AddonInstance>& instance, std::string_view path,
                     const ExtensionCaller& caller, std::uint64_t timeout_ms, net::Pending& pending) {
   if (!instance->tries_http()) return Begun::blocked;
-  if (!instance->gate().enter()) [[unlikely]] {
-    exchange.fail(draining());
+  if (!instance->enter(caller.working_for)) [[unlikely]] {
+    exchange.fail(instance->refusal(caller.working_for));
     return Begun::done;
   }
   plugins::Call& call = exchange.begin_call(exchange.started_ns() + timeout_ms * 1'000'000);
@@ -188,19 +186,38 @@ Begun try_extension(Logger& log, net::Exchange& exchange, const std::shared_ptr<
 }
 
 asio::awaitable<void> finish_pending(Logger& log, net::Exchange& exchange, net::Pending pending) {
+  using CallEnd = net::Exchange::CallEnd;
+  plugins::AddonInstance& instance = *pending.instance;
+  CallEnd end;
   {
-    const plugins::AddonInstance::Running running(*pending.instance, *pending.call);
-    co_await exchange.finish_call(pending.working_for);
+    const plugins::AddonInstance::Running running(instance, *pending.call);
+    end = co_await exchange.finish_call(pending.working_for);
   }
-  log_failure(log, exchange, *pending.instance);
-  pending.instance->gate().leave();  // after everything else: destroying an add-on waits for the gate
+  if (end == CallEnd::ended) {
+    log_failure(log, exchange, instance);
+    instance.gate().leave();  // after everything else: destroying an add-on waits for the gate
+    co_return;
+  }
+  // It is in the plugin and does not come back. Nobody waits for it any more: not who ends its rights, nor a drain.
+  const bool overdue = end == CallEnd::overdue;
+  const plugins::Stuck stuck(instance, overdue ? pending.working_for : std::string_view());
+  instance.gate().leave();
+  log.error("operation_abandoned", {{"request_id", exchange.request_id()},
+                                    {"addon", instance.id()},
+                                    {"type", instance.type().id},
+                                    {"for", pending.working_for},
+                                    {"reason", overdue ? "it did not end at its deadline" : "its rights ended"}});
+  co_await exchange.abandon_call(
+      overdue ? fail(Code::deadline_exceeded, "The operation did not end in time and was given up.")
+              : fail(Code::unavailable, "The operation was ended together with the right to it, or its add-on is taken down."));
+  log.info("operation_came_back", {{"request_id", exchange.request_id()}, {"addon", instance.id()}});
 }
 
 asio::awaitable<void> serve_extension(Logger& log, net::Exchange& exchange,
                                       std::shared_ptr<plugins::AddonInstance> instance, std::string_view path, ExtensionCaller caller,
                                       std::shared_ptr<const void> held, std::string_view working_for, std::uint64_t timeout_ms) {
-  if (!instance->gate().enter()) {
-    exchange.fail(draining());
+  if (!instance->enter(working_for)) {
+    exchange.fail(instance->refusal(working_for));
     co_return;
   }
   plugins::Call& call = exchange.begin_call(exchange.started_ns() + timeout_ms * 1'000'000);
@@ -209,8 +226,7 @@ asio::awaitable<void> serve_extension(Logger& log, net::Exchange& exchange,
   if (!instance->post(&ExtensionCall::run, raw)) ExtensionCall::run(raw, VIA_E_CANCELLED);
   net::Pending pending{instance, std::move(held), working_for, &call};
   co_await finish_pending(log, exchange, std::move(pending));
-  // The request's bytes are lent to the plugin until its function returns.
-  while (!work->returned()) co_await asio::post(exchange.thread().context(), asio::use_awaitable);
+  co_await exchange.until(work->returned());  // until then the request's bytes are lent to the plugin
 }
 
 }  // namespace via::api

@@ -26,6 +26,7 @@ struct ExtensionCaller {
   std::uint32_t generation = 0;
   via_id binding_id{};
   std::span<const std::pair<std::string, std::string>> limits{};  // of a capability URL
+  std::string_view working_for{};  // whose rights these are: an instance or a share
 };
 
 enum class Begun {
@@ -42,10 +43,11 @@ Begun try_extension(Logger& log, net::Exchange& exchange, const std::shared_ptr<
 // A call that failed by a fault of ours goes to the log, with what the client is not told.
 void log_failure(Logger& log, net::Exchange& exchange, const plugins::AddonInstance& instance);
 
-// Waits for a call that was taken over, and leaves the gate.
+// Waits for a call that was taken over, and leaves the gate. One that does not end is given up: answered, counted against who
+// made it, and waited for without anybody waiting for it.
 boost::asio::awaitable<void> finish_pending(Logger& log, net::Exchange& exchange, net::Pending pending);
 
-// Answers the exchange by the instance, on a worker; 503 when its gate is closed. `held` lives until the plugin has let go of
+// Answers the exchange by the instance, on a worker; 503 when its gate is closed, 429 when it is closed to this caller. `held` lives until the plugin has let go of
 // the request; `working_for` names whose rights the connection works under meanwhile (net/listener.hpp, quiesce).
 boost::asio::awaitable<void> serve_extension(Logger& log, net::Exchange& exchange,
                                              std::shared_ptr<plugins::AddonInstance> instance, std::string_view path,
@@ -56,8 +58,5 @@ std::string_view method_name(net::Method method);  // "GET"; empty for an unknow
 
 // Whether `path` is the type's prefix or below it.
 bool below_prefix(std::string_view path, std::string_view prefix);
-
-// The answer to a request for an add-on whose gate is closed.
-Error draining();
 
 }  // namespace via::api

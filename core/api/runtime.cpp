@@ -212,8 +212,8 @@ Begun RuntimeApi::begin(Exchange& exchange, const identity::Claims& claims, cons
   }
   if (*generation) index.find(claims.instance)->note_use(allowed->binding, **generation, unix_seconds(exchange));
   plugins::AddonInstance& instance = *allowed->binding->instance;
-  if (!instance.gate().enter()) [[unlikely]] {
-    exchange.fail(draining());
+  if (!instance.enter(claims.instance)) [[unlikely]] {
+    exchange.fail(instance.refusal(claims.instance));
     return Begun::done;
   }
   const auto& limits = exchange.thread().limits();
@@ -312,8 +312,8 @@ asio::awaitable<void> RuntimeApi::serve_operation(Exchange& exchange, const iden
     co_return;
   }
   const std::shared_ptr<plugins::AddonInstance>& instance = allowed->binding->instance;
-  if (!instance->gate().enter()) {
-    exchange.fail(draining());
+  if (!instance->enter(grant->instance)) {
+    exchange.fail(instance->refusal(grant->instance));
     co_return;
   }
   const auto& limits = exchange.thread().limits();
@@ -333,9 +333,7 @@ asio::awaitable<void> RuntimeApi::serve_operation(Exchange& exchange, const iden
   };
   if (!instance->post(task, raw)) task(raw, VIA_E_CANCELLED);
   co_await finish_pending(d_.log, exchange, std::move(pending));
-  // The request's bytes are lent to the plugin until its function returns.
-  while (!work->returned.load(std::memory_order_acquire))
-    co_await asio::post(exchange.thread().context(), asio::use_awaitable);
+  co_await exchange.until(work->returned);  // until then the request's bytes are lent to the plugin
 }
 
 Result<RuntimeApi::Reached> RuntimeApi::reach_http(Exchange& exchange, const identity::Claims& claims,
@@ -347,6 +345,7 @@ Result<RuntimeApi::Reached> RuntimeApi::reach_http(Exchange& exchange, const ide
     return fail(Code::not_found, "There is nothing at this path.");
   if (generation) grant->note_use(&binding, *generation, unix_seconds(exchange));
   Reached out{&binding, {binding.scopes, binding.live_generations, allowed.generation}};
+  out.caller.working_for = grant->instance;
   std::copy(binding.binding_ulid.begin(), binding.binding_ulid.end(), out.caller.binding_id.b);
   return out;
 }

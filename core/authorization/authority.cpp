@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <mutex>
+#include <shared_mutex>
 
 #include <boost/unordered/unordered_flat_map.hpp>
 
@@ -70,7 +71,8 @@ struct Authority::Impl {
   mutable std::mutex mutex;              // guards current
   std::shared_ptr<const Index> current = std::make_shared<const Index>();
   std::mutex publishing;                 // one publish at a time
-  Listener listener;
+  std::shared_mutex wiring;              // shared while the listener is used
+  Listener listener;                     // guarded by wiring
 };
 
 Authority::Authority() : impl_(std::make_unique<Impl>()) {}
@@ -82,11 +84,11 @@ std::shared_ptr<const Index> Authority::current() const {
 }
 
 void Authority::set_listener(Listener listener) {
-  const std::lock_guard lock(impl_->publishing);
+  const std::lock_guard lock(impl_->wiring);
   impl_->listener = std::move(listener);
 }
 
-void Authority::publish(Change change) {
+std::vector<std::string> Authority::publish(Change change) {
   const std::lock_guard publishing(impl_->publishing);
   auto next = std::make_shared<Index>(*current());
   std::vector<std::shared_ptr<Index::Shard>> copies(kShards);
@@ -120,8 +122,20 @@ void Authority::publish(Change change) {
     const std::lock_guard lock(impl_->mutex);
     impl_->current = next;
   }
-  if (impl_->listener.deliver) impl_->listener.deliver(next);
-  if (change.takes_away && impl_->listener.quiesce) impl_->listener.quiesce(touched);
+  deliver(next);
+  if (!change.takes_away) touched.clear();
+  return touched;
+}
+
+void Authority::deliver(const std::shared_ptr<const Index>& index) {
+  const std::shared_lock wiring(impl_->wiring);
+  if (impl_->listener.deliver) impl_->listener.deliver(index);
+}
+
+void Authority::quiesce(const std::vector<std::string>& ids) {
+  if (ids.empty()) return;
+  const std::shared_lock wiring(impl_->wiring);
+  if (impl_->listener.quiesce) impl_->listener.quiesce(ids);
 }
 
 void Authority::replace_all(std::vector<std::shared_ptr<const InstanceGrant>> all,
@@ -144,7 +158,7 @@ void Authority::replace_all(std::vector<std::shared_ptr<const InstanceGrant>> al
     const std::lock_guard lock(impl_->mutex);
     impl_->current = next;
   }
-  if (impl_->listener.deliver) impl_->listener.deliver(next);
+  deliver(next);
 }
 
 }  // namespace via::authorization

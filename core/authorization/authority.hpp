@@ -2,7 +2,7 @@
 //
 // The index is immutable and replaced after each control-plane commit. Every I/O thread holds a reference of its own
 // and is told of a new one by a task on its event loop, so the hot path reads it with no lock and no shared counter.
-// Thread: publish() one caller at a time (lifecycle's control thread; blocks); current() any.
+// Thread: publish() one caller at a time (lifecycle's control thread; blocks for a turn of each I/O thread); current() any.
 #pragma once
 
 #include <functional>
@@ -39,7 +39,7 @@ class Index {
 struct Change {
   std::vector<std::shared_ptr<const InstanceGrant>> granted;  // new, or replacing the one with the same id
   std::vector<std::string> removed;                           // instance ids
-  bool takes_away = false;  // some right ended: publish() returns only when nothing runs under it any more
+  bool takes_away = false;  // some right ended: quiesce() follows
   std::vector<std::shared_ptr<const ShareGrant>> shares{};    // new ones
   std::vector<std::shared_ptr<const ShareGrant>> unshared{};  // those that end
 };
@@ -51,10 +51,13 @@ class Authority {
 
   std::shared_ptr<const Index> current() const;
 
-  // Makes the change visible. With takes_away it returns after (1) every I/O thread uses the new index and (2) every
-  // operation admitted under a replaced or removed grant has ended; those still running after the grace period are
-  // cancelled. No operation is authorised under the old grants after it has returned.
-  void publish(Change change);
+  // Makes the change visible and returns when every I/O thread uses the new index: from then on nothing is authorised under
+  // the old grants. What may still run under them: the answer, empty unless takes_away, is for quiesce().
+  [[nodiscard]] std::vector<std::string> publish(Change change);
+  // Returns when no operation that was admitted before runs for these instances or shares: those that go on are cancelled, and
+  // given up when they do not hear of it. Bounded by some two seconds whatever they do; nothing of them is delivered or
+  // committed after it. Thread: any, several at once; blocks, so never under the control plane's lock.
+  void quiesce(const std::vector<std::string>& ids);
   // The same with the whole world at once (start). Takes nothing away.
   void replace_all(std::vector<std::shared_ptr<const InstanceGrant>> all, std::vector<std::shared_ptr<const ShareGrant>> shares = {});
 
@@ -68,6 +71,7 @@ class Authority {
 
  private:
   struct Impl;
+  void deliver(const std::shared_ptr<const Index>& index);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -53,6 +53,8 @@ struct Error {
   std::string details;
   // Replaces the code's own name on the wire when a plugin has a more exact one ("quota_exceeded").
   std::string name;
+  // Of a 429 or 503: when to try again, in seconds; 0 = soon.
+  std::uint32_t retry_after_s = 0;
 
   std::string_view wire_name() const { return name.empty() ? info(code).name : std::string_view(name); }
   int http_status() const { return info(code).http_status; }
@@ -62,7 +64,7 @@ struct Error {
 template <class T>
 using Result = boost::system::result<T, Error>;
 
-inline Error fail(Code code, std::string message) { return Error{code, std::move(message), {}, {}}; }
+inline Error fail(Code code, std::string message) { return Error{code, std::move(message), {}, {}, 0}; }
 
 // The text that every unexpected failure has on the wire. What really happened goes to the log.
 inline constexpr std::string_view kInternalMessage = "The host could not finish the request. Its log has the request id.";

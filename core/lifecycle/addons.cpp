@@ -5,6 +5,7 @@
 
 #include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
+#include "core/lifecycle/doctor.hpp"
 #include "core/lifecycle/unknown.hpp"
 
 namespace via::lifecycle {
@@ -180,6 +181,8 @@ Result<AddonStatus> ControlPlane::addon_status(const std::string& name_or_id, co
 
 Check ControlPlane::storage_layer(const catalog::Addon& addon) {
   if (addon.state != AddonState::active) return {"storage", false, has_data(addon) ? "has data" : "has no data"};
+  for (const auto& degraded : d_.addons.degraded())
+    if (degraded.addon_id == addon.id) return {"storage", false, degraded_text(degraded)};
   const auto instance = d_.addons.instance(addon.id, addon.type, addon.config);
   if (!instance) return {"storage", false, "add-on type '" + addon.type + "' is not enabled"};
   const auto health = d_.addons.health(**instance);

@@ -33,6 +33,12 @@ Result<ControlPlane::Lock> ControlPlane::control() {
   return lock;
 }
 
+void ControlPlane::publish_rights(authorization::Change change) {
+  auto ended = d_.authority.publish(std::move(change));
+  if (ended.empty()) return;
+  control_.after_unlock([this, ended = std::move(ended)] { d_.authority.quiesce(ended); });
+}
+
 Result<void> ControlPlane::start(Launcher* launcher) {
   VIA_TRY_LET(lock, control());
   launcher_ = launcher;

@@ -253,6 +253,8 @@ class ControlPlane {
   Result<Lock> control();
 
   // control_plane.cpp
+  // Under the control lock, after the commit. What may still run under rights that ended is waited for when the lock is let go.
+  void publish_rights(authorization::Change change);
   std::int64_t now() const { return d_.clock.unix_ms(); }
   std::string make_id(std::string_view prefix) { return new_id(prefix, d_.clock, d_.entropy); }
   void store_process_states();
@@ -356,6 +358,7 @@ class ControlPlane {
   void examine_keys(std::vector<DoctorCheck>& out);
   Result<void> examine_leftovers(std::vector<DoctorCheck>& out, const std::vector<std::filesystem::path>& temporary, bool fix);
   Check disk_check() const;
+  Check degraded_check();
   // apply.cpp
   struct ManifestPlan;
   Result<ManifestPlan> plan_manifest(const AppManifest& manifest);
@@ -405,8 +408,8 @@ class ControlPlane {
   std::filesystem::path own_material(const std::string& instance) const;
   // Commits that they ended, then withdraw().
   Result<void> end_instances(const std::vector<releases::Instance>& instances, releases::InstanceState state);
-  // After the commit: no operation runs under their rights any more. The material of those without a process is gone; for
-  // the others end_processes() comes next.
+  // After the commit: nothing is authorised under their rights any more, and when the control lock is let go nothing runs
+  // under them. The material of those without a process is gone; for the others end_processes() comes next.
   void withdraw(const std::vector<releases::Instance>& instances);
   bool has_process(const releases::Instance& instance) const;
   // Lets go of the lock and returns when the processes are gone; what they report meanwhile is told by their stop. The

@@ -251,7 +251,7 @@ Result<void> ControlPlane::undo_deploy(Lock lock, const std::string& deploy_id, 
   const auto end_generations = [&]() -> Result<void> {
     for (const auto& item : made) {
       VIA_TRY_LET(grants, build_grants({}, item.addon.id));
-      d_.authority.publish({std::move(grants), {}, true});
+      publish_rights({std::move(grants), {}, true});
       take_back(item);
     }
     return {};

@@ -233,6 +233,8 @@ Result<json> ControlPlane::doctor(bool fix, const Actor& actor) {
   VIA_TRY_LET(lock, control());
   VIA_TRY(examine_store(checks));
   VIA_TRY(examine_storage(checks));
+  const Check stuck = degraded_check();
+  checks.push_back({stuck.name, stuck.ok, stuck.detail, false, false, stuck.ok ? "" : "via addon status NAME"});
   examine_keys(checks);
   VIA_TRY_LET(expired, snapshots_.expired(now()));
   const bool gone = expired.empty() && expired_before > 0;

@@ -9,6 +9,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "core/plugins/addon_host.hpp"
+
 namespace via::lifecycle {
 
 struct DoctorCheck {
@@ -21,6 +23,9 @@ struct DoctorCheck {
 };
 
 nlohmann::json to_json(const DoctorCheck& check);
+
+// What `addon status` says of an add-on with operations that did not end.
+std::string degraded_text(const plugins::DegradedAddon& degraded);
 
 // At most three of `names` and how many more there are.
 std::string some_of(const std::vector<std::string>& names);

@@ -430,7 +430,7 @@ Result<json> ControlPlane::run_change(Operation& operation, PluginChange& change
     VIA_TRY_LET(grants, build_grants({}, addon.id));
     VIA_TRY_LET(shares, build_shares(addon.id));
     // The old instance is drained and closed: nothing runs under what this replaces, and nobody need wait.
-    d_.authority.publish({std::move(grants), {}, false, std::move(shares)});
+    publish_rights({std::move(grants), {}, false, std::move(shares)});
     if (!addon.drained) VIA_TRY(d_.addons.resume(*moving[i].fresh));
   }
   d_.log.info("plugin.changed", {{"plugin", change.id}, {"from", change.from.version}, {"to", change.to.version}});

@@ -107,7 +107,7 @@ Result<json> ControlPlane::destroy_addon(const DestroyAddon& request, const Acto
       auto grants = build_grants({}, addon.id);
       if (!grants) return unknown(grants.error());
       auto unshared = served(shared);
-      if (!grants->empty() || !unshared.empty()) d_.authority.publish({std::move(*grants), {}, true, {}, std::move(unshared)});
+      if (!grants->empty() || !unshared.empty()) publish_rights({std::move(*grants), {}, true, {}, std::move(unshared)});
     }
     return finish_destroy(addon, operation, keep);
   };
@@ -315,7 +315,7 @@ Result<json> ControlPlane::run_undelete(Operation& operation, const Addon& addon
       d_.log.warn("undelete.snapshots_not_moved", {{"addon", addon.id}, {"reason", moved.error().message}});
   // It is committed: from here on nothing may fail the operation, which would take the data away again.
   if (auto grants = build_grants({}, addon.id))
-    d_.authority.publish({std::move(*grants), {}, false});
+    publish_rights({std::move(*grants), {}, false});
   else
     d_.log.error("undelete.not_published", {{"addon", addon.id}, {"reason", grants.error().message}});
   d_.log.info("addon.undeleted", {{"addon", addon.id}, {"operation", operation.id()}});

@@ -160,7 +160,7 @@ Result<void> ControlPlane::reissue(const DeployPlan& plan) {
   }
   for (const auto& [item, described] : made) {
     VIA_TRY_LET(grants, build_grants({}, item->addon.id));
-    d_.authority.publish({std::move(grants), {}, false});
+    publish_rights({std::move(grants), {}, false});
   }
   return {};
 }

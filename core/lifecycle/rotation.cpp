@@ -86,7 +86,7 @@ Result<json> ControlPlane::rotate_credentials(const std::string& name_or_id, con
   VIA_TRY(change.commit());
   auto grants = build_grants({}, addon.id);
   if (!grants) return unknown(grants.error());
-  d_.authority.publish({std::move(*grants), {}, false});
+  publish_rights({std::move(*grants), {}, false});
   d_.log.info("credentials.rotated", {{"addon", addon.id}, {"app", binding.app}, {"binding", binding.name}, {"generation", generation}});
   return answer(result);
 }
@@ -169,7 +169,7 @@ Result<json> ControlPlane::revoke_credentials(const RevokeCredentials& request, 
     *grants = std::move(built);
     return {};
   };
-  const auto publish = [this, grants] { d_.authority.publish({std::move(*grants), {}, true}); };
+  const auto publish = [this, grants] { publish_rights({std::move(*grants), {}, true}); };
   if (!request.when_unused_seconds) {
     work.first = revoke;
     work.then = publish;
@@ -194,18 +194,20 @@ Result<json> ControlPlane::revoke_credentials(const RevokeCredentials& request, 
     }
     operation.only_forward();
     const json result = credential(binding, request.generation, "revoked", operation.id());
-    VIA_TRY_LET(held, operation.control());
     if (request.when_unused_seconds) {
+      VIA_TRY_LET(held, operation.control());
       VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
       VIA_TRY(revoke(operation.id()));
       VIA_TRY(change.commit());
       publish();
     }
-    // Durable, then seen by every thread, then nothing of before still runs; only then is it said to be done.
+    // Durable, then seen by every thread, then (the lock has been let go) nothing of before still runs; only then is it said to
+    // be done. The plugin may ask a server about it, so nobody waits for the lock meanwhile; the claim keeps others away.
     const auto finish = [&]() -> Result<void> {
       VIA_TRY_LET(type, d_.addons.type(addon.type));
       VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
       VIA_TRY(d_.addons.revoke(*instance, {binding.id, request.generation, type->scopes_for(binding.read_only)}));
+      VIA_TRY_LET(held, operation.control());
       VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
       VIA_TRY(end_done(operation, result,
                        {{"app", binding.app}, {"addon", addon.name}, {"binding", binding.name}, {"generation", request.generation}}));

@@ -122,7 +122,7 @@ void ControlPlane::withdraw(const std::vector<Instance>& instances) {
     change.removed.push_back(instance.id);
     uses_.erase(instance.id);
   }
-  d_.authority.publish(std::move(change));
+  publish_rights(std::move(change));
   for (const auto& instance : instances)
     if (!has_process(instance)) discard_material(instance);
 }
@@ -142,7 +142,7 @@ Result<void> ControlPlane::publish_new(const std::vector<Instance>& instances) {
   std::unordered_set<std::string_view> ids;
   for (const auto& instance : instances) ids.insert(instance.id);
   std::erase_if(grants, [&](const auto& grant) { return !ids.contains(grant->instance); });
-  d_.authority.publish({std::move(grants), {}, false});
+  publish_rights({std::move(grants), {}, false});
   return {};
 }
 

@@ -140,7 +140,7 @@ Result<SharedAddon> ControlPlane::share_addon(const ShareAddon& request, const A
   VIA_TRY(change.commit());
   authorization::Change published;
   published.shares = std::move(grants);
-  d_.authority.publish(std::move(published));
+  publish_rights(std::move(published));
   d_.log.info("addon.shared", {{"addon", addon.id}, {"share", share.id}});
   return SharedAddon{std::move(share),
                      Secret(settings_.config_url + "/c/" + std::string(capability.reveal()) + type->http.prefix), operation};
@@ -198,7 +198,7 @@ Result<json> ControlPlane::unshare_addon(const std::string& id, const PlanReques
     VIA_TRY(record_change("addon.unshare", share->addon_id, actor, {{"share", id}, {"addon", share->addon}}));
     VIA_TRY(commit.commit());
   }
-  if (!change.unshared.empty()) d_.authority.publish(std::move(change));
+  if (!change.unshared.empty()) publish_rights(std::move(change));
   d_.log.info("addon.unshared", {{"addon", share->addon_id}, {"share", id}});
   return {boost::system::in_place_value, answer()};
 }

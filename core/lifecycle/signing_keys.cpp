@@ -121,7 +121,7 @@ Result<json> ControlPlane::revoke_key(const std::string& kid, const PlanRequest&
     std::erase_if(grants, [&](const auto& grant) {
       return std::none_of(affected.begin(), affected.end(), [&](const Instance& i) { return i.id == grant->instance; });
     });
-    d_.authority.publish({std::move(grants), {}, true});
+    publish_rights({std::move(grants), {}, true});
   }
   if (!revoked && is_unknown(revoked.error())) return revoked.error();
   const auto close = [&]() -> Result<void> {

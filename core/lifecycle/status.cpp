@@ -8,6 +8,22 @@
 
 namespace via::lifecycle {
 
+std::string degraded_text(const plugins::DegradedAddon& degraded) {
+  std::string out = "degraded: " + std::to_string(degraded.given_up) + " operation(s) were given up because they did not end";
+  if (degraded.stuck > 0) out += ", " + std::to_string(degraded.stuck) + " of them still run. A restart of the host ends them";
+  return out;
+}
+
+Check ControlPlane::degraded_check() {
+  std::vector<std::string> names;
+  for (const auto& degraded : d_.addons.degraded()) {
+    const auto addon = addons_.find_by_id(degraded.addon_id);
+    names.push_back("'" + (addon && *addon ? (*addon)->name : degraded.addon_id) + "' (" + std::to_string(degraded.given_up) + " given up, " +
+                    std::to_string(degraded.stuck) + " still run)");
+  }
+  return {"stuck_operations", names.empty(), names.empty() ? "none" : some_of(names) + ". See: via addon status NAME"};
+}
+
 Result<Status> ControlPlane::status() {
   VIA_TRY_LET(lock, control());
   Status out;
@@ -49,6 +65,7 @@ Result<Status> ControlPlane::status() {
     bad += static_cast<std::int64_t>(found.size());
   }
   out.checks.push_back({"addons", bad == 0, bad == 0 ? "all in order" : std::to_string(bad) + " need attention"});
+  out.checks.push_back(degraded_check());
   VIA_TRY_LET(unfinished, d_.store.journal().unfinished());
   std::vector<std::string> running_ids, dead;
   for (const auto& operation : unfinished)

@@ -5,6 +5,7 @@
 // Thread: the connection's I/O thread.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -47,8 +48,16 @@ class Exchange {
   virtual plugins::Call& begin_call(std::uint64_t deadline_ns) = 0;
   // Ends a call that is done() already.
   virtual void finish_inline() = 0;
-  // Waits for the call, sending what streams; the connection is known to work for `instance` meanwhile.
-  virtual boost::asio::awaitable<void> finish_call(std::string_view instance) = 0;
+  // Waits for the call, sending what streams; the connection is known to work for `instance` meanwhile. When the call does
+  // not end in time it is given up (`overdue`, or `withdrawn` when its rights ended): nothing of it is sent any more, the
+  // connection works for nobody, and abandon_call() follows once the caller has let go of what others wait for.
+  enum class CallEnd { ended, overdue, withdrawn };
+  virtual boost::asio::awaitable<CallEnd> finish_call(std::string_view instance) = 0;
+  // Answers a call that was given up (cuts a stream that has begun), closes the socket, and returns when the call has ended
+  // after all, which may be never: until then the plugin has this connection's buffers.
+  virtual boost::asio::awaitable<void> abandon_call(const Error& error) = 0;
+  // Returns when `flag` is set. For what is set within moments; where not, it costs a look now and then.
+  virtual boost::asio::awaitable<void> until(const std::atomic<bool>& flag) = 0;
   // Why the last call failed, null when it did not.
   virtual const Error* call_failure() const noexcept = 0;
   // Forgets a begun call that did nothing (WOULD_BLOCK).

@@ -61,6 +61,8 @@ void IoThread::sweep() {
     if (connection.deadline_ms != 0 && coarse_ms_ >= connection.deadline_ms) {
       connection.deadline_ms = 0;
       connection.expire();
+    } else if (connection.operation_deadline_ms != 0 && coarse_ms_ >= connection.operation_deadline_ms) {
+      connection.operation_overdue();
     }
   }
   sweep_timer_.expires_after(kSweep);
@@ -84,12 +86,23 @@ void IoThread::expire_all() {
   }
 }
 
-std::size_t IoThread::count_working(const std::vector<std::string>& instances, bool cancel) {
+void IoThread::give_up_all() {
+  for (auto it = connections_.begin(); it != connections_.end();) {
+    Connection& connection = *it++;
+    connection.give_up_operation();
+  }
+}
+
+std::size_t IoThread::count_working(const std::vector<std::string>& instances, Insist insist) {
   std::size_t n = 0;
   for (Connection& connection : connections_) {
     if (!connection.works_for(instances)) continue;
+    if (insist == Insist::give_up) {
+      connection.give_up_operation();  // from here on it works for nobody
+      continue;
+    }
     ++n;
-    if (cancel) connection.cancel_operation();
+    if (insist == Insist::cancel) connection.cancel_operation();
   }
   return n;
 }

@@ -41,7 +41,19 @@ class Connection : public boost::intrusive::list_base_hook<> {
   // Its running operation belongs to one of these instances: cancel it.
   virtual bool works_for(const std::vector<std::string>& instances) const = 0;
   virtual void cancel_operation() = 0;
+  // It was cancelled a grace ago and has not ended: the connection answers without it and works for nobody any more.
+  virtual void give_up_operation() = 0;
+  // The operation it waits for is past its deadline (and then, past the grace behind it).
+  std::uint64_t operation_deadline_ms = 0;  // on the thread's coarse clock; 0 = none
+  virtual void operation_overdue() = 0;
 };
+
+// How far the wait for operations has come whose rights have ended, or whose add-on shall be quiet.
+enum class Insist { wait, cancel, give_up };
+
+// Between telling an operation to end and doing without it. What a plugin commits, it asks for before the commit (via_call.cancelled),
+// so an operation that is given up this long after it was cancelled changes nothing any more.
+inline constexpr std::uint64_t kGraceMs = 2000;
 
 // Written by the thread, read by whoever scrapes.
 struct Counters {
@@ -51,7 +63,7 @@ struct Counters {
   std::array<std::atomic<std::uint64_t>, kBounds.size() + 1> latency{};
   std::atomic<std::uint64_t> latency_ns_sum{0};
   std::atomic<std::uint64_t> connections{0}, accepted{0}, refused{0};
-  std::atomic<std::uint64_t> inline_operations{0}, worker_operations{0};
+  std::atomic<std::uint64_t> inline_operations{0}, worker_operations{0}, abandoned_operations{0};
 
   // One writer: a load and a store instead of a locked addition.
   static void add(std::atomic<std::uint64_t>& c, std::uint64_t n = 1) noexcept {
@@ -89,9 +101,12 @@ class IoThread {
   }
   void drain_connections();
   void expire_all();
-  // How many connections work for these instances; with `cancel` their operations are told to end.
-  std::size_t count_working(const std::vector<std::string>& instances, bool cancel);
+  void give_up_all();
+  // How many connections work for these instances, and what is done about it.
+  std::size_t count_working(const std::vector<std::string>& instances, Insist insist);
   bool draining() const noexcept { return draining_; }
+  // Operations that were given up and have not come back.
+  std::size_t abandoned = 0;
   // Token verifications under way for this thread's connections; bounded by who starts them.
   std::size_t verifications = 0;
 

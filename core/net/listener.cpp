@@ -71,6 +71,9 @@ std::shared_ptr<void> take_slot(const std::shared_ptr<Slots>& slots) {
   return std::shared_ptr<void>(slots.get(), [slots](void*) { slots->used.fetch_sub(1); });
 }
 
+constexpr std::uint64_t kQuietNs = 250'000'000;
+constexpr std::uint64_t kCutNs = 500'000'000;  // at shutdown: from cancelled to given up, and from there to the end
+
 bool out_of_descriptors(const boost::system::error_code& ec) {
   return ec == asio::error::no_descriptors || ec == boost::system::errc::too_many_files_open_in_system ||
          ec == asio::error::no_memory || ec == asio::error::no_buffer_space;
@@ -103,7 +106,7 @@ struct Listener::Impl {
   std::filesystem::path admin_path;
   std::unique_ptr<asio::ssl::context> tls;
   std::string address;
-  bool running = false;
+  std::atomic<bool> running{false};
 };
 
 Listener::Listener(ListenerSettings settings, const Clock& clock, Entropy& entropy, Logger& log,
@@ -219,18 +222,26 @@ std::string Listener::address() const { return impl_->address; }
 
 void Listener::on_every_thread(const std::function<void(IoThread&)>& work) {
   if (!impl_->running) return;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::size_t left = threads_.size();
+  struct Round {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::size_t left;    // guarded by mutex
+    bool over = false;   // guarded by mutex: nobody waits, `work` is gone
+  };
+  const auto round = std::make_shared<Round>();
+  round->left = threads_.size();
   for (auto& thread : threads_) {
-    asio::post(thread->context(), [&, t = thread.get()] {
+    asio::post(thread->context(), [round, &work, t = thread.get()] {
+      const std::lock_guard lock(round->mutex);
+      if (round->over) return;
       work(*t);
-      const std::lock_guard lock(mutex);
-      if (--left == 0) changed.notify_one();
+      if (--round->left == 0) round->changed.notify_one();
     });
   }
-  std::unique_lock lock(mutex);
-  changed.wait(lock, [&] { return left == 0; });
+  std::unique_lock lock(round->mutex);
+  // A thread that has ended runs no more tasks.
+  while (round->left != 0 && impl_->running) round->changed.wait_for(lock, std::chrono::milliseconds(100));
+  round->over = true;
 }
 
 void Listener::deliver(const std::shared_ptr<const authorization::Index>& index) {
@@ -242,19 +253,21 @@ void Listener::deliver(const std::shared_ptr<const authorization::Index>& index)
 }
 
 void Listener::quiesce(const std::vector<std::string>& instances) {
-  // Calls that end by themselves get a moment; the rest is cancelled. Both rounds end: every call has a deadline.
-  const std::uint64_t cancel_at = clock_.mono_ns() + 250'000'000;
+  // Calls that end by themselves get a moment, those that hear of their cancellation a grace; the rest is done without.
+  const std::uint64_t cancel_at = clock_.mono_ns() + kQuietNs;
+  const std::uint64_t give_up_at = cancel_at + kGraceMs * 1'000'000;
   for (unsigned pause_us = 50;; pause_us = std::min(pause_us * 2, 2000U)) {
     std::atomic<std::size_t> working{0};
-    const bool cancel = clock_.mono_ns() >= cancel_at;
-    on_every_thread([&](IoThread& thread) { working += thread.count_working(instances, cancel); });
+    const std::uint64_t now = clock_.mono_ns();
+    const Insist insist = now >= give_up_at ? Insist::give_up : now >= cancel_at ? Insist::cancel : Insist::wait;
+    on_every_thread([&](IoThread& thread) { working += thread.count_working(instances, insist); });
     if (working == 0) return;
     ::usleep(pause_us);
   }
 }
 
-void Listener::shutdown() {
-  if (!impl_->running) return;
+bool Listener::shutdown(std::uint64_t since_ns) {
+  if (!impl_->running) return true;
   on_every_thread([&](IoThread& thread) {
     boost::system::error_code ec;
     for (std::size_t i = 0; i < threads_.size(); ++i)
@@ -262,23 +275,27 @@ void Listener::shutdown() {
     if (&thread == threads_.front().get() && impl_->admin) impl_->admin->close(ec);
     thread.drain_connections();
   });
-  const std::uint64_t give_up = clock_.mono_ns() + settings_.limits.drain_timeout_ms * 1'000'000;
-  for (bool cancelled = false;;) {
-    std::atomic<std::size_t> open{0};
+  const std::uint64_t expire_at =
+      (since_ns == 0 ? clock_.mono_ns() : since_ns) + settings_.limits.drain_timeout_ms * 1'000'000;
+  std::atomic<std::size_t> open{0}, stuck{0};
+  for (Insist insist = Insist::wait;;) {
+    open = stuck = 0;
     on_every_thread([&](IoThread& thread) {
       open += thread.connection_count();
-      if (cancelled) thread.expire_all();
+      stuck += thread.abandoned;
+      if (insist != Insist::wait) thread.expire_all();
+      if (insist == Insist::give_up) thread.give_up_all();
     });
-    if (open == 0) break;
     const std::uint64_t now = clock_.mono_ns();
-    if (now >= give_up + 5'000'000'000U) break;  // a call that ignores its cancellation
-    cancelled = now >= give_up;
+    if (open == 0 || now >= expire_at + kCutNs + kCutNs) break;
+    insist = now >= expire_at + kCutNs ? Insist::give_up : now >= expire_at ? Insist::cancel : Insist::wait;
     ::usleep(1000);
   }
   impl_->running = false;
   for (auto& thread : threads_) thread->stop();
   for (auto& thread : threads_) thread->join();
   if (!impl_->admin_path.empty()) ::unlink(impl_->admin_path.c_str());
+  return open == 0 && stuck == 0;
 }
 
 void append_metrics(const std::vector<std::unique_ptr<IoThread>>& threads, std::string& text) {
@@ -303,6 +320,8 @@ void append_metrics(const std::vector<std::unique_ptr<IoThread>>& threads, std::
   text += "# TYPE via_operations_total counter\n";
   line("via_operations_total{where=\"inline\"}", sum([](Counters& c) -> auto& { return c.inline_operations; }));
   line("via_operations_total{where=\"worker\"}", sum([](Counters& c) -> auto& { return c.worker_operations; }));
+  text += "# TYPE via_operations_abandoned_total counter\n";
+  line("via_operations_abandoned_total", sum([](Counters& c) -> auto& { return c.abandoned_operations; }));
   text += "# TYPE via_http_request_seconds histogram\n";
   std::uint64_t total = 0;
   for (std::size_t i = 0; i <= Counters::kBounds.size(); ++i) {

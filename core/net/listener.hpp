@@ -54,8 +54,10 @@ class Listener {
   void deliver(const std::shared_ptr<const authorization::Index>& index);
   void quiesce(const std::vector<std::string>& instances);
 
-  // Stops accepting, lets busy connections finish within the drain time, closes the rest, ends the threads.
-  void shutdown();
+  // Stops accepting, lets busy connections finish within the drain time (counted from `since_ns` of Clock::mono_ns, 0 = now),
+  // closes the rest, ends the threads. False: operations that were given up are still in a plugin, with buffers of ours; then
+  // this listener must not be destroyed, and the process ends by ExitLimit::leave().
+  bool shutdown(std::uint64_t since_ns = 0);
 
  private:
   struct Impl;

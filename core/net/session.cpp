@@ -13,6 +13,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
@@ -70,10 +71,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     Counters::add(thread_.counters().accepted);
     thread_.counters().connections.store(thread_.connection_count(), std::memory_order_relaxed);
   }
-  ~Session() override {
-    thread_.remove(*this);
-    thread_.counters().connections.store(thread_.connection_count(), std::memory_order_relaxed);
-  }
+  ~Session() override { leave_thread(); }
 
   asio::awaitable<void> run() {
     const Limits& limits = thread_.limits();
@@ -179,9 +177,27 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   void cancel_operation() override {
     if (working_for_.empty()) return;
     call_.cancel();
-    if (!streaming_) return;
-    boost::system::error_code ec;  // a client that takes nothing must not hold up whoever ends its right
-    lowest().cancel(ec);
+    stop_streaming();
+  }
+  void give_up_operation() override {
+    if (working_for_.empty()) return;
+    withdrawn_ = true;
+    working_for_.clear();
+    call_.give_up();
+    stop_streaming();
+  }
+  void operation_overdue() override {
+    if (call_.done()) {  // only its answer is still on its way
+      operation_deadline_ms = 0;
+      return;
+    }
+    if (call_.cancelled()) {
+      operation_deadline_ms = 0;
+      call_.give_up();
+      return stop_streaming();
+    }
+    operation_deadline_ms = thread_.coarse_ms() + kGraceMs;
+    call_.cancel();
   }
 
   // ---- Exchange --------------------------------------------------------------------------------------------------
@@ -209,33 +225,31 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   void always_send(std::string_view lines) override { always_ = lines; }
 
   void respond(int status, std::string_view content_type, std::string_view body, std::string_view more) override {
-    std::string all;
-    if (!always_.empty()) more = all.append(always_).append(more);
-    append_response(out_, {status, content_type, request_id(), !keeps(), more}, body,
-                    request().method == Method::head);
-    answered_ = true;
-    status_ = status;
+    respond_into(out_, status, content_type, body, more);
   }
 
   void fail(const Error& error) override {
-    const int status = error.http_status();
-    std::string_view more;
-    if (status == 401) more = "WWW-Authenticate: Bearer\r\n";
-    if (status == 503 || status == 429) more = "Retry-After: 1\r\n";
-    if (status == 413 || status == 400 || status == 408) more = {};
-    respond(status, "application/json", error_body(error, request_id()), more);
+    respond(error.http_status(), "application/json", error_body(error, request_id()), retry_of(error));
   }
 
+  // The call gets a buffer with nothing else in it: where it is given up, what was answered before can still be sent.
   plugins::Call& begin_call(std::uint64_t deadline_ns) override {
-    call_start_ = out_.size();
+    if (!out_.empty()) {
+      if (ready_.empty()) std::swap(ready_, out_);
+      else move_answers();
+    }
     call_closes_ = !keeps();  // taken here: begin() runs on the plugin's thread, and a drain may change it meanwhile
     head_status_ = 200;
     failure_.reset();
+    deadline_ns_ = deadline_ns;
     call_.start(out_, *this, id_, deadline_ns);
     return call_;
   }
 
-  void drop_call() override { out_.truncate(call_start_); }
+  void drop_call() override {
+    out_.clear();
+    if (!ready_.empty()) std::swap(out_, ready_);
+  }
 
   const Error* call_failure() const noexcept override { return failure_ ? &*failure_ : nullptr; }
 
@@ -244,27 +258,36 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     end_call();
   }
 
-  asio::awaitable<void> finish_call(std::string_view instance) override {
+  asio::awaitable<CallEnd> finish_call(std::string_view instance) override {
     Counters::add(thread_.counters().worker_operations);
     working_for_.assign(instance);
+    withdrawn_ = false;
+    // Rounded up: the plugin ends by itself what it can.
+    operation_deadline_ms = deadline_ns_ == 0 ? 0 : deadline_ns_ / 1'000'000 + 1;
     bool streaming = false;
     for (;;) {
       co_await woken();
       const bool done = call_.done();  // asked first: what a call hands over before it ends must not be missed
       while (call_.take_chunk(chunk_)) {
-        if (broken_) continue;
+        if (broken_ || call_.given_up()) continue;
         if (!co_await send_chunk(streaming)) {
           broken_ = true;
           call_.cancel();
         }
         streaming = true;
       }
-      if (done) break;
+      if (done || call_.given_up()) break;
+    }
+    operation_deadline_ms = 0;
+    if (call_.given_up() && (withdrawn_ || !call_.done())) {
+      working_for_.clear();
+      begun_ = streaming;
+      co_return withdrawn_ ? CallEnd::withdrawn : CallEnd::overdue;
     }
     if (!streaming) {
       working_for_.clear();
       end_call();
-      co_return;
+      co_return CallEnd::ended;
     }
     answered_ = true;
     status_ = head_status_;
@@ -280,6 +303,44 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
       }
     }
     working_for_.clear();
+    co_return CallEnd::ended;
+  }
+
+  asio::awaitable<void> abandon_call(const Error& error) override {
+    Counters::add(thread_.counters().abandoned_operations);
+    slot_.reset();
+    keep_ = false;
+    failure_ = error;
+    if (!begun_ && !broken_) {
+      respond_into(ready_, error.http_status(), "application/json", error_body(error, request_id()), retry_of(error));
+      set_deadline(thread_.limits().write_timeout_ms);
+      auto [ec, n] = co_await asio::async_write(stream_, asio::buffer(ready_.data(), ready_.size()), kToken);
+      ready_.clear();
+      if (!ec) co_await close_politely();
+    }
+    answered_ = broken_ = true;
+    boost::system::error_code ec;
+    lowest().close(ec);
+    set_deadline(0);
+    leave_thread();
+    ++thread_.abandoned;
+    asio::steady_timer pause(thread_.context());
+    while (!call_.done()) {
+      pause.expires_after(kLook);
+      co_await pause.async_wait(kToken);
+    }
+    --thread_.abandoned;
+    call_.take_chunk(chunk_);
+  }
+
+  asio::awaitable<void> until(const std::atomic<bool>& flag) override {
+    for (int i = 0; i < 64 && !flag.load(std::memory_order_acquire); ++i)
+      co_await asio::post(thread_.context(), asio::use_awaitable);
+    asio::steady_timer pause(thread_.context());
+    while (!flag.load(std::memory_order_acquire)) {
+      pause.expires_after(std::chrono::milliseconds(1));
+      co_await pause.async_wait(kToken);
+    }
   }
 
   asio::awaitable<void> on_worker(std::function<void()> work) override {
@@ -295,6 +356,48 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   }
 
  private:
+  static constexpr auto kLook = std::chrono::milliseconds(50);  // at a call that was given up
+
+  // What goes with an error besides its body.
+  std::string_view retry_of(const Error& error) {
+    switch (error.http_status()) {
+      case 401: return "WWW-Authenticate: Bearer\r\n";
+      case 429:
+      case 503:
+        if (error.retry_after_s <= 1) return "Retry-After: 1\r\n";
+        retry_ = "Retry-After: " + std::to_string(error.retry_after_s) + "\r\n";
+        return retry_;
+      default: return {};
+    }
+  }
+
+  void respond_into(Buffer& out, int status, std::string_view content_type, std::string_view body, std::string_view more) {
+    std::string all;
+    if (!always_.empty()) more = all.append(always_).append(more);
+    append_response(out, {status, content_type, request_id(), !keeps(), more}, body, request().method == Method::head);
+    answered_ = true;
+    status_ = status;
+  }
+
+  void leave_thread() {
+    if (!listed_) return;
+    listed_ = false;
+    thread_.remove(*this);
+    thread_.counters().connections.store(thread_.connection_count(), std::memory_order_relaxed);
+  }
+
+  // Answers that are whole, behind those before them.
+  void move_answers() {
+    ready_.append(out_.view());
+    out_.clear();
+  }
+
+  void stop_streaming() {
+    if (!streaming_) return;
+    boost::system::error_code ec;  // a client that takes nothing must not hold up whoever ends its right
+    lowest().cancel(ec);
+  }
+
   auto& lowest() {
     if constexpr (Traits<Stream>::kPlain)
       return stream_;
@@ -335,11 +438,15 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
       if (request().method == Method::head) out_.truncate(call_.body_start());
       answered_ = true;
       status_ = head_status_;
-      return;
+    } else {
+      out_.clear();
+      failure_ = call_.error();
+      fail(*failure_);
     }
-    out_.truncate(call_start_);
-    failure_ = call_.error();
-    fail(*failure_);
+    if (ready_.empty()) return;
+    move_answers();
+    std::swap(out_, ready_);
+    ready_.shrink(kRead);
   }
 
   // plugins::Call::Framer. Thread: the call's owner; the connection waits.
@@ -406,8 +513,8 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     char line[24];
     int line_size = 0;
     if (chunked && size > 0) line_size = std::snprintf(line, sizeof line, "%zx\r\n", size);
-    const std::array<asio::const_buffer, 4> pieces{
-        asio::const_buffer(chunk_.data(), body), asio::const_buffer(line, static_cast<std::size_t>(line_size)),
+    const std::array<asio::const_buffer, 5> pieces{
+        asio::const_buffer(ready_.data(), ready_.size()), asio::const_buffer(chunk_.data(), body), asio::const_buffer(line, static_cast<std::size_t>(line_size)),
         asio::const_buffer(chunk_.data() + body, size), asio::const_buffer("\r\n", line_size > 0 ? 2 : 0)};
     set_deadline(thread_.limits().write_timeout_ms);
     streaming_ = true;
@@ -415,6 +522,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     streaming_ = false;
     set_deadline(0);
     chunk_.clear();
+    ready_.clear();
     co_return !ec;
   }
 
@@ -473,20 +581,24 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   Handler& handler_;
   Stream stream_;
   const Peer peer_;
-  const std::shared_ptr<void> slot_;
+  std::shared_ptr<void> slot_;
   RequestParser parser_;
-  Buffer in_, out_, chunk_;
+  Buffer in_, out_, chunk_, ready_;
   plugins::Call call_;
   asio::any_completion_handler<void()> resume_;
   std::string working_for_;
   via_id id_{};
   std::array<char, 36> id_text_{};
   std::uint64_t started_ns_ = 0;
-  std::size_t call_start_ = 0, framing_ = 0;
+  std::uint64_t deadline_ns_ = 0;
+  std::size_t framing_ = 0;
   int head_status_ = 200, status_ = 0;
   std::string_view always_;
   std::optional<Error> failure_;
+  std::string retry_;
   bool call_closes_ = false;
+  bool listed_ = true;  // among the thread's connections
+  bool withdrawn_ = false, begun_ = false;  // of a call that is given up: its rights ended; its head has left
   bool id_text_made_ = false, answered_ = false, keep_ = true, broken_ = false, expired_ = false, body_begun_ = false, streaming_ = false;
 };
 

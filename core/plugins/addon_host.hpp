@@ -55,9 +55,19 @@ struct SnapshotFacts {
   std::uint32_t schema = 0;  // storage schema
 };
 
+// An add-on that had operations which did not end (abandoned.hpp).
+struct DegradedAddon {
+  std::string addon_id;
+  std::int64_t stuck = 0;      // still in the plugin
+  std::uint64_t given_up = 0;  // since the host started
+};
+
 class AddonHost {
  public:
   virtual ~AddonHost() = default;
+
+  // Those with operations that are stuck, or were given up within the last minute.
+  virtual std::vector<DegradedAddon> degraded() const { return {}; }
 
   virtual std::vector<PluginRecord> plugins() const = 0;
   // The enabled type, or not_found with the next command to run.
@@ -100,8 +110,8 @@ class AddonHost {
 
   // Draining. drain: from now on operations are refused with `draining`; waits until those in flight have ended and
   // the plugin is quiet, for at most `limit_ms`; false when some still run then (the gate stays closed). cancel_running:
-  // cancels what is in flight and waits until it has ended. suspend: closes a drained instance's storage; its gate
-  // stays closed. resume: opens the gate again (storage opens at the next use); resume of nothing is fine.
+  // cancels what is in flight and waits until it has ended or was given up. suspend: closes a drained instance's storage; its
+  // gate stays closed; `unavailable` when an operation that was given up is still in the plugin. resume: opens the gate again (storage opens at the next use); resume of nothing is fine.
   virtual Result<bool> drain(AddonInstance& instance, int limit_ms, const Watch& watch) = 0;
   virtual Result<void> cancel_running(AddonInstance& instance) = 0;
   virtual Result<void> suspend(AddonInstance& instance) = 0;

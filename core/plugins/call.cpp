@@ -75,6 +75,7 @@ void Call::start(Buffer& out, Framer& framer, const via_id& request_id, std::uin
   begun_ = false;
   streaming_ = false;
   cancelled_.store(false, std::memory_order_relaxed);
+  given_up_.store(false, std::memory_order_relaxed);
   waiter_ = nullptr;
   status_ = VIA_OK;
   message_.clear();
@@ -94,7 +95,7 @@ bool Call::wait(Waiter& waiter) noexcept {
   waiter_ = &waiter;
   {
     const std::lock_guard lock(mutex_);
-    if (chunk_full_) return false;
+    if (chunk_full_ || given_up()) return false;
     int expected = kRunning;
     if (!state_.compare_exchange_strong(expected, kWaiting, std::memory_order_acq_rel)) return false;
   }
@@ -172,6 +173,17 @@ void Call::cancel() {
   {
     const std::lock_guard lock(mutex_);
     cancel_runner_ = {};
+  }
+  changed_.notify_all();
+}
+
+void Call::give_up() noexcept {
+  cancelled_.store(true, std::memory_order_relaxed);
+  if (given_up_.exchange(true, std::memory_order_acq_rel)) return;
+  {
+    // As wait() takes it: a connection that begins to wait sees the flag, or is seen waiting.
+    const std::lock_guard lock(mutex_);
+    notify();
   }
   changed_.notify_all();
 }

@@ -9,6 +9,8 @@
 // wakes the connection. A call that completes inside try_invoke wakes nobody.
 // What a plugin does with a call that it has completed is refused, and a second complete() ignored, as long as the connection
 // has not begun the next request with it: from then on the two cannot be told apart (a plugin in a process of its own can).
+// A call that does not end although it was cancelled is given up (give_up): its connection answers and closes, and lives on
+// without its socket until the call lets go of it.
 // Thread: via_call functions as their tags say; the rest by the connection's I/O thread, cancel() any.
 #pragma once
 
@@ -69,6 +71,10 @@ class Call {
 
   // From any thread: the operation should end early. Idempotent.
   void cancel();
+  // From any thread, for a call that was cancelled a while ago and has not ended: the connection shall wait no longer. It is
+  // woken, answers by itself and keeps what the call works on (buffers, request) until done(). Idempotent.
+  void give_up() noexcept;
+  bool given_up() const noexcept { return given_up_.load(std::memory_order_acquire); }
   // The connection is gone or the call was cancelled: nothing more will be sent, writes return VIA_E_CANCELLED.
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
 
@@ -100,7 +106,7 @@ class Call {
   bool begun_ = false;
   bool streaming_ = false;  // set by the plugin's thread before it hands over; read after the hand-over
   std::atomic<int> state_{kDone};
-  std::atomic<bool> cancelled_{false};
+  std::atomic<bool> cancelled_{false}, given_up_{false};
   Waiter* waiter_ = nullptr;
   via_status status_ = VIA_OK;
   std::string message_, details_;

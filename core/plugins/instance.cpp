@@ -12,6 +12,8 @@
 namespace via::plugins {
 namespace {
 
+constexpr std::uint64_t kGraceNs = 2'000'000'000;  // from a call's cancellation to giving it up (net/io_thread.hpp, kGraceMs)
+
 via_str str(const std::string& s) { return {s.data(), s.size()}; }
 
 void complete_failed(via_call* call, via_status status, std::string_view message) {
@@ -122,6 +124,12 @@ Result<void> AddonInstance::close() {
   }
   // Not under control_: an operation that was admitted may be about to open the instance.
   while (gate_.in_flight() > 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+  if (!wait_for_stuck()) {
+    const std::lock_guard gate(gate_mutex_);
+    in_close_ = false;
+    if (!drained_) gate_.open();
+    return fail(Code::unavailable, "An operation of the add-on does not end, so its storage cannot be closed. Restart the host to end it.");
+  }
   std::unique_lock lock(control_);
   while (uses_.load(std::memory_order_acquire) > 0) {
     lock.unlock();
@@ -146,6 +154,16 @@ Result<void> AddonInstance::close() {
   in_close_ = false;
   if (!drained_) gate_.open();
   return out;
+}
+
+// What was given up may come back within a moment. The plugin is never closed under a call that it is still in.
+bool AddonInstance::wait_for_stuck() const {
+  const std::uint64_t until = services_.clock.mono_ns() + kGraceNs / 2;
+  while (abandoned_.stuck() > 0) {
+    if (services_.clock.mono_ns() >= until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
 }
 
 Result<void> AddonInstance::provision() {
@@ -216,16 +234,40 @@ AddonInstance::Running::~Running() {
 }
 
 void AddonInstance::cancel_running() {
+  const std::uint64_t give_up_at = services_.clock.mono_ns() + kGraceNs;
   // Again and again: one that was admitted before the gate closed may be listed only now.
   while (gate_.in_flight() > 0) {
+    const bool give_up = services_.clock.mono_ns() >= give_up_at;
     {
       const std::lock_guard lock(running_mutex_);
-      for (Call* call : running_)
+      for (Call* call : running_) {
         if (!call->cancelled()) call->cancel();
+        if (give_up) call->give_up();
+      }
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
+
+bool AddonInstance::closed_to(std::string_view who) noexcept {
+  return !who.empty() && abandoned_.closed_for(who, services_.clock.mono_ns()) > 0;
+}
+
+Error AddonInstance::refusal(std::string_view who) {
+  const std::uint32_t seconds = who.empty() ? 0 : abandoned_.closed_for(who, services_.clock.mono_ns());
+  if (seconds == 0) return fail(Code::draining, "The add-on is being drained for maintenance. Try again.");
+  Error error = fail(Code::queue_full, "Operations that do not end were given up again and again, so the add-on is closed to this caller "
+                                       "for " + std::to_string(seconds) + " s.");
+  error.name = "closed_for_a_while";
+  error.retry_after_s = seconds;
+  return error;
+}
+
+Stuck::Stuck(AddonInstance& instance, std::string_view who) : instance_(instance) {
+  instance.abandoned_.add(who, instance.services_.clock.mono_ns());
+}
+
+Stuck::~Stuck() { instance_.abandoned_.came_back(); }
 
 bool AddonInstance::drained() const {
   const std::lock_guard gate(gate_mutex_);

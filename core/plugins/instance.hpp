@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/base/error.hpp"
+#include "core/plugins/abandoned.hpp"
 #include "core/plugins/executor.hpp"
 #include "core/plugins/host_services.hpp"
 #include "core/plugins/library.hpp"
@@ -55,6 +56,11 @@ class AddonInstance {
   const AddonType& type() const noexcept { return type_; }
   const std::string& storage() const noexcept { return storage_; }
   Gate& gate() noexcept { return gate_; }
+  Abandoned& abandoned() noexcept { return abandoned_; }
+
+  // Admits an operation under the rights of `who` (an instance or a share) through the gate. False: refusal() says why.
+  bool enter(std::string_view who) noexcept { return (!abandoned_.closed_to_some() || !closed_to(who)) && gate_.enter(); }
+  Error refusal(std::string_view who);
 
   // Index into type().ops, -1 when there is no such operation.
   int find_operation(std::string_view name) const noexcept;
@@ -81,7 +87,9 @@ class AddonInstance {
 
   // Control calls. Thread: worker; blocks; one at a time (a mutex sees to it).
   Result<void> open();
-  Result<void> close();  // waits for the calls in flight; the instance is made anew at its next use
+  // Waits for the calls in flight; the instance is made anew at its next use. `unavailable` when one that was given up is still
+  // in the plugin: then nothing was closed, and only a restart of the host does it.
+  Result<void> close();
   Result<void> provision();
   Result<void> deprovision();
   Result<std::string> binding_call(void (*via_instance_api::*which)(via_instance*, const via_binding_args*, via_call*),
@@ -102,7 +110,9 @@ class AddonInstance {
     AddonInstance& instance_;
     Call& call_;
   };
-  void cancel_running();  // Thread: worker; blocks until nothing is in flight. The gate is closed.
+  // Thread: worker; the gate is closed. Returns when nothing is in flight: what has not ended a grace after it was cancelled
+  // is given up.
+  void cancel_running();
 
   // See AddonHost. A drained gate stays closed until resume(), also across close().
   Result<bool> drain(int limit_ms, const Watch& watch);
@@ -122,6 +132,9 @@ class AddonInstance {
   Result<std::string> stats();
 
  private:
+  friend class Stuck;
+  bool closed_to(std::string_view who) noexcept;
+  bool wait_for_stuck() const;
   // Keeps the plugin instance alive for a [data] call that is made without control_.
   class Use;
   const void* extension(const char* id);  // control_ held, created
@@ -135,6 +148,7 @@ class AddonInstance {
   const AddonType& type_;
   const std::string id_, config_, storage_;
   Gate gate_;
+  Abandoned abandoned_;
 
   mutable std::mutex gate_mutex_;  // who closed the gate; taken last
   bool drained_ = false;           // guarded by gate_mutex_
@@ -155,6 +169,18 @@ class AddonInstance {
   std::atomic<bool> tries_http_{false};             // written before http_
   std::once_flag queue_once_;
   std::atomic<Executor::Queue*> queue_{nullptr};
+};
+
+// An operation that was given up, until it has come back from the plugin.
+class Stuck {
+ public:
+  Stuck(AddonInstance& instance, std::string_view who);
+  ~Stuck();
+  Stuck(const Stuck&) = delete;
+  Stuck& operator=(const Stuck&) = delete;
+
+ private:
+  AddonInstance& instance_;
 };
 
 }  // namespace via::plugins

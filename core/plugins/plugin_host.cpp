@@ -321,6 +321,16 @@ Result<bool> PluginHost::drain(AddonInstance& instance, int limit_ms, const Watc
   return instance.drain(limit_ms, watch);
 }
 
+std::vector<DegradedAddon> PluginHost::degraded() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<DegradedAddon> out;
+  for (const auto& [id, instance] : instances_) {
+    Abandoned& abandoned = instance->abandoned();
+    if (abandoned.degraded(services_.clock.mono_ns())) out.push_back({id, abandoned.stuck(), abandoned.total()});
+  }
+  return out;
+}
+
 Result<void> PluginHost::cancel_running(AddonInstance& instance) {
   if (!instance.drained()) return fail(Code::conflict, "The add-on takes operations; drain it before they are cancelled.");
   instance.cancel_running();

@@ -72,6 +72,7 @@ class PluginHost final : public AddonHost {
   Result<std::uint64_t> bytes_used(AddonInstance& instance) override;
   Result<bool> drain(AddonInstance& instance, int limit_ms, const Watch& watch) override;
   Result<void> cancel_running(AddonInstance& instance) override;
+  std::vector<DegradedAddon> degraded() const override;
   Result<void> suspend(AddonInstance& instance) override;
   Result<void> resume(AddonInstance& instance) override;
   std::int64_t in_flight(AddonInstance& instance) const override;

@@ -119,7 +119,12 @@ Failure Database::open_locked() {
   if (!queue_) {
     if (!host_.executor() || host_.executor()->queue_create(host_.raw(), 4, &queue_) != VIA_OK)
       return internal("the host gives no executor queue");
-    watchdog_.use(queue_);
+    // Of its own: what it looks after may fill the other one.
+    if (host_.executor()->queue_create(host_.raw(), 1, &watch_queue_) != VIA_OK) {
+      host_.executor()->queue_destroy(std::exchange(queue_, nullptr));
+      return internal("the host gives no executor queue");
+    }
+    watchdog_.use(watch_queue_);
   }
   auto handles = std::make_unique<Handles>();
   std::unique_ptr<Connection> connection;
@@ -140,15 +145,17 @@ void Database::close_locked() {
 }
 
 void Database::stop() {
-  via_queue* queue = nullptr;
+  via_queue *queue = nullptr, *watch = nullptr;
   {
     const std::lock_guard lock(mutex_);
     serving_.store(false, std::memory_order_release);
     close_locked();
     watchdog_.use(nullptr);
     queue = std::exchange(queue_, nullptr);
+    watch = std::exchange(watch_queue_, nullptr);
   }
   if (queue) host_.executor()->queue_destroy(queue);
+  if (watch) host_.executor()->queue_destroy(watch);
 }
 
 bool Database::close_if_idle(bool even_if_touched) {

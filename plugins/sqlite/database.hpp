@@ -125,7 +125,7 @@ class Database {
   std::atomic<Handles*> handles_{nullptr};
   std::atomic<uint32_t> users_{0};
   std::mutex mutex_;  // open and close
-  via_queue* queue_ = nullptr;
+  via_queue *queue_ = nullptr, *watch_queue_ = nullptr;
   Watchdog watchdog_;
 };
 

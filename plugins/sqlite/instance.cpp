@@ -132,8 +132,10 @@ void Instance::health(via_call* call) {
   if (api_.databases().kit().on && api_.databases().serving()) return finish_call(call, R"({"state":"ok","checks":[]})");
   if (!database_.serving()) return finish_call(call, R"({"state":"closed","checks":[]})");
   if (Database::Pin pin = database_.pin()) {
+    if (pin->writer->stuck())
+      return finish_call(call, R"({"state":"failing","checks":[{"name":"write","ok":false,"detail":"a write does not end"}]})");
     std::unique_ptr<Connection> c;
-    Failure f = database_.take_reader(*pin, host_.now_ns() + 900'000'000, c);
+    Failure f = database_.take_reader(*pin, host_.now_ns() + 250'000'000, c);
     if (!f) {
       const bool ok = c->host_number("SELECT count(*) FROM sqlite_schema") >= 0;
       database_.give_reader(*pin, std::move(c));

@@ -2,12 +2,13 @@
 #include "plugins/sqlite/watchdog.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace via::sqlite {
 
-void Watchdog::arm(Connection& connection, uint64_t deadline_ns) {
+void Watchdog::arm(Connection& connection, uint64_t deadline_ns, Overdue* overdue) {
   const std::lock_guard lock(mutex_);
-  running_.push_back({&connection, deadline_ns});
+  running_.push_back({&connection, deadline_ns, overdue});
   schedule();
 }
 
@@ -30,8 +31,11 @@ void Watchdog::tick(void* self, via_status why) {
   dog.ticking_ = false;
   if (why != VIA_OK) return;
   const uint64_t now = dog.host_.now_ns();
-  for (const Running& r : dog.running_)
-    if (r.deadline_ns != 0 && now >= r.deadline_ns) r.connection->interrupt(Stop::deadline);
+  for (Running& r : dog.running_) {
+    if (r.deadline_ns == 0 || now < r.deadline_ns) continue;
+    r.connection->interrupt(Stop::deadline);
+    if (r.overdue && now >= r.deadline_ns + kGraceNs) std::exchange(r.overdue, nullptr)->overdue();
+  }
   if (!dog.running_.empty()) dog.schedule();
 }
 

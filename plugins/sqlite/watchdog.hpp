@@ -10,14 +10,23 @@
 
 namespace via::sqlite {
 
+// Told once of a statement that has not ended a grace after its deadline, though it was interrupted then.
+class Overdue {
+ public:
+  virtual void overdue() = 0;  // Thread: the watchdog's; short, and never a call of the watchdog
+ protected:
+  ~Overdue() = default;
+};
+
 class Watchdog {
  public:
+  static constexpr uint64_t kGraceNs = 2'000'000'000;
   Watchdog(const Host& host) : host_(host) {}
   void use(via_queue* queue) {
     const std::lock_guard lock(mutex_);
     queue_ = queue;
   }
-  void arm(Connection& connection, uint64_t deadline_ns);
+  void arm(Connection& connection, uint64_t deadline_ns, Overdue* overdue = nullptr);
   void disarm(Connection& connection);
 
  private:
@@ -30,6 +39,7 @@ class Watchdog {
   struct Running {
     Connection* connection;
     uint64_t deadline_ns;
+    Overdue* overdue;
   };
   std::vector<Running> running_;
   bool ticking_ = false;
@@ -38,10 +48,10 @@ class Watchdog {
 // Guard and watchdog over one statement.
 class Guarded {
  public:
-  Guarded(Watchdog& dog, Connection& connection, uint64_t deadline_ns, const via_call* call)
+  Guarded(Watchdog& dog, Connection& connection, uint64_t deadline_ns, const via_call* call, Overdue* overdue = nullptr)
       : dog_(dog), connection_(connection) {
     connection.begin_guard(deadline_ns, call, 4'000'000'000);
-    dog.arm(connection, deadline_ns);
+    dog.arm(connection, deadline_ns, overdue);
   }
   ~Guarded() {
     dog_.disarm(connection_);

@@ -14,6 +14,10 @@ constexpr size_t kGroup = 512;
 constexpr int kCheckpointPages = 8000;
 constexpr int kRestartPages = 32000;
 
+Failure stuck_failure() {
+  return {VIA_E_UNAVAILABLE, "recovering", "a write in this database does not end; no other is taken until it does", 0, -1, 1000};
+}
+
 }  // namespace
 
 Writer::Writer(Database& database, Handles& handles, std::unique_ptr<Connection> connection)
@@ -34,6 +38,11 @@ Writer::~Writer() {
 bool Writer::submit(std::unique_ptr<Job>& job) {
   Group refused;
   Database::Pin unused;
+  if (stuck()) {
+    job->failure = stuck_failure();
+    answer(std::move(job));
+    return true;
+  }
   {
     const std::lock_guard lock(mutex_);
     if (waiting_.size() >= kQueue) return false;
@@ -174,7 +183,8 @@ void Writer::attempt(Group& group, bool& again) {
     if (savepoints && host(savepoint_, "SAVEPOINT one") != SQLITE_OK) {
       j->failure = internal("cannot open a savepoint");
     } else {
-      run_job(*j);
+      run_job(group, *j);
+      if (stuck()) return let_go(group);
       // Deferred foreign keys would fail the COMMIT of everybody: they are checked per request instead.
       int open_keys = 0, high = 0;
       if (!j->failure && in_transaction() &&
@@ -196,8 +206,9 @@ void Writer::attempt(Group& group, bool& again) {
     }
     if (!j->failure) ++done;
   }
-  if (done == 0) {
+  if (const bool dropped = drop_cancelled(group); dropped || done == 0) {
     host(rollback_, "ROLLBACK");
+    again = dropped;
     return;
   }
   const int rc = host(commit_, "COMMIT");
@@ -238,9 +249,82 @@ void Writer::apply_quota() {
   connection_->host_exec(("PRAGMA max_page_count=" + std::to_string(pages)).c_str());
 }
 
-void Writer::run_job(Job& job) {
+// Whoever gave a call up, or ended its rights, was promised that nothing of it is committed from then on. True when there were some.
+bool Writer::drop_cancelled(Group& group) {
+  bool dropped = false;
+  for (auto& j : group) {
+    if (j->failure || !j->call || !j->call->cancelled || !j->call->cancelled(j->call)) continue;
+    j->failure = {VIA_E_CANCELLED, "cancelled", "the request was cancelled"};
+    dropped = true;
+  }
+  return dropped;
+}
+
+void Writer::run_job(Group& group, Job& job) {
+  struct Current {
+    Writer& writer;
+    Current(Writer& w, Group* g, Job* j) : writer(w) { set(g, j); }
+    ~Current() { set(nullptr, nullptr); }
+    Current(const Current&) = delete;
+    void set(Group* g, Job* j) {
+      const std::lock_guard lock(writer.current_mutex_);
+      writer.current_group_ = g;
+      writer.current_ = j;
+    }
+  };
+  const Current current(*this, &group, &job);
+  run_guarded(job);
+}
+
+// The others of the group are in a transaction that will not be committed, or have not begun; nobody else touches them while the
+// job runs.
+void Writer::overdue() {
+  Group others;
+  {
+    const std::lock_guard lock(current_mutex_);
+    if (!current_group_) return;
+    stuck_.store(true, std::memory_order_release);
+    for (auto& j : *current_group_)
+      if (j.get() != current_) others.push_back(std::move(j));
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    others.insert(others.end(), std::make_move_iterator(waiting_.begin()), std::make_move_iterator(waiting_.end()));
+    waiting_.clear();
+  }
+  database_.host().log(4, "a write does not end though it was interrupted; no other write is taken until it does");
+  answer_all(std::move(others));
+}
+
+// Not on the watchdog's thread: a client's connection is woken by an answer.
+void Writer::answer_all(Group group) {
+  if (group.empty()) return;
+  struct Answers {
+    Writer& writer;
+    Group group;
+  };
+  for (auto& j : group) j->failure = stuck_failure();
+  const auto task = [](void* data, via_status) {
+    const std::unique_ptr<Answers> mine(static_cast<Answers*>(data));
+    for (auto& j : mine->group) mine->writer.answer(std::move(j));
+  };
+  auto* all = std::make_unique<Answers>(Answers{*this, std::move(group)}).release();  // owned by the task
+  if (database_.host().executor()->post(database_.queue(), 0, task, all, nullptr) != VIA_OK) task(all, VIA_E_UNAVAILABLE);
+}
+
+// The stuck write has ended after all. Nothing of its transaction stays, and the connection is not trusted any more.
+void Writer::let_go(Group& group) {
+  if (in_transaction()) host(rollback_, "ROLLBACK");
+  std::erase_if(group, [](const auto& j) { return !j; });
+  for (auto& j : group) j->failure = {VIA_E_DEADLINE, "deadline_exceeded", "the write did not end in time; nothing was written"};
+  handles_.broken.store(true, std::memory_order_relaxed);
+  stuck_.store(false, std::memory_order_release);
+  database_.host().log(3, "the write that did not end has ended; the database is opened anew");
+}
+
+void Writer::run_guarded(Job& job) {
   job.result.clear();
-  const Guarded guarded(database_.watchdog(), *connection_, job.deadline_ns, job.call);
+  const Guarded guarded(database_.watchdog(), *connection_, job.deadline_ns, job.call, this);
   if (job.write) {
     job.answer = {};
     try {

@@ -1,6 +1,8 @@
 // The one writer of a database. Writes that wait together run in one transaction, each in a savepoint of its own, and
 // are answered after its commit is durable. A failing one is taken out; when it destroyed the whole transaction, the
-// others run again without it. So nobody's statement harms another's request.
+// others run again without it. So nobody's statement harms another's request. What was cancelled before its commit is not
+// committed. A write that does not end though it was interrupted (stuck) never commits: whoever waits behind it, and whoever is in its
+// transaction, is answered 503, and when it lets go the database is closed and opened anew.
 // Thread: submit any; the rest runs as one task of the host's executor at a time.
 #pragma once
 
@@ -25,13 +27,15 @@ struct Job {
   bool exclusive = false;  // changes the schema: a group of its own
 };
 
-class Writer {
+class Writer final : private Overdue {
  public:
   Writer(Database& database, Handles& handles, std::unique_ptr<Connection> connection);
   ~Writer();
 
   // Takes the job over. False when the queue is full; the job is then untouched.
   bool submit(std::unique_ptr<Job>& job);
+  // A write does not end; none is taken until it has let go. Thread: any.
+  bool stuck() const { return stuck_.load(std::memory_order_acquire); }
 
   // Waits for the group that is being written, moves the WAL into the main file and, while no write can come between,
   // runs `then` when all of it was moved (`whole`). Writes that arrive wait meanwhile. Thread: control; blocks.
@@ -42,7 +46,12 @@ class Writer {
   static void drain(void* self, via_status why);
   void run(Group& group);
   void attempt(Group& group, bool& again);
-  void run_job(Job& job);
+  bool drop_cancelled(Group& group);
+  void run_job(Group& group, Job& job);
+  void run_guarded(Job& job);
+  void overdue() override;
+  void answer_all(Group group);
+  void let_go(Group& group);
   Failure run_statement(Job& job, const StatementText& text, Output* out, int64_t& updated);
   Failure run_setup(Job& job, const StatementText& text, int64_t& updated);
   Failure full(Failure failure);
@@ -60,6 +69,10 @@ class Writer {
                *undo_ = nullptr;
   std::mutex mutex_;
   Group waiting_;
+  std::atomic<bool> stuck_{false};  // written under current_mutex_
+  std::mutex current_mutex_;       // leaf: what overdue() may take from the group whose job runs
+  Group* current_group_ = nullptr;  // guarded by current_mutex_; null = no job runs
+  Job* current_ = nullptr;          // guarded by current_mutex_
   bool running_ = false;
   int wanted_ = 0;  // between_groups that wait for their turn
   std::condition_variable free_;

@@ -46,7 +46,7 @@ TEST(Authority, TheIndexIsWhatAMapWouldBeAfterAnySequenceOfChanges) {
         std::erase_if(change.granted, [&](const auto& g) { return g->instance == gone; });
         change.removed.push_back(gone);
       }
-      authority.publish(std::move(change));
+      (void)authority.publish(std::move(change));
       ASSERT_EQ(before->size(), model_before.size()) << "a published index never changes";
     }
     check(*authority.current());
@@ -67,16 +67,19 @@ TEST(Authority, WhatTakesAwayIsDeliveredAndThenQuiesced) {
                           }});
   Change give;
   give.granted = {Parts::instance("ins_1"), Parts::instance("ins_2")};
-  authority.publish(std::move(give));
+  EXPECT_TRUE(authority.publish(std::move(give)).empty()) << "nothing ended";
   Change take;
   take.granted = {Parts::instance("ins_2")};
   take.removed = {"ins_1"};
   take.takes_away = true;
-  authority.publish(std::move(take));
+  const auto ended = authority.publish(std::move(take));
   authority.replace_all({});
-  EXPECT_EQ(calls, (std::vector<std::string>{"deliver 2", "deliver 1", "quiesce ins_2 ins_1", "deliver 0"}));
+  EXPECT_EQ(calls, (std::vector<std::string>{"deliver 2", "deliver 1", "deliver 0"})) << "the caller waits when it holds nothing";
+  authority.quiesce(ended);
+  EXPECT_EQ(calls.back(), "quiesce ins_2 ins_1");
   authority.set_listener({});
-  authority.publish({});
+  (void)authority.publish({});
+  authority.quiesce(ended);
   EXPECT_EQ(calls.size(), 4U);
 }
 
@@ -98,7 +101,7 @@ TEST(Authority, ReadersSeeWholeIndexesWhileTheyAreReplaced) {
       change.granted = {Parts::instance("ins_a"), Parts::instance("ins_b")};
     else
       change.removed = {"ins_a", "ins_b"};
-    authority.publish(std::move(change));
+    (void)authority.publish(std::move(change));
   }
   stop = true;
   for (auto& reader : readers) reader.join();

@@ -26,14 +26,14 @@ TEST(Shares, AreFoundByTheirHashUntilTheyEnd) {
   const auto one = share("share_1"), two = share("share_2");
   Change change;
   change.shares = {one, two};
-  authority.publish(std::move(change));
+  (void)authority.publish(std::move(change));
   const auto before = authority.current();
   EXPECT_EQ(before->find_share(one->hash), one);
   EXPECT_EQ(before->find_share(sha256("share_3")), nullptr);
   Change end;
   end.unshared = {one};
   end.takes_away = true;
-  authority.publish(std::move(end));
+  authority.quiesce(authority.publish(std::move(end)));
   EXPECT_EQ(authority.current()->find_share(one->hash), nullptr);
   EXPECT_EQ(authority.current()->find_share(two->hash), two);
   EXPECT_EQ(before->find_share(one->hash), one) << "a published index never changes";

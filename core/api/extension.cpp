@@ -207,9 +207,10 @@ asio::awaitable<void> finish_pending(Logger& log, net::Exchange& exchange, net::
                                     {"type", instance.type().id},
                                     {"for", pending.working_for},
                                     {"reason", overdue ? "it did not end at its deadline" : "its rights ended"}});
-  co_await exchange.abandon_call(
-      overdue ? fail(Code::deadline_exceeded, "The operation did not end in time and was given up.")
-              : fail(Code::unavailable, "The operation was ended together with the right to it, or its add-on is taken down."));
+  // (Named, because GCC 12 destroys the temporaries of a co_await expression twice.)
+  const Error why = overdue ? fail(Code::deadline_exceeded, "The operation did not end in time and was given up.")
+                            : fail(Code::unavailable, "The operation was ended together with the right to it, or its add-on is taken down.");
+  co_await exchange.abandon_call(why);
   log.info("operation_came_back", {{"request_id", exchange.request_id()}, {"addon", instance.id()}});
 }
 

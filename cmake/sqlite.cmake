@@ -9,8 +9,16 @@ if(VIA_SQLITE_VERSION_NUMBER LESS 3051003)
   message(FATAL_ERROR "SQLite ${VIA_SQLITE_VERSION_NUMBER} can corrupt a WAL database (WAL-reset bug); 3.51.3 or newer is needed.")
 endif()
 
-add_library(via_sqlite STATIC "${VIA_SQLITE_DIR}/sqlite3.c")
+add_custom_command(
+  OUTPUT "${CMAKE_BINARY_DIR}/sqlite/sqlite3.c"
+  COMMAND ${CMAKE_COMMAND} -E make_directory "${CMAKE_BINARY_DIR}/sqlite"
+  COMMAND ${CMAKE_COMMAND} -DIN=${VIA_SQLITE_DIR}/sqlite3.c -DOUT=${CMAKE_BINARY_DIR}/sqlite/sqlite3.c
+          -P ${CMAKE_SOURCE_DIR}/cmake/sqlite_looks.cmake
+  DEPENDS "${VIA_SQLITE_DIR}/sqlite3.c" ${CMAKE_SOURCE_DIR}/cmake/sqlite_looks.cmake ${CMAKE_SOURCE_DIR}/cmake/sqlite/via_sqlite_hooks.h
+  COMMENT "Putting looks into the SQLite amalgamation" VERBATIM)
+add_library(via_sqlite STATIC "${CMAKE_BINARY_DIR}/sqlite/sqlite3.c")
 target_include_directories(via_sqlite SYSTEM PUBLIC "${VIA_SQLITE_DIR}")
+target_include_directories(via_sqlite PRIVATE "${CMAKE_SOURCE_DIR}/cmake/sqlite")
 set_target_properties(via_sqlite PROPERTIES C_VISIBILITY_PRESET hidden C_CLANG_TIDY "")
 target_compile_options(via_sqlite PRIVATE -w $<$<CONFIG:Debug>:-O2>)
 target_compile_definitions(via_sqlite PUBLIC

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kCachedStatements = 128;
 constexpr size_t kCachedHostStatements = 256;
 constexpr size_t kCachedTextLimit = 8192;
-constexpr int kBeat = 500;  // VM operations between two looks at the guard
+constexpr int kBeat = 200;  // VM operations between two looks at the guard
 
 bool is_vacuum(std::string_view sql) {
   return sql.size() >= 6 && strncasecmp(sql.data(), "vacuum", 6) == 0;
@@ -24,11 +24,14 @@ bool is_vacuum(std::string_view sql) {
 Failure Connection::open(const std::string& path, Kind kind, const Limits& limits, const Host& host,
                          std::unique_ptr<Connection>& out) {
   std::unique_ptr<Connection> c(new Connection(host));
+  c->guard_.host = &host;
+  c->guard_.account = host.account();
   const int flags = (kind == Kind::reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | SQLITE_OPEN_NOFOLLOW |
                     SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
   int rc = sqlite3_open_v2(path.c_str(), &c->db_, flags, nullptr);
   if (rc != SQLITE_OK) return from_sqlite(nullptr, rc);
   sqlite3* db = c->db_;
+  c->guard_.db = db;
   c->history_operations = limits.history_operations;
   c->history_age_ms = limits.history_age_ms;
   const auto config = [&](int what, int on) {
@@ -58,7 +61,8 @@ Failure Connection::open(const std::string& path, Kind kind, const Limits& limit
   sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
   if (rc = register_linear_functions(db); rc != SQLITE_OK) return from_sqlite(db, rc);
   sqlite3_busy_timeout(db, kind == Kind::writer ? 5'000 : 1'000);
-  rc = c->host_exec("PRAGMA cell_size_check=ON; PRAGMA cache_size=-32768; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY");
+  rc = c->host_exec("PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY");
+  if (rc == SQLITE_OK) rc = c->host_exec(kind == Kind::writer ? "PRAGMA cache_size=-32768" : "PRAGMA cache_size=-8192");
   if (rc == SQLITE_OK && kind == Kind::writer) {
     rc = c->host_exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
                       "PRAGMA journal_size_limit=33554432");
@@ -80,6 +84,7 @@ Failure Connection::open(const std::string& path, Kind kind, const Limits& limit
 }
 
 Connection::~Connection() {
+  end_guard();
   cache_.clear();
   loose_.reset();
   for (const auto& [sql, stmt] : host_cache_) sqlite3_finalize(stmt);
@@ -215,59 +220,53 @@ int Connection::host_statement(std::string_view sql, sqlite3_stmt*& out) {
 }
 
 void Connection::begin_guard(uint64_t deadline_ns, const via_call* call, uint64_t operations) {
-  stop_.store(Stop::none, std::memory_order_relaxed);
-  deadline_ns_ = deadline_ns;
-  call_ = call;
+  end_guard();
+  guard_.stopped.store(Stop::none, std::memory_order_relaxed);
+  if (deadline_ns == 0 && !call && operations == 0) return;
+  guard_.deadline_ns = deadline_ns;
+  guard_.call = call;
+  guard_.memory = 0;
   operations_ = operations;
-  memory_before_ = -1;
-  beats_ = 0;
   guarded_ = true;
+  engine::enter(guard_);
 }
 
 void Connection::end_guard() {
+  if (!guarded_) return;
   guarded_ = false;
-  call_ = nullptr;
-}
-
-void Connection::interrupt(Stop why) {
-  Stop none = Stop::none;
-  stop_.compare_exchange_strong(none, why);
-  sqlite3_interrupt(db_);
+  guard_.call = nullptr;
+  engine::leave();
 }
 
 int Connection::progress(void* self) {
   auto& c = *static_cast<Connection*>(self);
   if (!c.guarded_) return 0;
-  if (c.stop_.load(std::memory_order_relaxed) != Stop::none) return 1;
-  const auto stop = [&c](Stop why) {
-    Stop none = Stop::none;
-    c.stop_.compare_exchange_strong(none, why);
-    return 1;
-  };
   if (c.operations_ != 0) {
-    if (c.operations_ <= kBeat) return stop(Stop::operations);
+    if (c.operations_ <= kBeat) {
+      c.guard_.stop(Stop::operations);
+      return 1;
+    }
     c.operations_ -= kBeat;
   }
-  const int64_t used = sqlite3_memory_used();
-  if (c.memory_before_ < 0) c.memory_before_ = used;
-  if (used > kHardHeap / 4 * 3 && used - c.memory_before_ > kHardHeap / 8) return stop(Stop::memory);
-  if (++c.beats_ % 32 != 0) return 0;
-  if (c.deadline_ns_ != 0 && c.host_.now_ns() >= c.deadline_ns_) return stop(Stop::deadline);
-  if (c.call_ && c.call_->cancelled && c.call_->cancelled(c.call_)) return stop(Stop::cancelled);
-  return 0;
+  return engine::look();
 }
 
 Failure Connection::failure(int rc) {
-  if ((rc & 0xff) == SQLITE_INTERRUPT) {
+  if (guarded_) {
     switch (stopped()) {
-      case Stop::cancelled:
-        return {VIA_E_CANCELLED, "cancelled", "the request was cancelled", rc};
-      case Stop::memory:
-        return from_sqlite(db_, SQLITE_NOMEM);
-      case Stop::operations:
-        return {VIA_E_INVALID, "operation_limit", "the statement takes too many steps", rc};
-      default:
-        return from_sqlite(db_, rc);
+      case Stop::none: break;
+      case Stop::deadline: return from_sqlite(db_, SQLITE_INTERRUPT);
+      case Stop::cancelled: return {VIA_E_CANCELLED, "cancelled", "the request was cancelled", SQLITE_INTERRUPT};
+      case Stop::memory: return from_sqlite(db_, SQLITE_NOMEM);
+      case Stop::addon_memory:
+        return {VIA_E_UNAVAILABLE, "memory_busy", "other statements of this add-on use the memory that it may have; try again when they have ended",
+                SQLITE_NOMEM, -1, 1000};
+      case Stop::host_memory:
+        return {VIA_E_UNAVAILABLE, "memory_busy", "the host is short of memory; try again", SQLITE_NOMEM, -1, 1000};
+      case Stop::operations: return {VIA_E_INVALID, "operation_limit", "the statement takes too many steps", SQLITE_INTERRUPT};
+      case Stop::reader:
+        return {VIA_E_UNAVAILABLE, "reader_too_old", "the result was not taken fast enough while the database was written to; read it again",
+                SQLITE_INTERRUPT, -1, 100};
     }
   }
   if (rc == SQLITE_ERROR && policy_.denied) return denied_by_policy();

@@ -3,6 +3,7 @@
 // Thread: one at a time (NOMUTEX); interrupt() any.
 #pragma once
 
+#include "plugins/sqlite/engine/look.hpp"
 #include "plugins/sqlite/host.hpp"
 #include "plugins/sqlite/policy.hpp"
 
@@ -15,8 +16,7 @@
 
 namespace via::sqlite {
 
-// Why a running statement was ended by us.
-enum class Stop : int { none, deadline, cancelled, memory, operations };
+using engine::Stop;
 
 struct Statement {
   std::string sql;
@@ -70,11 +70,12 @@ class Connection {
   std::vector<std::string> checked_tables;
   void forget_tables() { checked_schema = -1; }
 
-  // Guards what runs between begin and end. The deadline is the host clock's; 0 none; `operations` 0 no budget.
+  // Guards what runs between begin and end, on one thread. The deadline is the host clock's; 0 none; `operations` 0 no budget.
+  // Nothing of the three: nothing is guarded, and what a guard before it said is forgotten.
   void begin_guard(uint64_t deadline_ns, const via_call* call, uint64_t operations);
   void end_guard();
-  void interrupt(Stop why);  // Thread: any, while the guard is on (see Watchdog)
-  Stop stopped() const { return stop_.load(std::memory_order_relaxed); }
+  void interrupt(Stop why) { guard_.stop(why); }  // Thread: any, while the guard is on (see Watchdog)
+  Stop stopped() const { return guard_.stopped.load(std::memory_order_relaxed); }
   // from_sqlite, seen through the guard and the policy.
   Failure failure(int rc);
 
@@ -104,14 +105,9 @@ class Connection {
   std::unique_ptr<Statement> loose_;  // the one statement that is too long to be cached
   uint64_t tick_ = 0;
 
-  std::atomic<Stop> stop_{Stop::none};
-  const via_call* call_ = nullptr;
-  uint64_t deadline_ns_ = 0, operations_ = 0;
-  int64_t memory_before_ = 0;
-  unsigned beats_ = 0;
+  engine::Guard guard_;
+  uint64_t operations_ = 0;
   bool guarded_ = false;
 };
-
-inline constexpr int64_t kHardHeap = 512ll << 20;
 
 }  // namespace via::sqlite

@@ -3,6 +3,8 @@
 // Thread: immutable after construction; any.
 #pragma once
 
+#include "plugins/sqlite/engine/memory.hpp"
+
 #include <via/plugin.h>
 
 #include <chrono>
@@ -10,17 +12,28 @@
 
 namespace via::sqlite {
 
+namespace engine {
+void configure() noexcept;  // look.hpp
+}
+
 class Host {
  public:
   explicit Host(const via_host* host)
       : host_(host), log_(service<via_log>(VIA_HOST_LOG)), clock_(service<via_clock>(VIA_HOST_CLOCK)),
         storage_(service<via_storage>(VIA_HOST_STORAGE)), executor_(service<via_executor>(VIA_HOST_EXECUTOR)),
-        turn_(service<via_turn>(VIA_HOST_TURN)) {}
+        turn_(service<via_turn>(VIA_HOST_TURN)) {
+    engine::configure();
+    account_ = engine::take_account(engine::limits().addon);
+  }
+  ~Host() { engine::give_account(account_); }
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
 
   const via_host* raw() const { return host_; }
   const via_storage* storage() const { return storage_; }
   const via_executor* executor() const { return executor_; }
   const via_turn* turn() const { return turn_; }
+  engine::Account* account() const { return account_; }  // of the add-on's memory
 
   uint64_t now_ns() const {
     if (clock_) return clock_->mono_ns(host_);
@@ -45,6 +58,7 @@ class Host {
   const via_storage* storage_;
   const via_executor* executor_;
   const via_turn* turn_;
+  engine::Account* account_ = nullptr;
 };
 
 // What one instance may use, from its configuration and the host's quota.

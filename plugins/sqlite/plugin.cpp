@@ -2,6 +2,8 @@
 // Thread: as via/plugin.h tags each function.
 #include "plugins/sqlite/instance.hpp"
 
+#include <boost/json/parse.hpp>
+
 #include <atomic>
 #include <cstring>
 #include <new>
@@ -15,7 +17,26 @@ const char kManifest[] = {
 
 std::atomic<int> users{0};
 
-via_status init(const via_host*, const via_sink* message) {
+// [types.sqlite.settings] of the host's configuration; what is not a number above zero is left as it is.
+engine::MemoryLimits memory_limits(const via_host* host) {
+  engine::MemoryLimits out;
+  const auto* service = host && host->get_service ? static_cast<const via_settings*>(host->get_service(host, VIA_HOST_SETTINGS)) : nullptr;
+  if (!service || !service->json) return out;
+  const std::string_view json = text(service->json(host));
+  boost::json::error_code ec;
+  const auto value = boost::json::parse({json.data(), json.size()}, ec);
+  if (ec || !value.is_object()) return out;
+  const auto megabytes = [&](const char* name, int64_t& field) {
+    const auto* v = value.get_object().if_contains(name);
+    if (v && v->is_int64() && v->get_int64() > 0 && v->get_int64() < (1 << 24)) field = v->get_int64() << 20;
+  };
+  megabytes("statement_memory_mb", out.statement);
+  megabytes("addon_memory_mb", out.addon);
+  megabytes("memory_mb", out.host);
+  return out;
+}
+
+via_status init(const via_host* host, const via_sink* message) {
   const auto refuse = [message](const char* why) {
     if (message && message->write) message->write(message->ctx, {reinterpret_cast<const uint8_t*>(why), std::strlen(why)});
     return static_cast<via_status>(VIA_E_UNSUPPORTED);
@@ -25,12 +46,12 @@ via_status init(const via_host*, const via_sink* message) {
   if (users.fetch_add(1) > 0) return VIA_OK;
   sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
   sqlite3_config(SQLITE_CONFIG_URI, 0);
+  engine::set_limits(memory_limits(host));
+  engine::configure();
   if (sqlite3_initialize() != SQLITE_OK) {
     users.fetch_sub(1);
     return refuse("SQLite does not initialise");
   }
-  sqlite3_soft_heap_limit64(kHardHeap / 2);
-  sqlite3_hard_heap_limit64(kHardHeap);
   return VIA_OK;
 }
 

@@ -82,6 +82,34 @@ look(json_path 1 "  const char *zKey;
   if( VIA_LOOK() ) return JSON_LOOKUP_ERROR;
   if( zPath[0]==0 ){")
 
+# JSON text that is made: it ends at the length that a value may have, and is looked at between the values that it is made of.
+look(json_text 1 "  u64 nTotal = N<p->nAlloc ? p->nAlloc*2 : p->nAlloc+N+10;
+  char *zNew;
+" "  u64 nTotal = N<p->nAlloc ? p->nAlloc*2 : p->nAlloc+N+10;
+  char *zNew;
+  if( p->pCtx && p->nUsed+N > (u64)sqlite3_context_db_handle(p->pCtx)->aLimit[SQLITE_LIMIT_LENGTH] ){
+    if( p->eErr==0 ) sqlite3_result_error_toobig(p->pCtx);
+    p->eErr |= JSTRING_ERR;
+    jsonStringReset(p);
+    return 1;
+  }
+")
+look(json_value 1 "  switch( sqlite3_value_type(pValue) ){
+    case SQLITE_NULL: {
+      jsonAppendRawNZ(p, " "  if( p->eErr==0 && VIA_LOOK() ) jsonStringOom(p);
+  if( p->eErr ) return;
+  switch( sqlite3_value_type(pValue) ){
+    case SQLITE_NULL: {
+      jsonAppendRawNZ(p, ")
+
+look(concat 1 "  n += (argc-1)*(i64)nSep;
+" "  n += (argc-1)*(i64)nSep;
+  if( n>sqlite3_context_db_handle(context)->aLimit[SQLITE_LIMIT_LENGTH] ){
+    sqlite3_result_error_toobig(context);
+    return;
+  }
+")
+
 # FTS5: every token, every instance of a phrase that is scored or listed.
 look(tokens 3 "rc = xToken(pCtx, 0, " "rc = VIA_LOOK_FOR(256) ? SQLITE_INTERRUPT : xToken(pCtx, 0, ")
 look(snippet 1 "rc = pApi->xInst(pFts, i, &ip, &ic, &iOff);"

@@ -1,8 +1,11 @@
 // One search structure (KMP above a few bytes) under instr and replace; sets of characters under trim and unhex.
 #include "plugins/sqlite/functions.hpp"
 
+#include "plugins/sqlite/engine/look.hpp"
+
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <string_view>
 #include <unordered_set>
 #include <vector>
@@ -12,6 +15,14 @@ namespace {
 
 using View = std::string_view;
 
+using engine::look_for;
+
+// A statement that is stopped gets no result; SQLite ends it at the next opcode.
+struct Stopped {};
+void go_on(unsigned work) {
+  if (look_for(work) != 0) throw Stopped{};
+}
+
 // Finds a needle again and again in time linear in haystack plus needle.
 class Searcher {
  public:
@@ -19,6 +30,7 @@ class Searcher {
     if (needle.size() <= 16) return;
     fail_.resize(needle.size());
     for (size_t i = 1, k = 0; i < needle.size(); ++i) {
+      go_on(kStep);
       while (k > 0 && needle[i] != needle[k]) k = fail_[k - 1];
       if (needle[i] == needle[k]) ++k;
       fail_[i] = static_cast<uint32_t>(k);
@@ -26,12 +38,14 @@ class Searcher {
   }
   size_t find(View hay, size_t from) const {
     if (from + needle_.size() > hay.size()) return View::npos;
+    go_on(kStep);
     if (fail_.empty()) {
       const void* p = memmem(hay.data() + from, hay.size() - from, needle_.data(), needle_.size());
       return p ? static_cast<size_t>(static_cast<const char*>(p) - hay.data()) : View::npos;
     }
     size_t k = 0;
     for (size_t i = from; i < hay.size(); ++i) {
+      go_on(kStep);
       while (k > 0 && hay[i] != needle_[k]) k = fail_[k - 1];
       if (hay[i] == needle_[k]) ++k;
       if (k == needle_.size()) return i + 1 - k;
@@ -40,6 +54,7 @@ class Searcher {
   }
 
  private:
+  static constexpr unsigned kStep = 32;
   View needle_;
   std::vector<uint32_t> fail_;
 };
@@ -55,6 +70,8 @@ template <auto Body>
 void guarded(sqlite3_context* c, int argc, sqlite3_value** argv) {
   try {
     Body(c, argc, argv);
+  } catch (const Stopped&) {
+    sqlite3_result_error_code(c, SQLITE_INTERRUPT);
   } catch (...) {
     sqlite3_result_error_nomem(c);
   }
@@ -93,9 +110,9 @@ void replace_body(sqlite3_context* c, int, sqlite3_value** argv) {
   const uint64_t size = hay.size() - hits * pattern.size() + hits * with.size();
   const int limit = sqlite3_limit(sqlite3_context_db_handle(c), SQLITE_LIMIT_LENGTH, -1);
   if (size > static_cast<uint64_t>(limit)) return sqlite3_result_error_toobig(c);
-  auto* buffer = static_cast<char*>(sqlite3_malloc64(size + 1));
+  std::unique_ptr<char, void (*)(void*)> buffer(static_cast<char*>(sqlite3_malloc64(size + 1)), sqlite3_free);
   if (!buffer) return sqlite3_result_error_nomem(c);
-  char* w = buffer;
+  char* w = buffer.get();
   const auto copy = [&w](View v) {
     if (!v.empty()) std::memcpy(w, v.data(), v.size());
     w += v.size();
@@ -106,7 +123,7 @@ void replace_body(sqlite3_context* c, int, sqlite3_value** argv) {
     copy(with);
   }
   copy(hay.substr(from));
-  sqlite3_result_text64(c, buffer, size, sqlite3_free, SQLITE_UTF8);
+  sqlite3_result_text64(c, buffer.release(), size, sqlite3_free, SQLITE_UTF8);
 }
 
 // The characters of a string, cut as SQLite cuts them.
@@ -117,6 +134,7 @@ size_t character(View s) {
   return n;
 }
 
+constexpr unsigned kCharacter = 512;  // of work: some take a place in a set
 constexpr size_t kLongest = 16;  // a longer "character" is malformed and matches nothing
 
 template <int Side>  // 1 left, 2 right, 3 both
@@ -126,6 +144,7 @@ void trim_body(sqlite3_context* c, int, sqlite3_value** argv) {
   bool single[256] = {}, lengths[kLongest + 1] = {};
   std::unordered_set<View> longer;
   for (View set = text_of(argv[1]); !set.empty();) {
+    go_on(kCharacter);
     const size_t n = character(set);
     if (n == 1) single[static_cast<unsigned char>(set[0])] = true;
     else if (n <= kLongest) {
@@ -135,6 +154,7 @@ void trim_body(sqlite3_context* c, int, sqlite3_value** argv) {
     set.remove_prefix(n);
   }
   const auto cut = [&](bool left) -> size_t {
+    go_on(kCharacter);
     if (single[static_cast<unsigned char>(left ? s.front() : s.back())]) return 1;
     for (size_t n = 2; n <= kLongest && n <= s.size() && !longer.empty(); ++n)
       if (lengths[n] && longer.contains(left ? s.substr(0, n) : s.substr(s.size() - n))) return n;
@@ -159,27 +179,29 @@ void unhex_body(sqlite3_context* c, int, sqlite3_value** argv) {
   View s = text_of(argv[0]);
   std::unordered_set<View> passed;
   for (View set = text_of(argv[1]); !set.empty();) {
+    go_on(kCharacter);
     const size_t n = character(set);
     passed.insert(set.substr(0, n));
     set.remove_prefix(n);
   }
   s = s.substr(0, s.find('\0'));
-  auto* buffer = static_cast<unsigned char*>(sqlite3_malloc64(s.size() / 2 + 1));
-  if (!buffer) return sqlite3_result_error_nomem(c);
-  unsigned char* w = buffer;
+  const std::unique_ptr<unsigned char, void (*)(void*)> owned(static_cast<unsigned char*>(sqlite3_malloc64(s.size() / 2 + 1)), sqlite3_free);
+  if (!owned) return sqlite3_result_error_nomem(c);
+  unsigned char* w = owned.get();
   while (!s.empty()) {
+    go_on(64);
     if (const int high = hex_digit(s[0]); high >= 0) {
       const int low = s.size() > 1 ? hex_digit(s[1]) : -1;
-      if (low < 0) return sqlite3_free(buffer);
+      if (low < 0) return;
       *w++ = static_cast<unsigned char>(high << 4 | low);
       s.remove_prefix(2);
       continue;
     }
     const size_t n = character(s);
-    if (!passed.contains(s.substr(0, n))) return sqlite3_free(buffer);
+    if (!passed.contains(s.substr(0, n))) return;
     s.remove_prefix(n);
   }
-  sqlite3_result_blob64(c, buffer, static_cast<sqlite3_uint64>(w - buffer), sqlite3_free);
+  sqlite3_result_blob64(c, owned.get(), static_cast<sqlite3_uint64>(w - owned.get()), SQLITE_TRANSIENT);
 }
 
 }  // namespace

@@ -64,6 +64,7 @@ void leave() noexcept {
   if (mine != nullptr && Gaps::measuring.load(std::memory_order_relaxed)) measure();
   mine = nullptr;
   via_sqlite_work = 0;
+  flush();
 }
 
 Guard* current() noexcept { return mine; }

@@ -30,6 +30,9 @@ void set_limits(const MemoryLimits& limits) noexcept;
 const MemoryLimits& limits() noexcept;
 int64_t memory_used() noexcept;
 
+// What this thread has counted becomes known to all. Thread: at the end of a statement.
+void flush() noexcept;
+
 // Hands what is free back to the system when much was in use and some time has passed. Thread: worker.
 void give_back() noexcept;
 

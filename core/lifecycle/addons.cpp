@@ -74,6 +74,7 @@ Result<CreatedAddon> ControlPlane::create_addon(const CreateAddon& request, cons
   VIA_TRY_LET(operation, begin_operation("addon.create", addon.id, actor, steps));
   VIA_TRY(change.commit());
   d_.addons.record_schema(addon.id, addon.storage_schema);
+  d_.addons.record_owner(addon.id, addon.app_id);
 
   VIA_TRY_LET(created, finish_create(addon, operation, plan, actor));
   created.app_created = !existing;

@@ -160,6 +160,7 @@ Result<void> ControlPlane::note_schemas() {
       unknown.push_back(&addon);
     }
     d_.addons.record_schema(addon.id, addon.storage_schema);
+    d_.addons.record_owner(addon.id, addon.app_id);
   }
   if (unknown.empty()) return {};
   VIA_TRY_LET(change, Transaction::begin(d_.store.db()));

@@ -238,6 +238,7 @@ Result<json> ControlPlane::undelete_addon(const std::string& id, const std::stri
   VIA_TRY(not_claimed("plugin:" + type->plugin_id));
   VIA_TRY(check_schema(*snapshot, type->storage_schema, type->plugin_id));
   d_.addons.record_schema(addon.id, type->storage_schema);
+  d_.addons.record_owner(addon.id, addon.app_id);
   VIA_TRY_LET(destroyed, d_.store.journal().last("addon.destroy", addon.id));
   std::vector<std::string> bindings;
   const json steps = json::parse(destroyed ? destroyed->steps : "{}", nullptr, false);

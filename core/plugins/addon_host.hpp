@@ -131,6 +131,8 @@ class AddonHost {
   virtual Result<void> open(AddonInstance& instance) = 0;
   virtual void adopt(const std::string& addon_id, std::shared_ptr<AddonInstance> instance) = 0;
   virtual void record_schema(const std::string& addon_id, std::uint32_t storage_schema) = 0;
+  // The app that owns an add-on, for the instances that are made from now on.
+  virtual void record_owner(const std::string&, const std::string&) {}
   // Storage of a closed instance from one schema to another ("via.migrate/1"); `unsupported` when its build has no such
   // thing. plan_migration changes nothing: {"steps","reversible"}. migrate may be called again after a crash in it.
   virtual Result<std::string> plan_migration(AddonInstance& instance, std::uint32_t from, std::uint32_t to) = 0;

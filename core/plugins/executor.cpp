@@ -6,15 +6,25 @@
 
 namespace via::plugins {
 
+struct Executor::Group {
+  std::string name;
+  std::uint32_t queues = 0;
+  std::uint32_t running = 0;     // tasks
+  std::uint32_t own = 1;         // so many run at once whatever others do
+  std::deque<Queue*> places;     // of queues that have work and room for it
+};
+
 struct Executor::Queue {
-  std::uint32_t width = 1;
-  std::uint32_t running = 0;  // tasks running or promised a place in ready_
+  Group* group = nullptr;
+  std::int64_t width = 1;
+  std::int64_t running = 0;  // tasks running or promised a place
   bool closing = false;
   std::deque<Task> pending;
 };
 
 Executor::Executor(const Clock& clock, unsigned max_threads) : clock_(clock), max_threads_(max_threads) {
-  own_ = create(max_threads);
+  own_ = create(max_threads, "host");
+  own_->group->own = kOwn;
   timekeeper_ = std::thread([this] { timekeeper(); });
 }
 
@@ -30,12 +40,38 @@ Executor::~Executor() {
   timekeeper_.join();
 }
 
-Executor::Queue* Executor::create(std::uint32_t width) {
+Executor::Group* Executor::group_of(std::string_view name) {
+  std::string key = name.empty() ? "#" + std::to_string(next_group_++) : std::string(name);
+  auto& group = groups_[key];
+  if (!group) {
+    group = std::make_unique<Group>();
+    group->name = std::move(key);
+  }
+  ++group->queues;
+  return group.get();
+}
+
+Executor::Queue* Executor::create(std::uint32_t width, std::string_view group) {
   auto queue = std::make_unique<Queue>();
   queue->width = std::max<std::uint32_t>(width, 1);
   const std::lock_guard lock(mutex_);
+  queue->group = group_of(group);
   queues_.push_back(std::move(queue));
   return queues_.back().get();
+}
+
+void Executor::widen(Queue* queue, int by) {
+  const std::lock_guard lock(mutex_);
+  queue->width += by;
+  for (std::size_t i = 0; i < queue->pending.size() && queue->running < queue->width; ++i) schedule(queue);
+}
+
+void Executor::drop_places(Queue* queue) {
+  Group& group = *queue->group;
+  const auto gone = static_cast<std::int64_t>(std::erase(group.places, queue));
+  queue->running -= gone;
+  places_ -= static_cast<std::size_t>(gone);
+  if (group.places.empty()) std::erase(ready_, &group);
 }
 
 void Executor::destroy(Queue* queue) {
@@ -48,24 +84,69 @@ void Executor::destroy(Queue* queue) {
   for (auto it = mine; it != timers_.end(); ++it) dropped.push_back(it->task);
   timers_.erase(mine, timers_.end());
   // Its places in the line are given back here: the threads that would come to them may be waiting for this one.
-  queue->running -= static_cast<std::uint32_t>(std::erase(ready_, queue));
+  drop_places(queue);
   std::make_heap(timers_.begin(), timers_.end(), std::greater<>{});
   lock.unlock();
   for (const Task& t : dropped) t.fn(t.data, VIA_E_CANCELLED);
   lock.lock();
   quiet_.wait(lock, [&] { return queue->running == 0; });
+  Group* group = queue->group;
   std::erase_if(queues_, [&](const auto& q) { return q.get() == queue; });
+  if (--group->queues == 0) groups_.erase(std::string(group->name));
+}
+
+unsigned Executor::count_long(const Group* group) const {
+  const std::uint64_t now = clock_.mono_ns();
+  return static_cast<unsigned>(std::count_if(active_.begin(), active_.end(), [&](const Active& a) {
+    return a.began != 0 && now >= a.began + kLongNs && (group == nullptr || a.group == group);
+  }));
+}
+
+bool Executor::may_start(const Group& group) const {
+  if (stopping_) return false;
+  if (threads_.size() < max_threads_) return true;
+  if (threads_.size() >= std::size_t{max_threads_} * (1 + kMostOver)) return false;
+  return group.running < group.own || threads_.size() < max_threads_ + std::min(count_long(nullptr), max_threads_);
+}
+
+void Executor::start_worker() {
+  const std::size_t slot = threads_.size();
+  active_.emplace_back();
+  threads_.emplace_back([this, slot] { worker(slot); });
 }
 
 // Gives the queue one more place in the line, if its width allows. A place that finds nothing to do is harmless.
 void Executor::schedule(Queue* queue) {
   if (queue->running >= queue->width) return;
   ++queue->running;
-  ready_.push_back(queue);
-  if (idle_ >= ready_.size())
-    work_.notify_one();
-  else if (threads_.size() < max_threads_ && !stopping_)
-    threads_.emplace_back([this] { worker(); });
+  Group& group = *queue->group;
+  if (group.places.empty()) ready_.push_back(&group);
+  group.places.push_back(queue);
+  ++places_;
+  if (idle_ >= places_) work_.notify_one();
+  else if (may_start(group)) start_worker();
+  else if (places_ == 1) time_.notify_one();  // it looks for lost threads while something waits
+}
+
+// The one with the fewest running tasks; of equals the one that was served longest ago. None has more than the pool's limit, so
+// that what the pool has over it is there for those who have nothing.
+Executor::Group* Executor::next_group() {
+  Group* best = nullptr;
+  for (Group* group : ready_)
+    if ((best == nullptr || group->running < best->running) &&
+        (group->running < max_threads_ || group->running - count_long(group) < max_threads_))
+      best = group;
+  return best;
+}
+
+Executor::Figures Executor::figures() const {
+  const std::lock_guard lock(mutex_);
+  Figures out;
+  out.threads = static_cast<unsigned>(threads_.size());
+  out.running = static_cast<unsigned>(std::count_if(active_.begin(), active_.end(), [](const Active& a) { return a.began != 0; }));
+  out.long_running = count_long(nullptr);
+  for (const auto& queue : queues_) out.waiting += queue->pending.size();
+  return out;
 }
 
 via_status Executor::post(Queue* queue, std::uint64_t delay_ns, via_task_fn fn, void* data, std::uint64_t* task_id) {
@@ -114,23 +195,31 @@ void Executor::run(std::function<void()> work) {
   if (post(own_, 0, task, held, nullptr) != VIA_OK) delete held;
 }
 
-void Executor::worker() {
+void Executor::worker(std::size_t slot) {
   ::pthread_setname_np(::pthread_self(), "via-worker");
   std::unique_lock lock(mutex_);
   for (;;) {
     ++idle_;
-    work_.wait(lock, [&] { return stopping_ || !ready_.empty(); });
+    Group* group = nullptr;
+    work_.wait(lock, [&] { return (group = next_group()) != nullptr || (stopping_ && places_ == 0); });
     --idle_;
-    if (ready_.empty()) return;
-    Queue* queue = ready_.front();
-    ready_.pop_front();
+    if (group == nullptr) return;
+    Queue* queue = group->places.front();
+    group->places.pop_front();
+    --places_;
+    std::erase(ready_, group);
+    if (!group->places.empty()) ready_.push_back(group);
     // A place is kept while the queue has work, so a busy serial queue stays on one thread.
     if (!queue->pending.empty()) {
       const Task task = queue->pending.front();
       queue->pending.pop_front();
+      ++group->running;
+      active_[slot] = {clock_.mono_ns(), group};
       lock.unlock();
       task.fn(task.data, VIA_OK);
       lock.lock();
+      active_[slot] = {};
+      --group->running;
     }
     --queue->running;
     if (!queue->pending.empty())
@@ -143,14 +232,20 @@ void Executor::worker() {
 void Executor::timekeeper() {
   ::pthread_setname_np(::pthread_self(), "via-timer");
   std::unique_lock lock(mutex_);
+  constexpr auto kLook = std::chrono::milliseconds(500);
   while (!stopping_) {
+    // Threads that are lost to long tasks are replaced when work waits, also when no more of it comes.
+    if (places_ > 0 && idle_ == 0)
+      if (const Group* group = next_group(); group != nullptr && may_start(*group)) start_worker();
     if (timers_.empty()) {
-      time_.wait(lock);
+      if (places_ > 0) time_.wait_for(lock, kLook);
+      else time_.wait(lock);
       continue;
     }
     const std::uint64_t now = clock_.mono_ns();
     if (timers_.front().due > now) {
-      time_.wait_for(lock, std::chrono::nanoseconds(timers_.front().due - now));
+      const auto left = std::chrono::nanoseconds(timers_.front().due - now);
+      time_.wait_for(lock, places_ > 0 ? std::min<std::chrono::nanoseconds>(left, kLook) : left);
       continue;
     }
     std::pop_heap(timers_.begin(), timers_.end(), std::greater<>{});

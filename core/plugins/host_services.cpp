@@ -96,7 +96,7 @@ const via_executor kExecutor{
     sizeof(via_executor), 0,
     [](const via_host* h, std::uint32_t width, via_queue** out) -> via_status {
       Executor& executor = context(h).services().executor;
-      *out = std::make_unique<via_queue>(via_queue{executor, executor.create(width)}).release();
+      *out = std::make_unique<via_queue>(via_queue{executor, executor.create(width, context(h).group())}).release();
       return VIA_OK;
     },
     [](via_queue* q) {

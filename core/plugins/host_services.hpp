@@ -41,10 +41,13 @@ class HostContext {
   const std::string& label() const noexcept { return label_; }
   const std::string& instance_id() const noexcept { return instance_id_; }
   const std::string& storage() const noexcept { return storage_; }
+  // Whose share of the workers its queues have (executor.hpp); set before the plugin has it.
+  const std::string& group() const noexcept { return group_; }
+  void set_group(std::string group) { group_ = std::move(group); }
 
  private:
   const Services& services_;
-  std::string label_, instance_id_, storage_;
+  std::string label_, instance_id_, storage_, group_;
   via_host abi_{};
 };
 

@@ -66,6 +66,7 @@ via_provision_args AddonInstance::provision_args() const noexcept {
 Result<void> AddonInstance::create() {
   if (raw_ != nullptr) return {};
   context_ = std::make_unique<HostContext>(services_, type_.id, id_, storage_);
+  context_->set_group(owner_.empty() ? id_ : owner_);
   const via_instance_spec spec{sizeof(via_instance_spec), 0, str(type_.id)};
   std::string message;
   const via_sink sink{&message, [](void* ctx, via_bytes chunk) -> via_status {
@@ -263,11 +264,19 @@ Error AddonInstance::refusal(std::string_view who) {
   return error;
 }
 
-Stuck::Stuck(AddonInstance& instance, std::string_view who) : instance_(instance) {
-  instance.abandoned_.add(who, instance.services_.clock.mono_ns());
+void AddonInstance::replace_worker(int by) {
+  if (auto* queue = queue_.load()) services_.executor.widen(queue, by);
 }
 
-Stuck::~Stuck() { instance_.abandoned_.came_back(); }
+Stuck::Stuck(AddonInstance& instance, std::string_view who) : instance_(instance) {
+  instance.abandoned_.add(who, instance.services_.clock.mono_ns());
+  instance.replace_worker(1);
+}
+
+Stuck::~Stuck() {
+  instance_.replace_worker(-1);
+  instance_.abandoned_.came_back();
+}
 
 bool AddonInstance::drained() const {
   const std::lock_guard gate(gate_mutex_);
@@ -432,7 +441,8 @@ void AddonInstance::handle(const via_http_request& request, via_call* call) {
 bool AddonInstance::post(via_task_fn fn, void* data) {
   std::call_once(queue_once_, [&] {
     // However much a type allows, one add-on never gets every worker.
-    queue_ = services_.executor.create(std::min(type_.parallel_ops, std::max(1U, services_.executor.threads() / 4)));
+    queue_ = services_.executor.create(std::min(type_.parallel_ops, std::max(1U, services_.executor.threads() / 4)),
+                                       owner_.empty() ? id_ : owner_);
   });
   return services_.executor.post(queue_.load(), 0, fn, data, nullptr) == VIA_OK;
 }

@@ -55,6 +55,10 @@ class AddonInstance {
   const std::string& id() const noexcept { return id_; }
   const AddonType& type() const noexcept { return type_; }
   const std::string& storage() const noexcept { return storage_; }
+  // The app that owns it: its operations have that app's share of the workers. Before it is used.
+  void set_owner(std::string owner) { owner_ = std::move(owner); }
+  // One of its operations was given up and holds a place among its parallel ones: another may run.
+  void replace_worker(int by);
   Gate& gate() noexcept { return gate_; }
   Abandoned& abandoned() noexcept { return abandoned_; }
 
@@ -147,6 +151,7 @@ class AddonInstance {
   const std::shared_ptr<Library> library_;
   const AddonType& type_;
   const std::string id_, config_, storage_;
+  std::string owner_;
   Gate gate_;
   Abandoned abandoned_;
 

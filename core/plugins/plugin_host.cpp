@@ -100,6 +100,10 @@ Result<std::shared_ptr<AddonInstance>> PluginHost::detached(const std::string& a
     }
   }
   if (!made) return fail(Code::unavailable, "The add-on type '" + type_id + "' is not in that build of its plugin.");
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto owner = owners_.find(addon_id); owner != owners_.end()) made->set_owner(owner->second);
+  }
   // Nobody calls it before it is adopted and resumed.
   if (auto quiet = made->drain(0, {}); !quiet) return quiet.error();
   return made;
@@ -178,6 +182,7 @@ Result<std::shared_ptr<AddonInstance>> PluginHost::instance(const std::string& a
   auto made = std::make_shared<AddonInstance>(services_, type->second.library, *type->second.type, addon_id, config_json,
                                               (addons_ / type_id / addon_id).string(),
                                               schema == schemas_.end() ? type->second.type->storage_schema : schema->second);
+  if (const auto owner = owners_.find(addon_id); owner != owners_.end()) made->set_owner(owner->second);
   instances_.emplace(addon_id, made);
   return made;
 }
@@ -201,6 +206,7 @@ void PluginHost::forget(const std::string& addon_id) {
     gone = std::move(it->second);
     instances_.erase(it);
     schemas_.erase(addon_id);
+    owners_.erase(addon_id);
   }
   if (auto closed = gone->close(); !closed)
     services_.log.error("addon_close_failed", {{"addon", addon_id}, {"reason", closed.error().message}});
@@ -319,6 +325,11 @@ Result<std::uint64_t> PluginHost::bytes_used(AddonInstance& instance) {
 
 Result<bool> PluginHost::drain(AddonInstance& instance, int limit_ms, const Watch& watch) {
   return instance.drain(limit_ms, watch);
+}
+
+void PluginHost::record_owner(const std::string& addon_id, const std::string& app) {
+  const std::lock_guard lock(mutex_);
+  owners_[addon_id] = "app:" + app;
 }
 
 std::vector<DegradedAddon> PluginHost::degraded() const {

@@ -73,6 +73,7 @@ class PluginHost final : public AddonHost {
   Result<bool> drain(AddonInstance& instance, int limit_ms, const Watch& watch) override;
   Result<void> cancel_running(AddonInstance& instance) override;
   std::vector<DegradedAddon> degraded() const override;
+  void record_owner(const std::string& addon_id, const std::string& app) override;
   Result<void> suspend(AddonInstance& instance) override;
   Result<void> resume(AddonInstance& instance) override;
   std::int64_t in_flight(AddonInstance& instance) const override;
@@ -110,6 +111,7 @@ class PluginHost final : public AddonHost {
   std::vector<Build> builds_;                                                   // in the order they were loaded
   std::unordered_map<std::string, std::shared_ptr<AddonInstance>> instances_;   // by add-on id
   std::unordered_map<std::string, std::uint32_t> schemas_;                      // by add-on id; none = that of the type
+  std::map<std::string, std::string> owners_;  // by add-on; guarded by mutex_
 };
 
 }  // namespace via::plugins

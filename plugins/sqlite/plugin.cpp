@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <new>
 
 namespace via::sqlite {
@@ -36,7 +37,7 @@ engine::MemoryLimits memory_limits(const via_host* host) {
   return out;
 }
 
-via_status init(const via_host* host, const via_sink* message) {
+via_status init(const via_host*, const via_sink* message) {
   const auto refuse = [message](const char* why) {
     if (message && message->write) message->write(message->ctx, {reinterpret_cast<const uint8_t*>(why), std::strlen(why)});
     return static_cast<via_status>(VIA_E_UNSUPPORTED);
@@ -46,7 +47,6 @@ via_status init(const via_host* host, const via_sink* message) {
   if (users.fetch_add(1) > 0) return VIA_OK;
   sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
   sqlite3_config(SQLITE_CONFIG_URI, 0);
-  engine::set_limits(memory_limits(host));
   engine::configure();
   if (sqlite3_initialize() != SQLITE_OK) {
     users.fetch_sub(1);
@@ -61,6 +61,9 @@ void deinit() {
 
 via_status create(const via_host* host, const via_instance_spec* spec, via_instance** out, const via_sink*) {
   if (text(spec->type_id) != "sqlite") return VIA_E_NOT_FOUND;
+  // A host gives settings to instances only; they are the same for all of a type.
+  static std::once_flag once;
+  std::call_once(once, [host] { engine::set_limits(memory_limits(host)); });
   auto* instance = new (std::nothrow) Instance(host);
   if (!instance) return VIA_E_INTERNAL;
   *out = instance->handle();

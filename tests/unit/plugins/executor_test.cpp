@@ -263,5 +263,120 @@ TEST(Metrics, ThePluginsLabelsCannotFillTheMemory) {
   EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 10'010);
 }
 
+
+// Tasks that wait until they are let go, and count how many of them run.
+struct Held {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int running = 0, ended = 0;
+  bool open = false;
+  static void run(void* data, via_status why) {
+    auto& h = *static_cast<Held*>(data);
+    std::unique_lock lock(h.mutex);
+    if (why == VIA_OK) {
+      ++h.running;
+      h.changed.notify_all();
+      h.changed.wait(lock, [&] { return h.open; });
+      --h.running;
+    }
+    ++h.ended;
+    h.changed.notify_all();
+  }
+  void wait_running(int n) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return running >= n; });
+  }
+  void let_go() {
+    const std::lock_guard lock(mutex);
+    open = true;
+    changed.notify_all();
+  }
+  void wait_ended(int n) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return ended >= n; });
+  }
+};
+
+TEST(Executor, AGroupWithNothingRunningDoesNotWaitForOneThatHasEveryThread) {
+  const SystemClock clock;
+  Executor executor(clock, 4);
+  auto* greedy = executor.create(64, "app:greedy");
+  auto* modest = executor.create(64, "app:modest");
+  Held hog, one;
+  for (int i = 0; i < 40; ++i) ASSERT_EQ(executor.post(greedy, 0, Held::run, &hog, nullptr), VIA_OK);
+  hog.wait_running(4);
+  ASSERT_EQ(executor.post(modest, 0, Held::run, &one, nullptr), VIA_OK);
+  one.wait_running(1);
+  Held done;
+  executor.run([&] { Held::run(&done, VIA_OK); });
+  done.wait_running(1);  // nor does the host itself
+  {
+    const std::lock_guard lock(hog.mutex);
+    EXPECT_EQ(hog.running, 4) << "what the pool has over its limit is for those who have nothing";
+  }
+  for (Held* h : {&done, &one, &hog}) h->let_go();
+  hog.wait_ended(40);
+  one.wait_ended(1);
+  done.wait_ended(1);
+  executor.destroy(greedy);
+  executor.destroy(modest);
+}
+
+TEST(Executor, QueuesOfOneGroupShareWhatTheGroupHas) {
+  const SystemClock clock;
+  Executor executor(clock, 2);
+  auto* a = executor.create(8, "app:one");
+  auto* b = executor.create(8, "app:one");
+  Held first, second;
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(executor.post(a, 0, Held::run, &first, nullptr), VIA_OK);
+  first.wait_running(2);
+  ASSERT_EQ(executor.post(b, 0, Held::run, &second, nullptr), VIA_OK);
+  {
+    const std::lock_guard lock(second.mutex);
+    EXPECT_EQ(second.running, 0);
+  }
+  first.let_go();
+  second.wait_running(1);
+  second.let_go();
+  second.wait_ended(1);
+  executor.destroy(a);
+  executor.destroy(b);
+}
+
+TEST(Executor, ALostThreadIsReplaced) {
+  const SystemClock clock;
+  Executor executor(clock, 1);
+  auto* queue = executor.create(2, "app:one");
+  Held lost, next;
+  ASSERT_EQ(executor.post(queue, 0, Held::run, &lost, nullptr), VIA_OK);
+  lost.wait_running(1);
+  ASSERT_EQ(executor.post(queue, 0, Held::run, &next, nullptr), VIA_OK);
+  next.wait_running(1);  // after kLong, though nobody posts any more
+  EXPECT_EQ(executor.figures().long_running, 1U);
+  lost.let_go();
+  next.let_go();
+  lost.wait_ended(1);
+  next.wait_ended(1);
+  executor.destroy(queue);
+}
+
+TEST(Executor, AWidenedQueueRunsBesideATaskThatWasGivenUp) {
+  const SystemClock clock;
+  Executor executor(clock, 4);
+  auto* queue = executor.create(1, "app:one");
+  Held lost, next;
+  ASSERT_EQ(executor.post(queue, 0, Held::run, &lost, nullptr), VIA_OK);
+  lost.wait_running(1);
+  ASSERT_EQ(executor.post(queue, 0, Held::run, &next, nullptr), VIA_OK);
+  executor.widen(queue, 1);
+  next.wait_running(1);
+  lost.let_go();
+  next.let_go();
+  lost.wait_ended(1);
+  next.wait_ended(1);
+  executor.widen(queue, -1);
+  executor.destroy(queue);
+}
+
 }  // namespace
 }  // namespace via::plugins

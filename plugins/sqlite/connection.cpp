@@ -122,6 +122,7 @@ Failure Connection::prepare(Operation mode, std::string_view sql, bool keep, Sta
   }
   out.alters = policy_.alters;
   out.creates_view = policy_.creates_view;
+  out.bounded = policy_.bounded;
   out.columns = sqlite3_column_count(out.stmt);
   out.parameters = sqlite3_bind_parameter_count(out.stmt);
   return {};
@@ -133,14 +134,22 @@ bool Connection::inside_virtual_table(const std::string& base) {
 
 bool Connection::cached(Operation mode, std::string_view sql) const { return cache_.contains({mode, sql}); }
 
+Statement* Connection::find(Operation mode, std::string_view sql) {
+  const auto it = cache_.find({mode, sql});
+  if (it == cache_.end()) return nullptr;
+  it->second->used = ++tick_;
+  policy_.mode = mode;
+  policy_.host_sql = false;
+  return it->second.get();
+}
+
+void Connection::forget_statements() {
+  cache_.clear();
+  loose_.reset();
+}
+
 Failure Connection::statement(Operation mode, std::string_view sql, Statement*& out) {
-  if (const auto it = cache_.find({mode, sql}); it != cache_.end()) {
-    out = it->second.get();
-    out->used = ++tick_;
-    policy_.mode = mode;
-    policy_.host_sql = false;
-    return {};
-  }
+  if (out = find(mode, sql); out) return {};
   const bool keep = sql.size() <= kCachedTextLimit;
   auto fresh = std::make_unique<Statement>();
   std::string_view rest;
@@ -266,6 +275,8 @@ Failure Connection::failure(int rc) {
         return from_sqlite(db_, SQLITE_NOMEM);
       case Stop::operations:
         return {VIA_E_INVALID, "operation_limit", "the statement takes too many steps", rc};
+      case Stop::overtaken:
+        return {VIA_E_UNAVAILABLE, "reader_too_old", "the result was not taken fast enough while the database was written", rc, -1, 100};
       default:
         return from_sqlite(db_, rc);
     }

@@ -90,6 +90,10 @@ class Database {
   void set_bytes(int64_t now) {
     if (auto* all = all_bytes_.load(std::memory_order_acquire)) all->fetch_add(now - bytes_.exchange(now));
   }
+  // What lies beside it grew or shrank: it is part of the quota that is shared.
+  void count_beside(int64_t change) {
+    if (auto* all = all_bytes_.load(std::memory_order_acquire)) all->fetch_add(change);
+  }
   int64_t bytes_left() const {  // for this one, those it has included
     const auto* all = all_bytes_.load(std::memory_order_acquire);
     return static_cast<int64_t>(std::min<uint64_t>(limits_.quota_bytes, INT64_MAX)) - (all->load() - bytes_.load());

@@ -125,6 +125,7 @@ class Databases {
  private:
   Failure entry_locked(const std::string& path, uint64_t device, uint64_t inode, const std::string& name, Entry*& out);
   bool drop_unused_locked(size_t down_to);
+  uint64_t count_files() const;  // in the databases folder, without what belongs to another
 
   const Host& host_;
   Database& own_;

@@ -26,7 +26,7 @@ struct Statement {
   bool head_fixed = false;
   int columns = 0, parameters = 0, prepared_again = -1;
   bool alters = false, creates_view = false;
-  bool bounded = false;  // it calls only functions of constant cost (inline_proof.hpp)
+  bool bounded = false;  // when it was prepared it called only functions of constant cost (inline_proof.hpp)
   uint8_t suspect = 0;   // so many further runs on an I/O thread are measured in processor time
   uint64_t judged = 0;   // Handles::schema under which a worker looked whether it can be proven,
   bool provable = false;  // and what it found

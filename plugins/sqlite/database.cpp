@@ -282,7 +282,7 @@ void Database::hand_over(Handles& h, std::string_view sql) {
     r.missed.store(false, std::memory_order_relaxed);
     const uint64_t schema = r.schema.load(std::memory_order_relaxed);
     Statement* s = nullptr;
-    if (r.connection->statement(Operation::query, sql, s) || !provable(*r.connection, *s)) continue;
+    if (r.connection->statement(Operation::query, sql, s) || !s->bounded || !provable(*r.connection, *s)) continue;
     s->suspect = habits.record(hash) != InlineHabits::Record::clean ? kSuspectRuns : 0;
     // A change of the schema that came between is seen here, for it is counted before it is committed.
     if (h.schema.load(std::memory_order_acquire) == schema) s->proven = schema;

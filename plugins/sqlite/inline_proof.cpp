@@ -20,7 +20,7 @@ constexpr uint64_t kMinute = 60'000'000'000, kRefusedMinutes = 2;
 // Sorted. Each works on values of bounded size, moves a cursor by one place or seeks it by key. Not here: sorters, counts,
 // aggregates, virtual tables, triggers' programs, everything that writes a table, and what later versions add.
 constexpr std::string_view kOpcodes[] = {
-    "Add", "AddImm", "Affinity", "And", "BeginSubrtn", "BitAnd", "BitNot", "BitOr", "Blob", "Cast", "Close", "CollSeq",
+    "Add", "AddImm", "Affinity", "And", "BeginSubrtn", "BitAnd", "BitNot", "BitOr", "Blob", "Cast", "Close", "ClrSubtype", "CollSeq",
     "Column", "Compare", "Concat", "Copy", "CursorHint", "DecrJumpZero", "DeferredSeek", "Divide", "ElseEq", "EndCoroutine",
     "Eq", "Explain", "Filter", "FinishSeek", "Found", "Function", "Ge", "Gosub", "Goto", "Gt", "Halt", "HaltIfNull",
     "IdxGE", "IdxGT", "IdxInsert", "IdxLE", "IdxLT", "IdxRowid", "If", "IfEmpty", "IfNoHope", "IfNot", "IfNotOpen",
@@ -134,7 +134,7 @@ bool constant_cost(std::string_view function) {
 }
 
 bool provable(Connection& connection, Statement& s) {
-  if (!s.stmt || s.sql.empty() || s.sql.size() > kInlineText || !s.bounded || sqlite3_stmt_busy(s.stmt)) return false;
+  if (!s.stmt || s.sql.empty() || s.sql.size() > kInlineText || sqlite3_stmt_busy(s.stmt)) return false;
   if (!sqlite3_stmt_readonly(s.stmt) || sqlite3_stmt_isexplain(s.stmt)) return false;
   connection.policy().host_sql = false;
   connection.policy().mode = Operation::query;

@@ -16,13 +16,14 @@ namespace via::sqlite {
 inline constexpr size_t kInlineText = 4096;           // of a statement that can be proven
 inline constexpr int kInlineLength = 64 * 1024;       // of a value and of a row's part, on an I/O thread
 inline constexpr uint64_t kInlineOperations = 4'000;  // of one run
-inline constexpr uint32_t kInlineReads = 24;          // page reads from files in one run
+inline constexpr uint32_t kInlineReads = 64;         // page reads from files in one run
 inline constexpr uint64_t kInlineNs = 2'000'000;      // at which a run is ended, at the next opcode or page
 inline constexpr uint64_t kLongNs = 20'000'000;       // after which a statement is not run there again
 
 inline constexpr uint8_t kSuspectRuns = 64;            // measured after one that was long by the clock on the wall
 
-// Reads the program of a statement that is not running; leaves it as it was. Thread: that of the connection, a worker.
+// Reads the program of a statement that is not running; leaves it as it was. The other half of a proof is what the authorizer
+// saw while it was prepared (Statement::bounded). Thread: that of the connection, a worker.
 bool provable(Connection& connection, Statement& statement);
 
 // Functions whose cost is bounded by their operands, which are bounded: by name, lower case.

@@ -14,6 +14,7 @@ constexpr size_t kGroup = 512;
 constexpr int kCheckpointPages = 8000;
 constexpr int kRestartPages = 32000;
 constexpr int64_t kWalBytes = 64ll << 20;         // of the WAL, beside two of the largest transactions
+constexpr int64_t kLeastWalBytes = 1 << 20;       // where the quota is smaller: or each commit would wait for a checkpoint
 constexpr uint64_t kOldReader = 100'000'000;      // a reader that has run so long is ended when the WAL must not grow
 
 }  // namespace
@@ -389,7 +390,7 @@ void Writer::answer(std::unique_ptr<Job> job) {
 int64_t Writer::most_pages() const {
   const int64_t page = std::max<int64_t>(page_bytes_, 512);
   const auto quota = static_cast<int64_t>(std::min<uint64_t>(database_.limits().quota_bytes, INT64_MAX));
-  return std::min(quota, kWalBytes + 2 * largest_pages_ * page) / page;
+  return std::min(std::max(quota, kLeastWalBytes), kWalBytes + 2 * largest_pages_ * page) / page;
 }
 
 int64_t Writer::overdue_pages() const {

@@ -197,8 +197,7 @@ Failure Databases::open(const Place& place, bool create, std::shared_ptr<OpenDat
           const Descriptor above(::open(storage_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
           if (!above || ::fsync(above.get()) != 0) return internal("the databases folder cannot be made");
         }
-        if (!kit_.on && count_files() >= limits_.max_databases)
-          return {VIA_E_EXHAUSTED, "quota_exceeded", "the add-on has as many databases as max_databases allows"};
+        if (Failure many = may_make()) return many;
         if (!has_room(8192))
           return {VIA_E_EXHAUSTED, "quota_exceeded", "the add-on has reached its size limit"};
         Failure made = storage::create_file(real);
@@ -371,6 +370,11 @@ void Databases::for_each(const std::function<void(const std::string&, Database&)
     }
   }
   for (Entry* e : held) e->users.fetch_sub(1, std::memory_order_release);
+}
+
+Failure Databases::may_make() const {
+  if (kit_.on || count_files() < limits_.max_databases) return {};
+  return {VIA_E_EXHAUSTED, "quota_exceeded", "the add-on has as many databases as max_databases allows"};
 }
 
 uint64_t Databases::count_files() const {

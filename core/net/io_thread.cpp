@@ -1,6 +1,7 @@
 #include "core/net/io_thread.hpp"
 
 #include <pthread.h>
+#include <time.h>
 
 #include <algorithm>
 
@@ -10,7 +11,14 @@ namespace via::net {
 
 namespace {
 constexpr auto kSweep = std::chrono::milliseconds(250);
+constexpr std::uint64_t kLongTurnNs = 20'000'000, kLogPauseNs = 1'000'000'000;
+
+std::uint64_t thread_cpu_ns() {
+  timespec t{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
 }
+}  // namespace
 
 IoThread::IoThread(const Clock& clock, Entropy& entropy, const Limits& limits, plugins::Executor& workers)
     : clock_(clock), limits_(limits), workers_(workers) {
@@ -42,6 +50,7 @@ void IoThread::stop() {
 
 void IoThread::loop() {
   turn_.enter();
+  turn_cpu_ns_ = thread_cpu_ns();
   while (!stopping_.load(std::memory_order_acquire)) {
     // One round: wait for something, then everything else that is ready, bounded so that turns end.
     if (context_.run_one() == 0) break;
@@ -49,9 +58,21 @@ void IoThread::loop() {
     }
     turn_.finish();
     turn_unix_ms_ = 0;
+    measure_turn();
   }
   turn_.finish();
   plugins::Turn::leave();
+}
+
+void IoThread::measure_turn() {
+  const std::uint64_t now = thread_cpu_ns(), took = now - turn_cpu_ns_;
+  turn_cpu_ns_ = now;
+  if (took <= kLongTurnNs) return;
+  Counters::add(counters_.long_turns);
+  const std::uint64_t mono = clock_.mono_ns();
+  if (!log_ || (logged_ns_ != 0 && mono - logged_ns_ < kLogPauseNs)) return;
+  logged_ns_ = mono;
+  log_->warn("io_turn_long", {{"ms", took / 1'000'000}});
 }
 
 void IoThread::sweep() {

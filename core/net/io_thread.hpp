@@ -1,7 +1,8 @@
 // One I/O thread: an event loop with its own connections, verified tokens, copy of the authorization index and
 // counters. Nothing in it is shared, so the request path takes no lock.
 //
-// The loop runs in turns: everything that is ready, then the tasks plugins asked for (plugins/turn.hpp), then a wait.
+// The loop runs in turns: everything that is ready, then the tasks plugins asked for (plugins/turn.hpp), then a wait. The
+// processor time of each turn is measured, so that what holds the thread is seen; not having a processor is no turn's fault.
 // Thread: members by this thread only, except post() and what says otherwise.
 #pragma once
 
@@ -21,6 +22,7 @@
 #include "core/authorization/authority.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/entropy.hpp"
+#include "core/base/log.hpp"
 #include "core/identity/tokens.hpp"
 #include "core/net/limits.hpp"
 #include "core/plugins/executor.hpp"
@@ -64,6 +66,7 @@ struct Counters {
   std::atomic<std::uint64_t> latency_ns_sum{0};
   std::atomic<std::uint64_t> connections{0}, accepted{0}, refused{0};
   std::atomic<std::uint64_t> inline_operations{0}, worker_operations{0}, abandoned_operations{0};
+  std::atomic<std::uint64_t> long_turns{0};
 
   // One writer: a load and a store instead of a locked addition.
   static void add(std::atomic<std::uint64_t>& c, std::uint64_t n = 1) noexcept {
@@ -77,6 +80,8 @@ class IoThread {
   ~IoThread();
 
   boost::asio::io_context& context() noexcept { return context_; }
+  // Turns that took long are logged there, at most one a second. Before start().
+  void log_to(Logger& log) { log_ = &log; }
   void start();  // runs the loop on a thread of its own
   void stop();   // any thread: ends the loop
   void join();
@@ -115,6 +120,7 @@ class IoThread {
 
  private:
   void loop();
+  void measure_turn();
   void sweep();
 
   const Clock& clock_;
@@ -126,6 +132,8 @@ class IoThread {
   boost::intrusive::list<Connection> connections_;
   Counters counters_;
   std::uint64_t coarse_ms_ = 0;
+  Logger* log_ = nullptr;
+  std::uint64_t turn_cpu_ns_ = 0, logged_ns_ = 0;
   std::int64_t turn_unix_ms_ = 0;  // 0 = not read in this turn
   std::array<std::uint8_t, 8> id_prefix_{};
   std::uint64_t id_counter_ = 0;

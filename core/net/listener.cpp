@@ -115,8 +115,10 @@ Listener::Listener(ListenerSettings settings, const Clock& clock, Entropy& entro
       clock_(clock),
       log_(log),
       impl_(std::make_unique<Impl>(settings_.limits.max_connections)) {
-  for (unsigned i = 0; i < std::max(1U, settings_.threads); ++i)
+  for (unsigned i = 0; i < std::max(1U, settings_.threads); ++i) {
     threads_.push_back(std::make_unique<IoThread>(clock, entropy, settings_.limits, workers));
+    threads_.back()->log_to(log);
+  }
 }
 
 Listener::~Listener() { shutdown(); }
@@ -322,6 +324,8 @@ void append_metrics(const std::vector<std::unique_ptr<IoThread>>& threads, std::
   line("via_operations_total{where=\"worker\"}", sum([](Counters& c) -> auto& { return c.worker_operations; }));
   text += "# TYPE via_operations_abandoned_total counter\n";
   line("via_operations_abandoned_total", sum([](Counters& c) -> auto& { return c.abandoned_operations; }));
+  text += "# TYPE via_io_long_turns_total counter\n";
+  line("via_io_long_turns_total", sum([](Counters& c) -> auto& { return c.long_turns; }));
   text += "# TYPE via_http_request_seconds histogram\n";
   std::uint64_t total = 0;
   for (std::size_t i = 0; i <= Counters::kBounds.size(); ++i) {

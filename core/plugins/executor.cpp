@@ -106,7 +106,7 @@ bool Executor::may_start(const Group& group) const {
   if (stopping_) return false;
   if (threads_.size() < max_threads_) return true;
   if (threads_.size() >= std::size_t{max_threads_} * (1 + kMostOver)) return false;
-  return group.running < group.own || threads_.size() < max_threads_ + std::min(count_long(nullptr), max_threads_);
+  return group.running + group.places.size() <= group.own || threads_.size() < max_threads_ + std::min(count_long(nullptr), max_threads_);
 }
 
 void Executor::start_worker() {
@@ -123,8 +123,9 @@ void Executor::schedule(Queue* queue) {
   if (group.places.empty()) ready_.push_back(&group);
   group.places.push_back(queue);
   ++places_;
-  if (idle_ >= places_) work_.notify_one();
-  else if (may_start(group)) start_worker();
+  if (idle_ > 0) work_.notify_one();  // though it may be one that others have been promised
+  if (idle_ >= places_) return;
+  if (may_start(group)) start_worker();
   else if (places_ == 1) time_.notify_one();  // it looks for lost threads while something waits
 }
 
@@ -235,8 +236,10 @@ void Executor::timekeeper() {
   constexpr auto kLook = std::chrono::milliseconds(500);
   while (!stopping_) {
     // Threads that are lost to long tasks are replaced when work waits, also when no more of it comes.
-    if (places_ > 0 && idle_ == 0)
-      if (const Group* group = next_group(); group != nullptr && may_start(*group)) start_worker();
+    if (const Group* group = places_ > 0 ? next_group() : nullptr; group != nullptr) {
+      if (idle_ > 0) work_.notify_one();  // what it may take has changed with the time
+      else if (may_start(*group)) start_worker();
+    }
     if (timers_.empty()) {
       if (places_ > 0) time_.wait_for(lock, kLook);
       else time_.wait(lock);

@@ -127,6 +127,7 @@ Failure Connection::prepare(Operation mode, std::string_view sql, bool keep, Sta
   }
   out.alters = policy_.alters;
   out.creates_view = policy_.creates_view;
+  out.bounded = policy_.bounded;
   out.columns = sqlite3_column_count(out.stmt);
   out.parameters = sqlite3_bind_parameter_count(out.stmt);
   return {};
@@ -138,14 +139,22 @@ bool Connection::inside_virtual_table(const std::string& base) {
 
 bool Connection::cached(Operation mode, std::string_view sql) const { return cache_.contains({mode, sql}); }
 
+Statement* Connection::find(Operation mode, std::string_view sql) {
+  const auto it = cache_.find({mode, sql});
+  if (it == cache_.end()) return nullptr;
+  it->second->used = ++tick_;
+  policy_.mode = mode;
+  policy_.host_sql = false;
+  return it->second.get();
+}
+
+void Connection::forget_statements() {
+  cache_.clear();
+  loose_.reset();
+}
+
 Failure Connection::statement(Operation mode, std::string_view sql, Statement*& out) {
-  if (const auto it = cache_.find({mode, sql}); it != cache_.end()) {
-    out = it->second.get();
-    out->used = ++tick_;
-    policy_.mode = mode;
-    policy_.host_sql = false;
-    return {};
-  }
+  if (out = find(mode, sql); out) return {};
   const bool keep = sql.size() <= kCachedTextLimit;
   auto fresh = std::make_unique<Statement>();
   std::string_view rest;

@@ -26,6 +26,11 @@ struct Statement {
   bool head_fixed = false;
   int columns = 0, parameters = 0, prepared_again = -1;
   bool alters = false, creates_view = false;
+  bool bounded = false;  // when it was prepared it called only functions of constant cost (inline_proof.hpp)
+  uint8_t suspect = 0;   // so many further runs on an I/O thread are measured in processor time
+  uint64_t judged = 0;   // Handles::schema under which a worker looked whether it can be proven,
+  bool provable = false;  // and what it found
+  uint64_t proven = 0;   // Handles::schema under which it was proven, on this connection
   std::vector<std::string> names;  // of its parameters, once values came by name (parameters.hpp)
   Statement() = default;
   Statement(const Statement&) = delete;
@@ -49,6 +54,9 @@ class Connection {
   // The first statement of `sql`, not cached; `rest` is what follows. *out.stmt is null at the end of the text.
   Failure prepare(Operation mode, std::string_view sql, bool keep, Statement& out, std::string_view& rest);
   bool cached(Operation mode, std::string_view sql) const;
+  // The same from the cache alone, never prepared; null: it is not there.
+  Statement* find(Operation mode, std::string_view sql);
+  void forget_statements();  // all that are cached; none may be running
 
   // SQL of the host itself; passes the policy. For statements that are literals of this source.
   int host_exec(const char* sql);

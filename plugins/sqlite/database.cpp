@@ -2,6 +2,7 @@
 // the users, then take down.
 #include "plugins/sqlite/database.hpp"
 
+#include "plugins/sqlite/inline_proof.hpp"
 #include "plugins/sqlite/storage.hpp"
 #include "plugins/sqlite/writer.hpp"
 
@@ -13,6 +14,46 @@ namespace {
 
 constexpr size_t kPool = 8;
 constexpr uint64_t kIdle = 60'000'000'000;
+constexpr auto kAsk = std::chrono::milliseconds(4);
+
+// A worker's hold on the connection of an I/O thread: at once, or with `wait` within a few milliseconds. Where the thread
+// that has it is the caller itself, it keeps it afterwards.
+class Borrowed {
+ public:
+  Borrowed(Reader& reader, bool wait) : reader_(reader) {
+    const uint32_t me = thread_token();
+    if (reader.owner.load(std::memory_order_relaxed) == me) {
+      mine_ = true;
+      return;
+    }
+    if (take(me)) return;
+    uint32_t nobody = 0;
+    if (!wait || !reader.asked.compare_exchange_strong(nobody, me)) return;
+    const auto until = std::chrono::steady_clock::now() + kAsk;
+    while (!(taken_ = reader.owner.load(std::memory_order_acquire) == me)) {
+      uint32_t own = me;
+      if (take(me)) {
+        reader.asked.compare_exchange_strong(own, 0);
+        return;
+      }
+      if (std::chrono::steady_clock::now() >= until && reader.asked.compare_exchange_strong(own, 0)) return;
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+  }
+  ~Borrowed() {
+    if (taken_) reader_.let_go();
+  }
+  Borrowed(const Borrowed&) = delete;
+  explicit operator bool() const { return taken_ || mine_; }
+
+ private:
+  bool take(uint32_t me) {
+    uint32_t nobody = 0;
+    return taken_ = reader_.owner.compare_exchange_strong(nobody, me, std::memory_order_acquire);
+  }
+  Reader& reader_;
+  bool taken_ = false, mine_ = false;
+};
 
 }  // namespace
 
@@ -22,22 +63,15 @@ uint32_t thread_token() {
   return token;
 }
 
-void CostTable::learn(size_t hash, bool cheap) {
-  auto& s = slot(hash);
-  const size_t now = s.load(std::memory_order_relaxed);
-  const bool same = (now & ~kMask) == (hash & ~kMask);
-  const size_t state = same ? now & kMask : 0;
-  size_t next = 0;
-  if (!cheap) next = 1;
-  else if (state == 0 || state >= kMask - 1) next = kMask;
-  else next = state + 1;
-  s.store((hash & ~kMask) | next, std::memory_order_relaxed);
-}
-
 void Reader::end_snapshot() {
   if (!snapshot) return;
   snapshot = false;
   connection->host_step(commit, "COMMIT");
+}
+
+void Reader::let_go() {
+  const uint32_t next = asked.load(std::memory_order_relaxed) != 0 ? asked.exchange(0, std::memory_order_relaxed) : 0;
+  owner.store(next, std::memory_order_release);
 }
 
 Reader::~Reader() {
@@ -213,17 +247,52 @@ void Database::give_reader(Handles& h, std::unique_ptr<Connection> connection) {
 
 void Database::open_wanted(Handles& h) {
   for (Reader& r : h.inline_readers) {
-    if (!r.wanted.load(std::memory_order_acquire)) continue;
-    uint32_t nobody = 0;
-    if (!r.owner.compare_exchange_strong(nobody, thread_token(), std::memory_order_acquire)) continue;
-    r.wanted.store(false, std::memory_order_relaxed);
-    if (!r.connection && Connection::open(path_, Connection::Kind::reader, limits_, host_, r.connection))
+    if (!r.wanted.load(std::memory_order_relaxed)) continue;
+    const Borrowed reader(r, false);
+    if (!reader) continue;
+    if (refresh(h, r)) r.wanted.store(false, std::memory_order_relaxed);
+  }
+}
+
+bool Database::refresh(Handles& h, Reader& r) {
+  const uint64_t now = h.schema.load(std::memory_order_acquire);
+  if (now % 2 != 0) return false;
+  if (!r.connection) {
+    if (Connection::open(path_, Connection::Kind::reader, limits_, host_, r.connection)) {
       r.connection.reset();
-    if (r.connection) {
-      sqlite3_busy_timeout(r.connection->db(), 0);
-      r.connection_ready.store(true, std::memory_order_relaxed);
+      return false;
     }
-    r.owner.store(0, std::memory_order_release);
+    make_inline(*r.connection);
+  } else if (r.schema.load(std::memory_order_relaxed) != now) {
+    // Nothing that was proven under another schema stays; what is prepared next finds this one loaded.
+    r.end_snapshot();
+    r.connection->forget_statements();
+    let_length(*r.connection, true);
+    const bool loaded = r.connection->host_exec("SELECT count(*) FROM sqlite_schema") == SQLITE_OK;
+    let_length(*r.connection, false);
+    if (!loaded) return false;
+  }
+  r.schema.store(now, std::memory_order_release);
+  return true;
+}
+
+void Database::hand_over(Handles& h, std::string_view sql) {
+  const InlineHabits& habits = InlineHabits::get();
+  uint64_t hash = 0;
+  for (Reader& r : h.inline_readers) {
+    if (!r.missed.load(std::memory_order_relaxed)) continue;
+    if (hash == 0) hash = InlineHabits::hash(sql);
+    if (habits.refused(hash, host_.now_ns())) return;
+    const Borrowed reader(r, true);
+    if (!reader || !refresh(h, r)) continue;
+    r.wanted.store(false, std::memory_order_relaxed);
+    r.missed.store(false, std::memory_order_relaxed);
+    const uint64_t schema = r.schema.load(std::memory_order_relaxed);
+    Statement* s = nullptr;
+    if (r.connection->statement(Operation::query, sql, s) || !s->bounded || !provable(*r.connection, *s)) continue;
+    s->suspect = habits.record(hash) != InlineHabits::Record::clean ? kSuspectRuns : 0;
+    // A change of the schema that came between is seen here, for it is counted before it is committed.
+    if (h.schema.load(std::memory_order_acquire) == schema) s->proven = schema;
   }
 }
 

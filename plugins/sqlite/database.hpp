@@ -15,22 +15,8 @@ namespace via::sqlite {
 class Database;
 class Writer;
 
-// How dear a statement was on a worker, by a hash of its text: what is cheap is answered on the I/O thread.
-// Thread: any; a lost update costs one detour over a worker.
-class CostTable {
- public:
-  bool cheap(size_t hash) const { return slot(hash).load(std::memory_order_relaxed) == (hash | kMask); }
-  void learn(size_t hash, bool cheap);
-  void overrun(size_t hash) { slot(hash).store((hash & ~kMask) | 1, std::memory_order_relaxed); }
-
- private:
-  static constexpr size_t kMask = 63;  // kMask: cheap; 1…62: cheap runs since it was dear; 0: unknown
-  const std::atomic<size_t>& slot(size_t hash) const { return slots_[(hash >> 6) % slots_.size()]; }
-  std::atomic<size_t>& slot(size_t hash) { return slots_[(hash >> 6) % slots_.size()]; }
-  std::array<std::atomic<size_t>, 1024> slots_{};
-};
-
 struct Handles;
+struct Reader;
 
 class Database {
  public:
@@ -82,8 +68,11 @@ class Database {
   // A read connection of the workers' pool; waits for one until the deadline.
   Failure take_reader(Handles& handles, uint64_t deadline_ns, std::unique_ptr<Connection>& out);
   void give_reader(Handles& handles, std::unique_ptr<Connection> connection);
-  // Opens the read connections that I/O threads asked for. Thread: worker.
+  // Opens the read connections that I/O threads asked for, and loads the schema of now into them. Thread: worker.
   void open_wanted(Handles& handles);
+  // Prepares and proves a statement on those connections of I/O threads that missed one. Thread: worker; waits a few
+  // milliseconds for a connection that its thread is using.
+  void hand_over(Handles& handles, std::string_view sql);
 
   const Host& host() const { return host_; }
   const Limits& limits() const { return limits_; }
@@ -101,6 +90,10 @@ class Database {
   void set_bytes(int64_t now) {
     if (auto* all = all_bytes_.load(std::memory_order_acquire)) all->fetch_add(now - bytes_.exchange(now));
   }
+  // What lies beside it grew or shrank: it is part of the quota that is shared.
+  void count_beside(int64_t change) {
+    if (auto* all = all_bytes_.load(std::memory_order_acquire)) all->fetch_add(change);
+  }
   int64_t bytes_left() const {  // for this one, those it has included
     const auto* all = all_bytes_.load(std::memory_order_acquire);
     return static_cast<int64_t>(std::min<uint64_t>(limits_.quota_bytes, INT64_MAX)) - (all->load() - bytes_.load());
@@ -112,6 +105,7 @@ class Database {
   Pin pin_as_it_is();  // as pin(), and counts as no use
   static void idle_tick(void* self, via_status why);
   Failure open_locked();
+  bool refresh(Handles& handles, Reader& reader);
   Failure check() const;
   void close_locked();  // waits for the pins
 
@@ -129,19 +123,22 @@ class Database {
   Watchdog watchdog_;
 };
 
-// A read connection. `owner` is the token of the thread that has it, 0 for nobody.
+// A read connection of an I/O thread. `owner` is the token of the thread that has it, 0 for nobody; a worker that wants it
+// next leaves its own token in `asked`, and the owner hands it over at the end of its turn.
 struct Reader {
-  std::atomic<uint32_t> owner{0};
-  std::atomic<bool> wanted{false};
+  std::atomic<uint32_t> owner{0}, asked{0};
+  std::atomic<bool> wanted{false};  // it is not open, or knows an old schema
+  std::atomic<bool> missed{false};  // a statement was not there
+  std::atomic<uint64_t> schema{0};  // Handles::schema that its connection has loaded; written by its owner
   std::unique_ptr<Connection> connection;
   sqlite3_stmt *begin = nullptr, *commit = nullptr;
   bool turn = false;      // a turn of the owner's event loop holds it
   bool snapshot = false;  // a read transaction is open
   uint64_t seen = 0;      // Handles::commits before that transaction began
-  std::atomic<bool> connection_ready{false};
   Database::Pin turn_pin;  // keeps the database open for the turn
 
   void end_snapshot();
+  void let_go();  // by its owner
   ~Reader();
 };
 
@@ -151,7 +148,7 @@ struct Handles {
   std::atomic<bool> touched{true};   // used since the last look of the idle timer
   std::atomic<int> copies{0};        // snapshots that read the main file: no checkpoint may write to it
   std::atomic<bool> broken{false};   // a commit failed: to be closed and recovered at the next use
-  CostTable costs;
+  std::atomic<uint64_t> schema{2};   // odd while a group that changes the schema is committed; moved by every such group
   std::array<Reader, 8> inline_readers;  // for I/O threads
   std::mutex pool_mutex;
   std::condition_variable pool_ready;

@@ -68,6 +68,7 @@ struct Limits {
   uint64_t max_result_bytes = 16ull << 20;
   uint64_t timeout_ms = 30'000;
   bool further_databases = true;  // may be made beside data.sqlite
+  uint64_t max_databases = 1'000;  // of those
   int64_t history_operations = 10'000;  // kept of each key
   int64_t history_age_ms = 0;           // 0: however old
 };

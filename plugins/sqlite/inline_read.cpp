@@ -8,7 +8,7 @@ void end_turn(void* data) {
   mine.end_snapshot();
   const Database::Pin held = std::move(mine.turn_pin);
   mine.turn = false;
-  mine.owner.store(0, std::memory_order_release);
+  mine.let_go();
 }
 
 }  // namespace
@@ -20,8 +20,9 @@ InlineRead::InlineRead(const Host& host, const Database::Pin& pin) {
     uint32_t nobody = 0;
     if (!r.owner.compare_exchange_strong(nobody, me, std::memory_order_acquire)) return;
     if (!r.connection) {
-      r.wanted.store(true, std::memory_order_release);
-      r.owner.store(0, std::memory_order_release);
+      r.wanted.store(true, std::memory_order_relaxed);
+      r.missed.store(true, std::memory_order_relaxed);
+      r.let_go();
       return;
     }
     r.turn = false;
@@ -32,6 +33,12 @@ InlineRead::InlineRead(const Host& host, const Database::Pin& pin) {
     }
   }
   reader_ = &r;
+  schema_ = pin->schema.load(std::memory_order_acquire);
+  if (r.schema.load(std::memory_order_relaxed) != schema_) {
+    r.wanted.store(true, std::memory_order_relaxed);
+    miss();
+    return;
+  }
   if (r.turn) {
     // A read sees every write that was answered before it: an older snapshot is not used again.
     const uint64_t commits = pin->commits.load(std::memory_order_acquire);
@@ -46,7 +53,7 @@ InlineRead::InlineRead(const Host& host, const Database::Pin& pin) {
 }
 
 InlineRead::~InlineRead() {
-  if (reader_ && !reader_->turn) reader_->owner.store(0, std::memory_order_release);
+  if (reader_ && !reader_->turn) reader_->let_go();
 }
 
 }  // namespace via::sqlite

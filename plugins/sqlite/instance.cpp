@@ -2,15 +2,15 @@
 #include "plugins/sqlite/instance.hpp"
 
 #include "plugins/sqlite/api/snapshot_set.hpp"
+#include "plugins/sqlite/inline_proof.hpp"
 #include "plugins/sqlite/inline_read.hpp"
 #include "plugins/sqlite/snapshot.hpp"
 #include "plugins/sqlite/storage.hpp"
 #include "plugins/sqlite/writer.hpp"
 #include "plugins/sqlwire/operation.hpp"
 
-#include <time.h>
-
 #include <algorithm>
+#include <cstdio>
 
 namespace via::sqlite {
 
@@ -23,19 +23,9 @@ namespace {
 
 constexpr size_t kInlineBody = 16 * 1024;
 constexpr size_t kInlineResult = 4096;
-constexpr uint64_t kInlineOperations = 20'000;
 constexpr int kCheapSteps = 4'000;
 constexpr uint64_t kCheapNs = 500'000;          // of processor time: being descheduled says nothing of the statement
 constexpr uint64_t kCheapWaitNs = 50'000'000;   // in all: one that waits for a disk each time is not cheap either
-constexpr uint64_t kInlineNs = 2'000'000;
-
-uint64_t thread_cpu_ns() {
-  timespec t{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(t.tv_nsec);
-}
-
-size_t hash_of(std::string_view sql) { return std::hash<std::string_view>{}(sql); }
 
 }  // namespace
 
@@ -185,37 +175,57 @@ via_status Instance::try_invoke(const via_op_args* args, via_call* call) {
 via_status Instance::read_inline(const via_op_args*, via_call* call, const Request& request, Database::Pin&& pin) {
   const StatementText& text = request.statements.front();
   const std::string_view sql = request.sql(text);
-  const size_t hash = hash_of(sql);
-  if (!pin->costs.cheap(hash)) {
-    Reader& r = pin->inline_readers[thread_token() % pin->inline_readers.size()];
-    if (!r.connection_ready.load(std::memory_order_relaxed)) r.wanted.store(true, std::memory_order_release);
-    return VIA_E_WOULD_BLOCK;
-  }
   const InlineRead read(host_, pin);
   if (!read.connection()) return VIA_E_WOULD_BLOCK;
   Connection& c = *read.connection();
-  Statement* s = nullptr;
+  Statement* const s = c.find(Operation::query, sql);
+  if (!s || s->proven != read.schema()) {
+    read.miss();
+    return VIA_E_WOULD_BLOCK;
+  }
   uint8_t* buffer = nullptr;
   size_t size = 0;
-  bool good = !c.statement(Operation::query, sql, s) && !bind(c, *s, request, text) &&
-              call->reserve(call, kInlineResult, 0, &buffer, &size) == VIA_OK;
+  bool good = !bind(c, *s, request, text) && call->reserve(call, kInlineResult, 0, &buffer, &size) == VIA_OK;
   size_t written = 0;
   if (good) {
     InlineOutput out(buffer, size);
-    c.begin_guard(0, nullptr, kInlineOperations);
-    const uint64_t started = host_.now_ns();
+    const Frozen frozen(c.policy());
+    const uint64_t cpu = s->suspect ? thread_cpu_ns() : 0;
+    const InlineRun run(host_, kInlineOperations);
     good = !read_rows(c, *s, request, Format::json, database_.limits(), out);
-    c.end_guard();
     written = out.written();
-    // One opcode can be dear by its parameters alone; it was answered here once, and is not again for a while.
-    if (!good || host_.now_ns() - started > kInlineNs) pin->costs.overrun(hash);
-  } else if (s) {
+    const uint64_t took = run.took_ns();
+    if (!good || took > kInlineNs) overran(*s, took, cpu, good || run.late());
+    else if (s->suspect) --s->suspect;
+  } else {
     sqlite3_clear_bindings(s->stmt);
   }
   if (!good) return VIA_E_WOULD_BLOCK;
   call->commit(call, written);
   finish_call(call);
   return VIA_OK;
+}
+
+// Rare. Time that passed says little of the statement where the thread may just not have had a processor: it makes the next
+// runs measured ones. What is dear by its steps, its pages, its values or its processor time is a worker's for a while, and
+// what held the thread for long is never inline again.
+void Instance::overran(Statement& s, uint64_t took_ns, uint64_t cpu_before_ns, bool only_time) {
+  InlineHabits& habits = InlineHabits::get();
+  const uint64_t hash = InlineHabits::hash(s.sql);
+  const uint64_t cpu = s.suspect ? thread_cpu_ns() - cpu_before_ns : 0;
+  if (took_ns > kLongNs) {
+    const bool sure = cpu > kLongNs;
+    habits.was_long(hash, sure);
+    char name[20];
+    std::snprintf(name, sizeof name, "%016llx", static_cast<unsigned long long>(hash));
+    host_.log(3, std::string("a statement was long on an I/O thread: statement=") + name + " ms=" + std::to_string(took_ns / 1'000'000) +
+                     (sure ? " inline=never" : " inline=measured"));
+  }
+  const bool had_no_processor = only_time && cpu <= kInlineNs;
+  s.suspect = kSuspectRuns;
+  if (had_no_processor) return;
+  s.proven = 0;
+  habits.overran(hash, host_.now_ns());
 }
 
 Failure Instance::read_on_worker(const via_op_args* args, via_call* call, const Request& request, bool& streaming) {
@@ -228,8 +238,10 @@ Failure Instance::read_on_worker(const via_op_args* args, via_call* call, const 
   const StatementText& text = request.statements.front();
   const std::string_view sql = request.sql(text);
   const Format format = format_of(args);
-  CallOutput out(call);
+  const Connection* const running = c.get();
+  CallOutput out(call, [running] { return running->stopped() != Stop::none; });
   Failure failure;
+  bool offer = false;
   {
     const Guarded guarded(database_.watchdog(), *c, until, call);
     Statement* s = nullptr;
@@ -249,10 +261,14 @@ Failure Instance::read_on_worker(const via_op_args* args, via_call* call, const 
       const bool cheap = !failure && out.written() + 64 <= kInlineResult &&
                          sqlite3_stmt_status(s->stmt, SQLITE_STMTSTATUS_VM_STEP, 0) - steps_before <= kCheapSteps &&
                          thread_cpu_ns() - started_cpu <= kCheapNs && host_.now_ns() - started <= kCheapWaitNs;
-      pin->costs.learn(hash_of(sql), cheap);
+      const uint64_t schema = pin->schema.load(std::memory_order_acquire);
+      if (cheap && s->judged != schema) s->judged = schema, s->provable = provable(*c, *s);
+      offer = cheap && format == Format::json && s->provable;
     }
   }
   database_.give_reader(*pin, std::move(c));
+  if (!failure || format == Format::lines) out.release();  // the database waits for no client from here on
+  if (offer) database_.hand_over(*pin, sql);
   if (failure.status == VIA_E_WOULD_BLOCK) {
     const via_status st = out.status() == VIA_OK ? VIA_E_INTERNAL : out.status();
     failure = {st, st == VIA_E_DEADLINE ? "deadline_exceeded" : "", "the response was not taken in time"};
@@ -265,6 +281,7 @@ Failure Instance::read_on_worker(const via_op_args* args, via_call* call, const 
     out.append("}}\n");
     if (failure.status >= VIA_E_CORRUPT) host_.log(4, failure.message);
     failure = {};
+    if (out.status() != VIA_OK) failure = {out.status(), "", "the response was not taken in time"};
     streaming = true;
   }
   if (!failure) out.flush();

@@ -1,6 +1,6 @@
 // One managed SQLite add-on, or the databases of a kit, behind the C ABI: lifecycle calls, the data API (api/), the four
 // operations, and the way of a request: inline
-// when it is known to be cheap, on a worker otherwise, through the writer when it writes.
+// when it is proven to be bounded, on a worker otherwise, through the writer when it writes.
 // Thread: as via/plugin.h tags each function.
 #pragma once
 
@@ -40,6 +40,7 @@ class Instance {
   uint64_t deadline(const Request& request, const via_call* call) const;
   via_status submit(const via_op_args* args, via_call* call, Request&& request, Database::Pin&& pin);
   via_status read_inline(const via_op_args* args, via_call* call, const Request& request, Database::Pin&& pin);
+  void overran(Statement& statement, uint64_t took_ns, uint64_t cpu_before_ns, bool only_time);
   Failure read_on_worker(const via_op_args* args, via_call* call, const Request& request, bool& streaming);
 
   Link link_;

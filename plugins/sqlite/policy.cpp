@@ -1,6 +1,8 @@
 // The lists behind the authorizer. Measured behaviour it relies on is noted at the rule.
 #include "plugins/sqlite/policy.hpp"
 
+#include "plugins/sqlite/inline_proof.hpp"
+
 #include <strings.h>
 
 #include <algorithm>
@@ -49,7 +51,7 @@ std::string_view skip_blank(std::string_view s) {
 void Policy::begin_prepare(Operation m) {
   mode = m;
   host_sql = false;
-  preparing = true;
+  preparing = bounded = true;
   denied = denied_write = denied_schema = drops_or_alters = alters = creates_view = creates_index = false;
   shadow_suspects.clear();
 }
@@ -65,6 +67,7 @@ int Policy::deny() {
 
 int Policy::decide(int action, const char* a, const char* b, const char* database) {
   if (host_sql) return SQLITE_OK;
+  if (frozen) return deny();
   a = a ? a : "";
   switch (action) {
     case SQLITE_SELECT:
@@ -169,6 +172,11 @@ int Policy::pragma(const char* name, const char* argument) {
 }
 
 int Policy::function(const char* name) {
+  if (preparing && bounded) {
+    std::string lower = name;
+    std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+    bounded = constant_cost(lower);
+  }
   if (any_of(name, kForbiddenFunctions)) return deny();
   // sqlite_version and its kin tell about the host; ALTER TABLE works with internal functions of that prefix.
   if (starts(name, "sqlite_")) {

@@ -22,9 +22,11 @@ class Policy {
   Operation mode = Operation::query;
   bool host_sql = true;
   bool preparing = false;  // an app statement is being prepared right now
+  bool frozen = false;     // on an I/O thread: what has to be prepared again is not run
 
   // What the last prepare met.
   bool denied = false, denied_write = false, denied_schema = false;
+  bool bounded = true;  // it called only functions of constant cost
   bool drops_or_alters = false, alters = false, creates_view = false, creates_index = false;
   std::vector<std::string> shadow_suspects;  // tables named like those inside of a virtual table
 
@@ -40,6 +42,17 @@ class Policy {
   int schema_change(const char* name, const char* database);
   int pragma(const char* name, const char* argument);
   int function(const char* name);
+};
+
+// For a scope on an I/O thread.
+class Frozen {
+ public:
+  explicit Frozen(Policy& policy) : policy_(policy) { policy.frozen = true; }
+  ~Frozen() { policy_.frozen = false; }
+  Frozen(const Frozen&) = delete;
+
+ private:
+  Policy& policy_;
 };
 
 // Reserved for the host inside of an app's database.

@@ -322,7 +322,7 @@ Failure restore(const std::string& storage_dir, const std::string& given, const 
 
 uint64_t bytes_used(const std::string& storage_dir) {
   uint64_t sum = 0;
-  for (const char* name : {"/data.sqlite", "/data.sqlite-wal"}) {
+  for (const char* name : {"/data.sqlite", "/data.sqlite-wal", "/.data.sqlite.history"}) {
     struct stat st {};
     if (::lstat((storage_dir + name).c_str(), &st) == 0) sum += static_cast<uint64_t>(st.st_size);
   }

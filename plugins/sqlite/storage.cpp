@@ -182,6 +182,7 @@ Failure parse_config(std::string_view config, uint64_t host_quota, Limits& out) 
   number("max_rows", out.max_rows);
   number("max_result_bytes", out.max_result_bytes);
   number("timeout_ms", out.timeout_ms);
+  number("max_databases", out.max_databases);
   if (const auto* further = value.get_object().if_contains("further_databases")) out.further_databases = !further->is_bool() || further->get_bool();
   uint64_t operations = 0, age_s = 0;
   number("history_operations", operations);

@@ -8,7 +8,7 @@ namespace via::sqlite {
 
 void Watchdog::arm(Connection& connection, uint64_t deadline_ns, Overdue* overdue) {
   const std::lock_guard lock(mutex_);
-  running_.push_back({&connection, deadline_ns, overdue});
+  running_.push_back({&connection, deadline_ns, host_.now_ns(), overdue});
   schedule();
 }
 
@@ -23,6 +23,18 @@ void Watchdog::disarm(Connection& connection) {
   if (it == running_.end()) return;
   *it = running_.back();
   running_.pop_back();
+}
+
+size_t Watchdog::end_older(uint64_t age_ns, Stop why) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t now = host_.now_ns();
+  size_t n = 0;
+  for (const Running& r : running_) {
+    if (now - r.since_ns <= age_ns) continue;
+    r.connection->interrupt(why);
+    ++n;
+  }
+  return n;
 }
 
 void Watchdog::tick(void* self, via_status why) {

@@ -28,6 +28,8 @@ class Watchdog {
   }
   void arm(Connection& connection, uint64_t deadline_ns, Overdue* overdue = nullptr);
   void disarm(Connection& connection);
+  // Ends what has run for longer than `age_ns`; how many. For the writer, between its own statements.
+  size_t end_older(uint64_t age_ns, Stop why);
 
  private:
   static void tick(void* self, via_status why);
@@ -38,7 +40,7 @@ class Watchdog {
   via_queue* queue_ = nullptr;
   struct Running {
     Connection* connection;
-    uint64_t deadline_ns;
+    uint64_t deadline_ns, since_ns;
     Overdue* overdue;
   };
   std::vector<Running> running_;

@@ -13,6 +13,9 @@ constexpr size_t kQueue = 4096;
 constexpr size_t kGroup = 512;
 constexpr int kCheckpointPages = 8000;
 constexpr int kRestartPages = 32000;
+constexpr int64_t kWalBytes = 64ll << 20;         // of the WAL, beside two of the largest transactions
+constexpr int64_t kLeastWalBytes = 1 << 20;       // where the quota is smaller: or each commit would wait for a checkpoint
+constexpr uint64_t kOldReader = 100'000'000;      // a reader that has run so long is ended when the WAL must not grow
 
 Failure stuck_failure() {
   return {VIA_E_UNAVAILABLE, "recovering", "a write in this database does not end; no other is taken until it does", 0, -1, 1000};
@@ -21,18 +24,22 @@ Failure stuck_failure() {
 }  // namespace
 
 Writer::Writer(Database& database, Handles& handles, std::unique_ptr<Connection> connection)
-    : database_(database), handles_(handles), connection_(std::move(connection)) {
+    : database_(database), handles_(handles), connection_(std::move(connection)), last_schema_(connection_->host_number("PRAGMA schema_version")) {
   sqlite3_wal_hook(
       connection_->db(),
       [](void* self, sqlite3*, const char*, int pages) {
-        static_cast<Writer*>(self)->wal_pages_ = pages;
+        auto& w = *static_cast<Writer*>(self);
+        // It counts all that is in the WAL, which may have begun anew.
+        w.largest_pages_ = std::max<int64_t>(w.largest_pages_, pages > w.log_pages_ ? pages - w.log_pages_ : pages);
+        w.wal_pages_ = w.log_pages_ = pages;
         return SQLITE_OK;
       },
       this);
+  page_bytes_ = connection_->host_number("PRAGMA page_size");
 }
 
 Writer::~Writer() {
-  for (sqlite3_stmt* s : {begin_, commit_, rollback_, savepoint_, release_, undo_, page_count_}) sqlite3_finalize(s);
+  for (sqlite3_stmt* s : {begin_, commit_, rollback_, savepoint_, release_, undo_, page_count_, schema_version_}) sqlite3_finalize(s);
 }
 
 bool Writer::submit(std::unique_ptr<Job>& job) {
@@ -211,7 +218,10 @@ void Writer::attempt(Group& group, bool& again) {
     again = dropped;
     return;
   }
+  const bool changes_schema = schema_changed();
+  if (changes_schema) handles_.schema.fetch_add(1, std::memory_order_release);
   const int rc = host(commit_, "COMMIT");
+  if (changes_schema) handles_.schema.fetch_add(1, std::memory_order_release);
   if (rc == SQLITE_OK) {
     connection_->policy().host_sql = true;
     if (database_.shared_quota() && page_count_ && sqlite3_step(page_count_) == SQLITE_ROW) {
@@ -222,6 +232,7 @@ void Writer::attempt(Group& group, bool& again) {
     return;
   }
   Failure f = from_sqlite(connection_->db(), rc);
+  last_schema_ = -1;  // the number may come again with another schema
   if (in_transaction()) host(rollback_, "ROLLBACK");
   if ((rc & 0xff) == SQLITE_FULL) {
     f = full(f);
@@ -232,6 +243,17 @@ void Writer::attempt(Group& group, bool& again) {
     handles_.commits.fetch_add(1, std::memory_order_release);
   }
   fail_all(f);
+}
+
+// Whether the group that is about to be committed changed the schema. What cannot be told counts as a change.
+bool Writer::schema_changed() {
+  connection_->policy().host_sql = true;
+  int64_t version = -1;
+  if (schema_version_ || sqlite3_prepare_v3(connection_->db(), "PRAGMA schema_version", -1, SQLITE_PREPARE_PERSISTENT, &schema_version_, nullptr) == SQLITE_OK) {
+    if (sqlite3_step(schema_version_) == SQLITE_ROW) version = sqlite3_column_int64(schema_version_, 0);
+    sqlite3_reset(schema_version_);
+  }
+  return std::exchange(last_schema_, version) != version || version < 0;
 }
 
 // One quota covers all databases of an add-on: what the others have is not there for this one. Two that write at the same
@@ -448,19 +470,41 @@ void Writer::answer(std::unique_ptr<Job> job) {
   if (database_.host().executor()->post(database_.queue(), 0, task, later, nullptr) != VIA_OK) task(later, VIA_E_UNAVAILABLE);
 }
 
-// After the answers, so that nobody waits for it. Readers in an old snapshot only delay it.
+// How long the WAL may become: the next transaction still fits below it when readers are ended at overdue_pages().
+int64_t Writer::most_pages() const {
+  const int64_t page = std::max<int64_t>(page_bytes_, 512);
+  const auto quota = static_cast<int64_t>(std::min<uint64_t>(database_.limits().quota_bytes, INT64_MAX));
+  return std::min(std::max(quota, kLeastWalBytes), kWalBytes + 2 * largest_pages_ * page) / page;
+}
+
+int64_t Writer::overdue_pages() const {
+  const int64_t most = most_pages();
+  return std::max(most - std::max(most / 4, largest_pages_), most / 4);
+}
+
+// After the answers, so that nobody waits for it. Readers in an old snapshot delay it, and are ended before the WAL is
+// longer than it may be.
 void Writer::checkpoint() {
-  if (!was_full_ && wal_pages_ < kCheckpointPages) return;
+  const bool overdue = wal_pages_ >= overdue_pages();
+  if (!was_full_ && wal_pages_ < kCheckpointPages && !overdue) return;
   if (handles_.copies.load(std::memory_order_acquire) != 0) return;
-  const bool hard = was_full_ || wal_pages_ >= kRestartPages;
+  const bool hard = was_full_ || wal_pages_ >= kRestartPages || overdue;
   was_full_ = false;
+  if (move_log(hard, 100) || !overdue) return;
+  if (database_.watchdog().end_older(kOldReader, Stop::reader) != 0) move_log(true, 1'000);
+}
+
+// Moves the WAL into the main file, `whole` with what readers keep, for whom it waits. Whether all was moved.
+bool Writer::move_log(bool whole, int wait_ms) {
   connection_->begin_guard(0, nullptr, 0);
   connection_->policy().host_sql = true;
-  if (hard) sqlite3_busy_timeout(connection_->db(), 100);
+  if (whole) sqlite3_busy_timeout(connection_->db(), wait_ms);
   int log = 0, moved = 0;
-  const int rc = sqlite3_wal_checkpoint_v2(connection_->db(), nullptr, hard ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &log, &moved);
-  if (hard) sqlite3_busy_timeout(connection_->db(), 5000);
-  if (rc == SQLITE_OK && log == moved) wal_pages_ = 0;
+  const int rc = sqlite3_wal_checkpoint_v2(connection_->db(), nullptr, whole ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &log, &moved);
+  if (whole) sqlite3_busy_timeout(connection_->db(), 5000);
+  if (rc != SQLITE_OK || log != moved) return false;
+  wal_pages_ = 0;
+  return true;
 }
 
 }  // namespace via::sqlite

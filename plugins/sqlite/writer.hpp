@@ -57,7 +57,11 @@ class Writer final : private Overdue {
   Failure full(Failure failure);
   void answer(std::unique_ptr<Job> job);
   void apply_quota();
+  bool schema_changed();
   void checkpoint();
+  bool move_log(bool whole, int wait_ms);
+  int64_t most_pages() const;
+  int64_t overdue_pages() const;
   bool checkpoint_all();
   int host(sqlite3_stmt*& slot, const char* sql) { return connection_->host_step(slot, sql); }
   bool in_transaction() const { return sqlite3_get_autocommit(connection_->db()) == 0; }
@@ -77,10 +81,14 @@ class Writer final : private Overdue {
   int wanted_ = 0;  // between_groups that wait for their turn
   std::condition_variable free_;
   Database::Pin running_pin_;
-  int wal_pages_ = 0;
+  int wal_pages_ = 0;  // to be moved into the main file
+  int log_pages_ = 0;  // in the WAL after the last commit
+  int64_t largest_pages_ = 0, page_bytes_ = 0;
   bool was_full_ = false;
   int64_t page_size_ = 0, max_pages_ = -1;
   sqlite3_stmt* page_count_ = nullptr;
+  sqlite3_stmt* schema_version_ = nullptr;
+  int64_t last_schema_;  // of the last group that was committed; -1 where its commit failed
 };
 
 }  // namespace via::sqlite

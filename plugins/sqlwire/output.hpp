@@ -5,9 +5,14 @@
 
 #include <via/plugin.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 
 namespace via::sqlwire {
 
@@ -78,16 +83,34 @@ class StringOutput final : public Output {
   std::string text_;
 };
 
-// The response itself, piece by piece; waits while the client reads slower than we write.
+// The response itself, piece by piece; waits while the client reads slower than we write. With `ended`, which is asked while
+// it waits, it stops waiting when that says so: what is written from there on is kept in memory until release(), so that a row
+// that was begun is whole.
+// Costs: while a client is slow, a look each few milliseconds.
 class CallOutput final : public Output {
  public:
-  explicit CallOutput(via_call* call) : call_(call) {}
+  explicit CallOutput(via_call* call, std::function<bool()> ended = {}) : call_(call), ended_(std::move(ended)) {}
   via_status status() const { return status_; }
   // Hands over what was rendered. To be called once at the end.
   void flush() {
-    if (cursor_ != begin_) call_->commit(call_, static_cast<size_t>(cursor_ - begin_));
-    before_ += static_cast<size_t>(cursor_ - begin_);
+    const auto n = static_cast<size_t>(cursor_ - begin_);
+    if (kept_on_) kept_.resize(kept_size_ += n);
+    else if (n != 0) call_->commit(call_, n);
+    before_ += n;
     begin_ = cursor_ = end_ = nullptr;
+  }
+  // `ended` is asked no more: what was kept is written now, and later writes wait as long as they must.
+  void release() {
+    if (!kept_on_) {
+      ended_ = nullptr;
+      return;
+    }
+    flush();
+    kept_on_ = false;
+    ended_ = nullptr;
+    const std::string kept = std::move(kept_);
+    before_ -= kept.size();
+    append(kept);
   }
 
  private:
@@ -96,13 +119,35 @@ class CallOutput final : public Output {
     flush();
     uint8_t* buffer = nullptr;
     size_t size = 0;
-    status_ = call_->reserve(call_, std::max<size_t>(n, 16384), VIA_WAIT, &buffer, &size);
+    const size_t wanted = std::max<size_t>(n, 16384);
+    if (!kept_on_) {
+      status_ = call_->reserve(call_, wanted, ended_ ? 0 : VIA_WAIT, &buffer, &size);
+      for (auto pause = std::chrono::microseconds(50); ended_ && status_ == VIA_E_WOULD_BLOCK && !kept_on_;) {
+        if (ended_()) {
+          kept_on_ = true;
+          status_ = VIA_OK;
+          break;
+        }
+        std::this_thread::sleep_for(pause);
+        pause = std::min(pause * 2, std::chrono::microseconds(5'000));
+        status_ = call_->reserve(call_, wanted, 0, &buffer, &size);
+      }
+    }
+    if (kept_on_) {
+      kept_.resize(kept_size_ + wanted);
+      buffer = reinterpret_cast<uint8_t*>(kept_.data()) + kept_size_;
+      size = wanted;
+    }
     if (status_ != VIA_OK) return false;
     begin_ = cursor_ = reinterpret_cast<char*>(buffer);
     end_ = begin_ + size;
     return true;
   }
   via_call* call_;
+  std::function<bool()> ended_;
+  std::string kept_;
+  size_t kept_size_ = 0;
+  bool kept_on_ = false;
   via_status status_ = VIA_OK;
 };
 

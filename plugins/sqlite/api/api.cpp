@@ -1,6 +1,7 @@
 // The router, and the context that endpoints see.
 #include "plugins/sqlite/api/api.hpp"
 
+#include "plugins/sqlite/inline_proof.hpp"
 #include "plugins/sqlite/inline_read.hpp"
 #include "plugins/sqlite/kv/store.hpp"
 #include "plugins/sqlite/writer.hpp"
@@ -15,7 +16,7 @@ namespace via::sqlite::api {
 namespace {
 
 constexpr int kInlineBytes = 16 * 1024;  // of a body, and of a value that is read
-constexpr uint64_t kInlineOperations = 20'000;
+constexpr uint64_t kInlineSteps = 20'000;
 constexpr std::string_view kKeyPlaces[] = {"{key}", "{index}"};
 
 using Segments = boost::container::small_vector<std::string_view, 16>;
@@ -224,14 +225,15 @@ class RequestContext final : public Context {
     Connection* const c = mine.connection();
     if (!c) return api::would_block();
     const int longest = sqlite3_limit(c->db(), SQLITE_LIMIT_LENGTH, kInlineBytes);
-    c->begin_guard(0, nullptr, kInlineOperations);
     Failure failure;
-    try {
-      failure = fn(*c);
-    } catch (...) {  // memory; a worker tells
-      failure = api::would_block();
+    {
+      const InlineRun run(host(), kInlineSteps);
+      try {
+        failure = fn(*c);
+      } catch (...) {  // memory; a worker tells
+        failure = api::would_block();
+      }
     }
-    c->end_guard();
     sqlite3_limit(c->db(), SQLITE_LIMIT_LENGTH, longest);
     return failure ? api::would_block() : Failure{};
   }

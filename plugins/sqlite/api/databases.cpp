@@ -72,7 +72,8 @@ void Databases::serve(const std::string& storage, const Limits& limits, Kit kit)
   own_entry_.name = "data.sqlite";
   struct stat st {};
   const int64_t own = !kit.on && ::stat((storage + "/data.sqlite").c_str(), &st) == 0 ? st.st_size : 0;
-  known_bytes_.store(own + (kit.on ? 0 : static_cast<int64_t>(folder_bytes())));
+  const int64_t beside = !kit.on && ::lstat((storage + "/.data.sqlite.history").c_str(), &st) == 0 ? st.st_size : 0;
+  known_bytes_.store(own + beside + (kit.on ? 0 : static_cast<int64_t>(folder_bytes())));
   if (!kit.on) own_.share_quota(&known_bytes_, own);
   serving_.store(true, std::memory_order_release);
 }
@@ -196,6 +197,7 @@ Failure Databases::open(const Place& place, bool create, std::shared_ptr<OpenDat
           const Descriptor above(::open(storage_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
           if (!above || ::fsync(above.get()) != 0) return internal("the databases folder cannot be made");
         }
+        if (Failure many = may_make()) return many;
         if (!has_room(8192))
           return {VIA_E_EXHAUSTED, "quota_exceeded", "the add-on has reached its size limit"};
         Failure made = storage::create_file(real);
@@ -300,8 +302,9 @@ Failure Databases::remove(const Place& place) {
   if (::unlink(real.c_str()) != 0) return internal("a database cannot be removed");
   if (counted) account(-st.st_size);
   const size_t slash = real.rfind('/');
-  for (const std::string& beside : {real + "-wal", real + "-shm", real + "-journal", real.substr(0, slash + 1) + "." + real.substr(slash + 1) + ".history"})
-    ::unlink(beside.c_str());
+  const std::string history = real.substr(0, slash + 1) + "." + real.substr(slash + 1) + ".history";
+  if (counted && ::lstat(history.c_str(), &st) == 0) account(-st.st_size);
+  for (const std::string& beside : {real + "-wal", real + "-shm", real + "-journal", history}) ::unlink(beside.c_str());
   const Descriptor folder(::open(slash == 0 ? "/" : real.substr(0, slash).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   return folder && ::fsync(folder.get()) == 0 ? Failure{} : Failure{VIA_E_INTERNAL, "outcome_unknown", "the removal could not be made durable"};
 }
@@ -367,6 +370,21 @@ void Databases::for_each(const std::function<void(const std::string&, Database&)
     }
   }
   for (Entry* e : held) e->users.fetch_sub(1, std::memory_order_release);
+}
+
+Failure Databases::may_make() const {
+  if (kit_.on || count_files() < limits_.max_databases) return {};
+  return {VIA_E_EXHAUSTED, "quota_exceeded", "the add-on has as many databases as max_databases allows"};
+}
+
+uint64_t Databases::count_files() const {
+  uint64_t n = 0;
+  DIR* const dir = ::opendir(folder_.c_str());
+  if (!dir) return 0;
+  while (const dirent* entry = ::readdir(dir))
+    if (!check_name(entry->d_name)) ++n;
+  ::closedir(dir);
+  return n;
 }
 
 uint64_t Databases::folder_bytes() const {

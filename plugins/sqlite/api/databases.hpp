@@ -110,6 +110,8 @@ class Databases {
 
   // Every database that is known: the own one, and those opened since serve(). The entry is kept for the time of `fn`.
   void for_each(const std::function<void(const std::string& name, Database&)>& fn);
+  // Whether one more file may be made in the databases folder, by their number.
+  Failure may_make() const;
   // Bytes of all files in the databases folder (the own data.sqlite is not in it).
   uint64_t folder_bytes() const;
   // Whether the quota lets a file of that size come into the folder. A kit has none.
@@ -125,6 +127,7 @@ class Databases {
  private:
   Failure entry_locked(const std::string& path, uint64_t device, uint64_t inode, const std::string& name, Entry*& out);
   bool drop_unused_locked(size_t down_to);
+  uint64_t count_files() const;  // in the databases folder, without what belongs to another
 
   const Host& host_;
   Database& own_;

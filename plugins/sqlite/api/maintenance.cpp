@@ -104,6 +104,7 @@ Failure checkpoint(const OpenDatabase& database, uint64_t deadline_ns, const via
 
 Failure vacuum_into(const OpenDatabase& database, Databases& all, const Place& place, uint64_t deadline_ns, const via_call* call, uint64_t& bytes) {
   if (place.own) return error(400, "the destination is the database itself");
+  if (Failure f = all.may_make()) return f;
   if (!all.kit().on && !all.limits().further_databases)
     return error(403, "this add-on keeps one database; let the operator allow further_databases");
   std::string real;

@@ -110,9 +110,12 @@ void QueryLog::write() {
   ::unlink(partial.c_str());
   const int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (file < 0) return;
+  struct stat before {};
+  const int64_t had = ::lstat(target.c_str(), &before) == 0 ? before.st_size : 0;
   const bool whole = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
   ::close(file);
   if (!whole || ::rename(partial.c_str(), target.c_str()) != 0) ::unlink(partial.c_str());
+  else database_.count_beside(static_cast<int64_t>(text.size()) - had);
 }
 
 std::vector<RanStatement> QueryLog::newest(size_t limit) {

@@ -1,5 +1,12 @@
 // Listeners and sessions over the loopback: order, limits, refusals, shutdown.
+#include "core/net/io_thread.hpp"
 #include "support.hpp"
+
+#include <time.h>
+
+#include <future>
+
+#include <boost/asio/post.hpp>
 
 namespace via::net::test {
 namespace {
@@ -254,6 +261,38 @@ TEST_F(ListenerTest, TheCountersAddUp) {
   EXPECT_NE(text.find("via_http_requests_total{class=\"4xx\"} 1\n"), std::string::npos);
   EXPECT_NE(text.find("via_http_request_seconds_count 2\n"), std::string::npos);
   EXPECT_NE(text.find("via_http_connections 0\n"), std::string::npos);
+}
+
+TEST(IoThread, CountsAndLogsTheTurnsThatHoldIt) {
+  SystemClock clock;
+  SystemEntropy entropy;
+  Limits limits;
+  plugins::Executor workers(clock, 1);
+  auto lines = std::make_shared<std::vector<std::string>>();
+  Logger log(lines);
+  IoThread thread(clock, entropy, limits, workers);
+  thread.log_to(log);
+  std::promise<void> done;
+  boost::asio::post(thread.context(), [&] {
+    const auto cpu_ms = [] {
+      timespec t{};
+      ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+      return t.tv_sec * 1000 + t.tv_nsec / 1'000'000;
+    };
+    for (const auto until = cpu_ms() + 40; cpu_ms() < until;) {
+    }
+    boost::asio::post(thread.context(), [] {});
+  });
+  thread.start();
+  while (thread.counters().long_turns.load() == 0) std::this_thread::yield();
+  boost::asio::post(thread.context(), [&] { done.set_value(); });
+  done.get_future().wait();
+  thread.stop();
+  thread.join();
+  EXPECT_EQ(thread.counters().long_turns.load(), 1u);
+  ASSERT_EQ(lines->size(), 1u);
+  EXPECT_NE(lines->front().find("io_turn_long"), std::string::npos);
+  EXPECT_NE(lines->front().find("\"ms\""), std::string::npos);
 }
 
 }  // namespace

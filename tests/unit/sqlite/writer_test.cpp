@@ -118,5 +118,62 @@ TEST(Writer, AWriteThatWaitedPastItsDeadlineIsNotRun) {
   EXPECT_EQ(a.query("SELECT count(*) FROM t").rows(), (Json{{0}}));
 }
 
+void fill_rows(Addon& a) {
+  a.must(a.setup("CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE w(id INTEGER PRIMARY KEY, v);"
+                 "INSERT INTO t(v) WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 20000) SELECT hex(zeroblob(50)) FROM c"));
+}
+
+uint64_t wal_bytes(Addon& a) {
+  std::error_code ec;
+  const auto size = std::filesystem::file_size(a.folder.path("data.sqlite-wal"), ec);
+  return ec ? 0 : size;
+}
+
+TEST(Wal, DoesNotGrowPastItsBoundForAReaderThatTakesNothing) {
+  Addon a;
+  fill_rows(a);
+  FakeCall slow;
+  slow.high_water = 20'000;
+  const std::string stream = R"({"sql":"SELECT id, v FROM t"})";
+  const Addon::Op op(Operation::query, stream, false, "application/x-ndjson");
+  std::thread reader([&] { a.ops()->invoke(a.handle(), &op.args, slow.get()); });
+  slow.wait_for_unread(20'000);
+  uint64_t longest = 0;
+  for (int i = 0; i < 300; ++i) {  // 150 MB
+    ASSERT_EQ(a.execute("INSERT OR REPLACE INTO w VALUES(?, zeroblob(500000))", {i % 100}).status, VIA_OK);
+    longest = std::max(longest, wal_bytes(a));
+  }
+  EXPECT_LT(longest, 67u << 20);
+  EXPECT_EQ(a.query("SELECT count(*) FROM t").rows(), (Json{{20'000}})) << "others go on";
+  while (!slow.wait_for(std::chrono::milliseconds(1))) slow.drain();
+  reader.join();
+  EXPECT_EQ(slow.status(), VIA_OK);
+  const std::string body = slow.body();
+  size_t lines = 0, at = 0;
+  std::string last;
+  for (size_t end; (end = body.find('\n', at)) != body.npos; at = end + 1, ++lines) {
+    last = body.substr(at, end - at);
+    EXPECT_TRUE(Json::accept(last)) << "every line is whole";
+  }
+  EXPECT_EQ(at, body.size());
+  EXPECT_LT(lines, 20'000u);
+  EXPECT_EQ(Json::parse(last)["error"]["code"], "reader_too_old") << last;
+}
+
+TEST(Wal, AReaderThatTakesItsTimeGetsItsWholeResultWhileLittleIsWritten) {
+  Addon a;
+  fill_rows(a);
+  FakeCall slow;
+  slow.high_water = 20'000;
+  const std::string stream = R"({"sql":"SELECT id, v FROM t"})";
+  const Addon::Op op(Operation::query, stream, false, "application/x-ndjson");
+  std::thread reader([&] { a.ops()->invoke(a.handle(), &op.args, slow.get()); });
+  slow.wait_for_unread(20'000);
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(a.execute("INSERT OR REPLACE INTO w VALUES(?, zeroblob(500000))", {i}).status, VIA_OK);
+  while (!slow.wait_for(std::chrono::milliseconds(1))) slow.drain();
+  reader.join();
+  EXPECT_NE(slow.body().find(R"({"row_count":20000,"truncated":false})"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace via::sqlite::test

@@ -196,6 +196,19 @@ TEST(MaintenanceQuota, HoldsForTheCopy) {
   EXPECT_EQ(alone.call("POST", "/db/create?path=x").status, 403);
 }
 
+TEST(DatabasesQuota, BoundsTheirNumberAndSaysSo) {
+  ApiSetUp setup;
+  setup.config = R"({"max_databases":2})";
+  DataApi api(setup);
+  EXPECT_EQ(api.call("POST", "/db/create?path=one").status, 200);
+  EXPECT_EQ(api.call("POST", "/db/create?path=two").status, 200);
+  const auto refused = api.call("POST", "/db/create?path=three");
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.error(), "the add-on has as many databases as max_databases allows");
+  EXPECT_EQ(api.call("POST", "/maintenance", R"({"op":"vacuum_into","dest_path":"copy"})").status, 429);
+  EXPECT_EQ(api.call("POST", "/db/create?path=one").status, 200) << "one that is there is opened";
+}
+
 TEST_F(HealthApi, TellsThatItServesAndWhatIsOpen) {
   const auto health = api.call("GET", "/health");
   EXPECT_EQ(health.status, 200);

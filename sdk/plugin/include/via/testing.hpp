@@ -526,12 +526,12 @@ class FakeCall {
   via_status room(std::unique_lock<std::mutex>& lock, uint32_t flags) {
     if (completions_ > 0 && broken_rule_.empty()) broken_rule_ = "a call was written to after it was completed";
     if (unread_ < high_water) return VIA_OK;
+    blocked_.notify_all();
     if ((flags & VIA_WAIT) == 0) return VIA_E_WOULD_BLOCK;
     if ((ThreadRole::now() & ThreadRole::kIo) != 0) {
       if (broken_rule_.empty()) broken_rule_ = "a write waited (VIA_WAIT) on an I/O thread";
       return VIA_E_WOULD_BLOCK;
     }
-    blocked_.notify_all();
     changed_.wait(lock, [&] { return unread_ < high_water || cancelled_; });
     return cancelled_ ? VIA_E_CANCELLED : VIA_OK;
   }

@@ -139,7 +139,7 @@ int main() {
   const double publish = ns_each(1000, [&](std::size_t i) {
     authorization::Change change;
     change.granted.push_back(grants[i * 7919 % kApps]);
-    authority.publish(std::move(change));
+    (void)authority.publish(std::move(change));
   });
   std::printf("{\"apps\":%zu,\"bindings\":%zu,\"decide_ns\":%.1f,\"decide_hot_ns\":%.1f,\"token_ns\":%.1f,\"tokens\":%zu,\"publish_us\":%.1f}\n",
               index->size(), kApps * kBindings, decide, hot, token, kTokens, publish / 1000);

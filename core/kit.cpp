@@ -60,6 +60,7 @@ Result<void> serve(const KitOptions& options, ExitLimit& limit) {
   net::ListenerSettings settings;
   settings.address = options.listen;
   settings.allow_public_plaintext = options.allow_public;
+  settings.limits.max_connections = net::connections_within(settings.limits.max_connections, net::raise_descriptor_limit());
   net::Listener listener(std::move(settings), clock, entropy, log, executor);
   if (auto bound = listener.bind(); !bound) return bound.error();
   api::KitApi api(*instance, options.allow_public, log);

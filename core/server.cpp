@@ -66,6 +66,12 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   settings.allow_public_plaintext = config->allow_plaintext;
   settings.threads = config->threads;
   settings.limits = config->limits;
+  settings.admin = true;
+  const std::uint64_t descriptors = net::raise_descriptor_limit();
+  settings.limits.max_connections = net::connections_within(config->limits.max_connections, descriptors);
+  const lifecycle::Room room{config->limits.max_connections, settings.limits.max_connections, descriptors};
+  if (room.connections < room.connections_wanted)
+    host.log().warn("connections_limited", {{"wanted", room.connections_wanted}, {"most", room.connections}, {"descriptors", descriptors}});
   if (!config->tls_certificate.empty())
     settings.tls = std::make_unique<net::TlsFiles>(net::TlsFiles{config->tls_certificate, config->tls_key});
   net::Listener listener(std::move(settings), host.clock(), host.entropy(), host.log(), host.executor());
@@ -79,7 +85,7 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   const std::uint64_t started = host.clock().mono_ns();
   plane.set_server_info([&] {
     return lifecycle::ServerInfo{true, ::getpid(), listener.address(),
-                                 static_cast<std::int64_t>((host.clock().mono_ns() - started) / 1'000'000'000)};
+                                 static_cast<std::int64_t>((host.clock().mono_ns() - started) / 1'000'000'000), room};
   });
   releases::Runner runner(host.clock(), host.log(), [&](const std::string& instance, auto state, int pid, int status) {
     plane.on_process_state(instance, state, pid, status);
@@ -99,9 +105,9 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   api::RuntimeApi runtime({host.keys(), host.verifier(), plane.values(), plane.sealer(), audit, host.log(),
                            [&] { return url; }, [] { return std::string(); }});
   api::AdminHttp admin(host.admin(), [&] { return host.metrics().text(); }, !config->admin_group.empty(), host.log());
-  if (auto up = listener.start(runtime); !up) return up.error();
   if (auto up = listener.start_admin(host.state_dir() / "admin.sock", admin, config->admin_group); !up)
     return up.error();
+  if (auto up = listener.start(runtime); !up) return up.error();
   host.log().info("ready", {{"listen", listener.address()}, {"tls", listener.tls() ? "on" : "off"}});
   std::printf("via is ready on %s\n", url.c_str());
   std::fflush(stdout);

@@ -233,6 +233,15 @@ Result<json> ControlPlane::doctor(bool fix, const Actor& actor) {
   VIA_TRY_LET(lock, control());
   VIA_TRY(examine_store(checks));
   VIA_TRY(examine_storage(checks));
+  if (server_info_) {
+    const Room room = server_info_().room;
+    const bool enough = room.connections >= room.connections_wanted;
+    checks.push_back({"descriptors", enough,
+                      enough ? number(room.descriptors) + " allowed, room for " + number(room.connections) + " connections"
+                             : number(room.descriptors) + " allowed: room for " + number(room.connections) + " of " + number(room.connections_wanted) +
+                                   " connections. Raise the limit (ulimit -Hn, LimitNOFILE=), or lower limits.connections",
+                      false, false, {}});
+  }
   const Check stuck = degraded_check();
   checks.push_back({stuck.name, stuck.ok, stuck.detail, false, false, stuck.ok ? "" : "via addon status NAME"});
   examine_keys(checks);

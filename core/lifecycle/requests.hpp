@@ -18,11 +18,18 @@
 namespace via::lifecycle {
 
 // What `via status` shows of the server; the one that runs it fills this in.
+// What the host has room for, of what its configuration wants.
+struct Room {
+  std::size_t connections_wanted = 0, connections = 0;
+  std::uint64_t descriptors = 0;  // that the process may have
+};
+
 struct ServerInfo {
   bool running = false;
   int pid = 0;
   std::string listen;
   std::int64_t uptime_seconds = 0;
+  Room room{};
 };
 
 struct Check {

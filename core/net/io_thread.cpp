@@ -20,8 +20,8 @@ std::uint64_t thread_cpu_ns() {
 }
 }  // namespace
 
-IoThread::IoThread(const Clock& clock, Entropy& entropy, const Limits& limits, plugins::Executor& workers)
-    : clock_(clock), limits_(limits), workers_(workers) {
+IoThread::IoThread(const Clock& clock, Entropy& entropy, const Limits& limits, plugins::Executor& workers, Lane lane)
+    : clock_(clock), limits_(limits), workers_(workers), lane_(lane) {
   entropy.fill(id_prefix_);
   coarse_ms_ = clock.mono_ns() / 1'000'000;
 }
@@ -38,7 +38,7 @@ void IoThread::join() {
 void IoThread::start() {
   sweep();
   thread_ = std::thread([this] {
-    ::pthread_setname_np(::pthread_self(), "via-io");
+    ::pthread_setname_np(::pthread_self(), lane_ == Lane::control ? "via-admin" : "via-io");
     loop();
   });
 }
@@ -100,6 +100,16 @@ void IoThread::drain_connections() {
   }
 }
 
+bool IoThread::close_idle_connection() {
+  constexpr int kMost = 256;  // looked at, from the oldest on
+  int looked = 0;
+  for (Connection& connection : connections_) {
+    if (connection.close_idle()) return true;
+    if (++looked == kMost) break;
+  }
+  return false;
+}
+
 void IoThread::expire_all() {
   for (auto it = connections_.begin(); it != connections_.end();) {
     Connection& connection = *it++;
@@ -114,10 +124,10 @@ void IoThread::give_up_all() {
   }
 }
 
-std::size_t IoThread::count_working(const std::vector<std::string>& instances, Insist insist) {
+std::size_t IoThread::count_working(const std::vector<std::string>& instances, std::uint64_t before, Insist insist) {
   std::size_t n = 0;
   for (Connection& connection : connections_) {
-    if (!connection.works_for(instances)) continue;
+    if (!connection.works_for(instances, before)) continue;
     if (insist == Insist::give_up) {
       connection.give_up_operation();  // from here on it works for nobody
       continue;

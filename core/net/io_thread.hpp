@@ -38,10 +38,12 @@ class Connection : public boost::intrusive::list_base_hook<> {
   bool busy = false;              // a request is being served
   // The deadline passed: end what it waits for.
   virtual void expire() = 0;
+  // It waits for its next request, and is told to close: its place is wanted by somebody who has something to say.
+  virtual bool close_idle() = 0;
   // Shutdown: idle connections close now, busy ones after their answer.
   virtual void drain() = 0;
-  // Its running operation belongs to one of these instances: cancel it.
-  virtual bool works_for(const std::vector<std::string>& instances) const = 0;
+  // Its running operation belongs to one of these instances, and was admitted under an index older than `before`.
+  virtual bool works_for(const std::vector<std::string>& instances, std::uint64_t before) const = 0;
   virtual void cancel_operation() = 0;
   // It was cancelled a grace ago and has not ended: the connection answers without it and works for nobody any more.
   virtual void give_up_operation() = 0;
@@ -76,7 +78,9 @@ struct Counters {
 
 class IoThread {
  public:
-  IoThread(const Clock& clock, Entropy& entropy, const Limits& limits, plugins::Executor& workers);
+  using Lane = plugins::Executor::Lane;
+  // `lane`: where the work of its connections is done that is not an add-on's.
+  IoThread(const Clock& clock, Entropy& entropy, const Limits& limits, plugins::Executor& workers, Lane lane = Lane::requests);
   ~IoThread();
 
   boost::asio::io_context& context() noexcept { return context_; }
@@ -88,12 +92,18 @@ class IoThread {
 
   const authorization::Index& index() const noexcept { return *index_; }
   const std::shared_ptr<const authorization::Index>& shared_index() const noexcept { return index_; }
-  void set_index(std::shared_ptr<const authorization::Index> index) { index_ = std::move(index); }
+  void set_index(std::shared_ptr<const authorization::Index> index) {
+    index_ = std::move(index);
+    ++index_serial_;
+  }
+  // Of the index in use. What is admitted under it is not what quiesce() waits for.
+  std::uint64_t index_serial() const noexcept { return index_serial_; }
   identity::TokenCache& tokens() noexcept { return tokens_; }
   Counters& counters() noexcept { return counters_; }
   const Clock& clock() const noexcept { return clock_; }
   const Limits& limits() const noexcept { return limits_; }
   plugins::Executor& workers() noexcept { return workers_; }
+  Lane lane() const noexcept { return lane_; }
 
   void add(Connection& connection) { connections_.push_back(connection); }
   void remove(Connection& connection) { connections_.erase(connections_.iterator_to(connection)); }
@@ -105,10 +115,12 @@ class IoThread {
     return turn_unix_ms_;
   }
   void drain_connections();
+  // Closes one connection that waits for its next request; false when it finds none soon.
+  bool close_idle_connection();
   void expire_all();
   void give_up_all();
-  // How many connections work for these instances, and what is done about it.
-  std::size_t count_working(const std::vector<std::string>& instances, Insist insist);
+  // How many connections work for these instances since before the index of that serial, and what is done about it.
+  std::size_t count_working(const std::vector<std::string>& instances, std::uint64_t before, Insist insist);
   bool draining() const noexcept { return draining_; }
   // Operations that were given up and have not come back.
   std::size_t abandoned = 0;
@@ -126,9 +138,11 @@ class IoThread {
   const Clock& clock_;
   const Limits& limits_;
   plugins::Executor& workers_;
+  const Lane lane_;
   plugins::Turn turn_;
   identity::TokenCache tokens_;
   std::shared_ptr<const authorization::Index> index_ = std::make_shared<const authorization::Index>();
+  std::uint64_t index_serial_ = 0;
   boost::intrusive::list<Connection> connections_;
   Counters counters_;
   std::uint64_t coarse_ms_ = 0;

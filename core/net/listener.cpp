@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <condition_variable>
 #include <mutex>
@@ -72,6 +74,8 @@ std::shared_ptr<void> take_slot(const std::shared_ptr<Slots>& slots) {
 }
 
 constexpr std::uint64_t kQuietNs = 250'000'000;
+constexpr std::size_t kAdminConnections = 32;
+constexpr int kTries = 4;  // to find a place for a new connection
 constexpr std::uint64_t kCutNs = 500'000'000;  // at shutdown: from cancelled to given up, and from there to the end
 
 bool out_of_descriptors(const boost::system::error_code& ec) {
@@ -99,8 +103,8 @@ asio::awaitable<void> accept_loop(IoThread& thread, Acceptor& acceptor, Logger& 
 }  // namespace
 
 struct Listener::Impl {
-  explicit Impl(std::size_t maximum) : slots(std::make_shared<Slots>(maximum)) {}
-  std::shared_ptr<Slots> slots;
+  explicit Impl(std::size_t maximum) : slots(std::make_shared<Slots>(maximum)), admin_slots(std::make_shared<Slots>(kAdminConnections)) {}
+  std::shared_ptr<Slots> slots, admin_slots;
   std::vector<std::unique_ptr<tcp::acceptor>> acceptors;  // one for each thread
   std::unique_ptr<Local::acceptor> admin;
   std::filesystem::path admin_path;
@@ -115,8 +119,10 @@ Listener::Listener(ListenerSettings settings, const Clock& clock, Entropy& entro
       clock_(clock),
       log_(log),
       impl_(std::make_unique<Impl>(settings_.limits.max_connections)) {
-  for (unsigned i = 0; i < std::max(1U, settings_.threads); ++i) {
-    threads_.push_back(std::make_unique<IoThread>(clock, entropy, settings_.limits, workers));
+  settings_.threads = std::max(1U, settings_.threads);
+  for (unsigned i = 0; i < settings_.threads + (settings_.admin ? 1 : 0); ++i) {
+    const auto lane = i < settings_.threads ? IoThread::Lane::requests : IoThread::Lane::control;
+    threads_.push_back(std::make_unique<IoThread>(clock, entropy, settings_.limits, workers, lane));
     threads_.back()->log_to(log);
   }
 }
@@ -147,12 +153,12 @@ Result<void> Listener::bind() {
     if (ec) return via::fail(Code::refused, "The TLS certificate and key do not fit together.");
   }
   tcp::endpoint at(endpoint->address, endpoint->port);
-  for (auto& thread : threads_) {
-    auto acceptor = std::make_unique<tcp::acceptor>(thread->context());
+  for (unsigned i = 0; i < settings_.threads; ++i) {
+    auto acceptor = std::make_unique<tcp::acceptor>(threads_[i]->context());
     boost::system::error_code ec;
     acceptor->open(at.protocol(), ec);
     if (!ec) acceptor->set_option(asio::socket_base::reuse_address(true), ec);
-    if (!ec && threads_.size() > 1)
+    if (!ec && settings_.threads > 1)
       acceptor->set_option(asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>(true), ec);
     if (!ec) acceptor->bind(at, ec);
     if (!ec) acceptor->listen(4096, ec);
@@ -168,17 +174,45 @@ Result<void> Listener::bind() {
   return {};
 }
 
+// A place is free a little after its connection was told to close: what it has posted runs first.
+void Listener::admit(Handler& runtime, IoThread& thread, tcp::socket socket, int tries) {
+  auto slot = take_slot(impl_->slots);
+  if (!slot) {
+    if (tries > 0 && (tries < kTries || thread.close_idle_connection())) {
+      asio::post(thread.context(), [this, &runtime, &thread, socket = std::move(socket), tries]() mutable {
+        admit(runtime, thread, std::move(socket), tries - 1);
+      });
+      return;
+    }
+    return Counters::add(thread.counters().refused);
+  }
+  if (impl_->tls)
+    start_session(thread, runtime, std::move(socket), *impl_->tls, std::move(slot));
+  else
+    start_session(thread, runtime, std::move(socket), std::move(slot));
+}
+
+std::size_t connections_within(std::size_t wanted, std::uint64_t descriptors) {
+  // Databases, plugins, the store, event loops, the admin socket.
+  const std::uint64_t others = std::clamp<std::uint64_t>(descriptors / 4, 40, 4096);
+  const std::uint64_t rest = descriptors > others + 8 ? descriptors - others : 8;
+  return static_cast<std::size_t>(std::min<std::uint64_t>(wanted, rest));
+}
+
+std::uint64_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  if (limit.rlim_cur < limit.rlim_max) {
+    const rlimit raised{limit.rlim_max, limit.rlim_max};
+    if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  return limit.rlim_cur;
+}
+
 Result<void> Listener::start(Handler& runtime) {
-  for (std::size_t i = 0; i < threads_.size(); ++i) {
+  for (std::size_t i = 0; i < settings_.threads; ++i) {
     IoThread& thread = *threads_[i];
-    auto start = [this, &thread, &runtime](tcp::socket socket) {
-      auto slot = take_slot(impl_->slots);
-      if (!slot) return Counters::add(thread.counters().refused);
-      if (impl_->tls)
-        start_session(thread, runtime, std::move(socket), *impl_->tls, std::move(slot));
-      else
-        start_session(thread, runtime, std::move(socket), std::move(slot));
-    };
+    auto start = [this, &thread, &runtime](tcp::socket socket) { admit(runtime, thread, std::move(socket), kTries); };
     asio::co_spawn(thread.context(), accept_loop(thread, *impl_->acceptors[i], log_, std::move(start)), asio::detached);
   }
   for (auto& thread : threads_) thread->start();
@@ -190,7 +224,7 @@ Result<void> Listener::start_admin(const std::filesystem::path& path, Handler& h
   if (path.native().size() >= 108)
     return via::fail(Code::bad_request, "The state folder's path is too long for a Unix socket (107 bytes).");
   ::unlink(path.c_str());  // ours: the state lock is held
-  IoThread& thread = *threads_.front();
+  IoThread& thread = *threads_.back();
   impl_->admin = std::make_unique<Local::acceptor>(thread.context());
   boost::system::error_code ec;
   const mode_t old = ::umask(0177);
@@ -211,8 +245,11 @@ Result<void> Listener::start_admin(const std::filesystem::path& path, Handler& h
     socklen_t size = sizeof credentials;
     // Taken once, at connect: a later change of the process does not matter.
     if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return;
-    auto slot = take_slot(impl_->slots);
-    if (!slot) return;
+    auto slot = take_slot(impl_->admin_slots);
+    if (!slot) {
+      thread.close_idle_connection();  // the next one finds a place
+      return;
+    }
     start_session(thread, handler, std::move(socket), Peer{credentials.uid, credentials.gid, credentials.pid},
                   std::move(slot));
   };
@@ -258,11 +295,18 @@ void Listener::quiesce(const std::vector<std::string>& instances) {
   // Calls that end by themselves get a moment, those that hear of their cancellation a grace; the rest is done without.
   const std::uint64_t cancel_at = clock_.mono_ns() + kQuietNs;
   const std::uint64_t give_up_at = cancel_at + kGraceMs * 1'000'000;
+  std::vector<std::uint64_t> serials(threads_.size(), 0);  // of each thread when it is first asked
   for (unsigned pause_us = 50;; pause_us = std::min(pause_us * 2, 2000U)) {
     std::atomic<std::size_t> working{0};
     const std::uint64_t now = clock_.mono_ns();
     const Insist insist = now >= give_up_at ? Insist::give_up : now >= cancel_at ? Insist::cancel : Insist::wait;
-    on_every_thread([&](IoThread& thread) { working += thread.count_working(instances, insist); });
+    on_every_thread([&](IoThread& thread) {
+      for (std::size_t i = 0; i < threads_.size(); ++i) {
+        if (threads_[i].get() != &thread) continue;
+        if (serials[i] == 0) serials[i] = thread.index_serial();
+        working += thread.count_working(instances, serials[i], insist);
+      }
+    });
     if (working == 0) return;
     ::usleep(pause_us);
   }
@@ -274,7 +318,7 @@ bool Listener::shutdown(std::uint64_t since_ns) {
     boost::system::error_code ec;
     for (std::size_t i = 0; i < threads_.size(); ++i)
       if (threads_[i].get() == &thread && i < impl_->acceptors.size()) impl_->acceptors[i]->close(ec);
-    if (&thread == threads_.front().get() && impl_->admin) impl_->admin->close(ec);
+    if (&thread == threads_.back().get() && impl_->admin) impl_->admin->close(ec);
     thread.drain_connections();
   });
   const std::uint64_t expire_at =

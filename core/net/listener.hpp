@@ -1,7 +1,9 @@
 // Listening sockets and the I/O threads behind them.
 //
 // Each I/O thread has an acceptor of its own on the same TCP port (SO_REUSEPORT), so that a connection lives and dies
-// on one thread. The admin socket lives on the first thread. Thread: control; callbacks on I/O threads.
+// on one thread. The admin socket lives on a thread of its own, with connections of its own: whatever apps do, operators get in.
+// When all places for connections are taken, one that waits for its next request gives way to a new one.
+// Thread: control; callbacks on I/O threads.
 #pragma once
 
 #include <atomic>
@@ -10,6 +12,8 @@
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <boost/asio/ip/tcp.hpp>
 
 #include "core/base/error.hpp"
 #include "core/base/log.hpp"
@@ -29,8 +33,14 @@ struct ListenerSettings {
   bool allow_public_plaintext = false;
   std::unique_ptr<TlsFiles> tls;           // null = plain HTTP
   unsigned threads = 1;
+  bool admin = false;                      // start_admin() follows
   Limits limits;
 };
+
+// How many connections of apps the process can hold beside its files, of `wanted`, with so many descriptors.
+std::size_t connections_within(std::size_t wanted, std::uint64_t descriptors);
+// Raises the soft limit of descriptors to the hard one; the limit.
+std::uint64_t raise_descriptor_limit();
 
 class Listener {
  public:
@@ -42,7 +52,7 @@ class Listener {
   Result<void> bind();
   // Starts the threads and accepts.
   Result<void> start(Handler& runtime);
-  // Also serves `handler` on a Unix socket (mode 0660 with `group`, else 0600). Replaces a stale socket file.
+  // Also serves `handler` on a Unix socket (mode 0660 with `group`, else 0600). Replaces a stale socket file. Before start().
   Result<void> start_admin(const std::filesystem::path& path, Handler& handler, const std::string& group);
 
   // "127.0.0.1:43121", once started.
@@ -50,7 +60,8 @@ class Listener {
   bool tls() const { return settings_.tls != nullptr; }
   const std::vector<std::unique_ptr<IoThread>>& threads() const { return threads_; }
 
-  // For the authority (authorization/authority.hpp): both return when every I/O thread has done it.
+  // For the authority (authorization/authority.hpp): both return when every I/O thread has done it. quiesce() is about what was
+  // admitted before the last deliver(): what is admitted under the index of now has its rights from it.
   void deliver(const std::shared_ptr<const authorization::Index>& index);
   void quiesce(const std::vector<std::string>& instances);
 
@@ -61,6 +72,7 @@ class Listener {
 
  private:
   struct Impl;
+  void admit(Handler& runtime, IoThread& thread, boost::asio::ip::tcp::socket socket, int tries);
   void on_every_thread(const std::function<void(IoThread&)>& work);
   ListenerSettings settings_;
   const Clock& clock_;

@@ -163,6 +163,13 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     boost::system::error_code ec;
     lowest().cancel(ec);
   }
+  bool close_idle() override {
+    if (busy || closing_ || !in_.empty() || !keep_) return false;
+    closing_ = true;
+    boost::system::error_code ec;
+    lowest().cancel(ec);
+    return true;
+  }
   void drain() override {
     keep_ = false;
     if (!busy && in_.empty()) {
@@ -170,8 +177,8 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
       lowest().cancel(ec);
     }
   }
-  bool works_for(const std::vector<std::string>& instances) const override {
-    return !working_for_.empty() &&
+  bool works_for(const std::vector<std::string>& instances, std::uint64_t before) const override {
+    return !working_for_.empty() && admitted_under_ < before &&
            std::find(instances.begin(), instances.end(), working_for_) != instances.end();
   }
   void cancel_operation() override {
@@ -242,6 +249,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     head_status_ = 200;
     failure_.reset();
     deadline_ns_ = deadline_ns;
+    admitted_under_ = thread_.index_serial();
     call_.start(out_, *this, id_, deadline_ns);
     return call_;
   }
@@ -350,7 +358,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
           thread_.workers().run([&context = thread_.context(), held, work = std::move(work)] {
             work();
             asio::post(context, [held] { std::move (*held)(); });
-          });
+          }, thread_.lane());
         },
         asio::use_awaitable);
   }
@@ -591,12 +599,14 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   std::array<char, 36> id_text_{};
   std::uint64_t started_ns_ = 0;
   std::uint64_t deadline_ns_ = 0;
+  std::uint64_t admitted_under_ = 0;  // serial of the index that its call was admitted by
   std::size_t framing_ = 0;
   int head_status_ = 200, status_ = 0;
   std::string_view always_;
   std::optional<Error> failure_;
   std::string retry_;
   bool call_closes_ = false;
+  bool closing_ = false;  // told to by close_idle()
   bool listed_ = true;  // among the thread's connections
   bool withdrawn_ = false, begun_ = false;  // of a call that is given up: its rights ended; its head has left
   bool id_text_made_ = false, answered_ = false, keep_ = true, broken_ = false, expired_ = false, body_begun_ = false, streaming_ = false;

@@ -24,11 +24,13 @@ struct Executor::Queue {
 
 Executor::Executor(const Clock& clock, unsigned max_threads) : clock_(clock), max_threads_(max_threads) {
   own_ = create(max_threads, "host");
-  own_->group->own = kOwn;
+  control_ = create(max_threads, "control");
+  own_->group->own = control_->group->own = kOwn;
   timekeeper_ = std::thread([this] { timekeeper(); });
 }
 
 Executor::~Executor() {
+  destroy(control_);
   destroy(own_);
   {
     const std::lock_guard lock(mutex_);
@@ -187,13 +189,13 @@ void Executor::cancel(Queue* queue, std::uint64_t task_id) {
   found.fn(found.data, VIA_E_CANCELLED);
 }
 
-void Executor::run(std::function<void()> work) {
+void Executor::run(std::function<void()> work, Lane lane) {
   auto* held = new std::function<void()>(std::move(work));  // crosses a C callback; freed by it
   const via_task_fn task = [](void* data, via_status why) {
     const std::unique_ptr<std::function<void()>> owned(static_cast<std::function<void()>*>(data));
     if (why == VIA_OK) (*owned)();
   };
-  if (post(own_, 0, task, held, nullptr) != VIA_OK) delete held;
+  if (post(lane == Lane::control ? control_ : own_, 0, task, held, nullptr) != VIA_OK) delete held;
 }
 
 void Executor::worker(std::size_t slot) {

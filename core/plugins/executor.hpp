@@ -47,8 +47,10 @@ class Executor {
   via_status post(Queue* queue, std::uint64_t delay_ns, via_task_fn fn, void* data, std::uint64_t* task_id);
   void cancel(Queue* queue, std::uint64_t task_id);
 
-  // For core's own work, on a queue as wide as the pool; never behind the work of apps.
-  void run(std::function<void()> work);
+  // For core's own work, on queues as wide as the pool; never behind the work of apps, and what operators asked for never behind
+  // what requests make the host do (tokens, configuration).
+  enum class Lane { requests, control };
+  void run(std::function<void()> work, Lane lane = Lane::requests);
 
   struct Figures {
     unsigned threads = 0, running = 0, long_running = 0;
@@ -101,7 +103,7 @@ class Executor {
   unsigned idle_ = 0;
   std::uint64_t next_id_ = 1;
   bool stopping_ = false;
-  Queue* own_ = nullptr;
+  Queue *own_ = nullptr, *control_ = nullptr;
 };
 
 }  // namespace via::plugins

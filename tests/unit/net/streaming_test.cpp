@@ -200,6 +200,9 @@ TEST_F(StreamTest, QuiesceReturnsWhenTheOperationsOfTheInstanceHaveEnded) {
   Client client(address());
   client.send(get("/data"));
   entered.wait();
+  listener->quiesce({"ins_test"});
+  EXPECT_FALSE(ended) << "what was admitted under the index of now goes on";
+  listener->deliver(std::make_shared<const authorization::Index>());
   listener->quiesce({"ins_other"});
   EXPECT_FALSE(ended) << "operations of other instances go on";
   // The connection is marked as working for the instance in the same step that starts the call.

@@ -180,6 +180,8 @@ Result<ServerConfig> parse_server_config(std::string_view source) {
       {"limits.fields", number(c.limits.max_fields, 8, 10'000)},
       {"limits.body_bytes", number(c.limits.max_body_bytes, 1024, 1LL << 30)},
       {"limits.connections", number(c.limits.max_connections, 1, 1'000'000)},
+      {"limits.memory_bytes", number(c.limits.memory_bytes, 1 << 20, 1LL << 50)},
+      {"limits.memory_per_app_bytes", number(c.limits.memory_per_app_bytes, 1 << 20, 1LL << 50)},
       {"limits.pipelined_burst", number(c.limits.max_pipelined_burst, 1, 1'000'000)},
       {"limits.header_timeout_ms", number(c.limits.header_timeout_ms, 100, kHour)},
       {"limits.idle_timeout_ms", number(c.limits.idle_timeout_ms, 100, kHour)},

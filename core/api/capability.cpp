@@ -27,7 +27,7 @@ Error not_there() {
 }
 
 ExtensionCaller caller_of(const authorization::ShareGrant& share) {
-  ExtensionCaller caller{share.scopes, {}, 0, {}, share.limits, share.id};
+  ExtensionCaller caller{share.scopes, {}, 0, {}, share.limits, share.id, share.id};
   std::copy(share.ulid.begin(), share.ulid.end(), caller.binding_id.b);
   return caller;
 }

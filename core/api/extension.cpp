@@ -167,6 +167,7 @@ Begun try_extension(Logger& log, net::Exchange& exchange, const std::shared_ptr<
     exchange.fail(instance->refusal(caller.working_for));
     return Begun::done;
   }
+  exchange.charge_to(caller.owner);
   plugins::Call& call = exchange.begin_call(exchange.started_ns() + timeout_ms * 1'000'000);
   const ExtensionRequest request(exchange.request(), path, caller);
   if (instance->try_handle(request.abi(), call.abi()) == VIA_OK) {
@@ -221,6 +222,7 @@ asio::awaitable<void> serve_extension(Logger& log, net::Exchange& exchange,
     exchange.fail(instance->refusal(working_for));
     co_return;
   }
+  exchange.charge_to(caller.owner);
   plugins::Call& call = exchange.begin_call(exchange.started_ns() + timeout_ms * 1'000'000);
   const auto work = std::make_shared<ExtensionCall>(exchange.request(), path, instance, caller, held, call.abi());
   auto* raw = std::make_unique<std::shared_ptr<ExtensionCall>>(work).release();  // owned by the task

@@ -27,6 +27,7 @@ struct ExtensionCaller {
   via_id binding_id{};
   std::span<const std::pair<std::string, std::string>> limits{};  // of a capability URL
   std::string_view working_for{};  // whose rights these are: an instance or a share
+  std::string_view owner{};        // whose memory a large answer is counted as
 };
 
 enum class Begun {

@@ -217,6 +217,7 @@ Begun RuntimeApi::begin(Exchange& exchange, const identity::Claims& claims, cons
     return Begun::done;
   }
   const auto& limits = exchange.thread().limits();
+  exchange.charge_to(index.find(claims.instance)->app);
   plugins::Call& call =
       exchange.begin_call(exchange.started_ns() + limits.operation_timeout_ms * 1'000'000);
   const AbiCaller caller(*allowed->binding, allowed->generation);
@@ -265,6 +266,17 @@ asio::awaitable<std::shared_ptr<const identity::Claims>> RuntimeApi::authenticat
     co_return nullptr;
   }
   co_return thread.tokens().insert(token, keys, std::move(**verified));
+}
+
+std::string RuntimeApi::body_owner(Exchange& exchange) {
+  if (is_capability_path(exchange.request().path)) {
+    std::string_view rest;
+    const auto share = find_capability(exchange, rest);
+    return share ? share->id : std::string();
+  }
+  if (!exchange.request().path.starts_with("/v1/runtime/")) return "everybody";
+  const auto* claims = exchange.thread().tokens().peek(exchange.request().bearer(), d_.keys.peek(), unix_seconds(exchange));
+  return claims == nullptr ? std::string() : (*claims)->app;
 }
 
 asio::awaitable<void> RuntimeApi::before_body(Exchange& exchange) {
@@ -317,6 +329,7 @@ asio::awaitable<void> RuntimeApi::serve_operation(Exchange& exchange, const iden
     co_return;
   }
   const auto& limits = exchange.thread().limits();
+  exchange.charge_to(grant->app);
   plugins::Call& call =
       exchange.begin_call(exchange.started_ns() + limits.operation_timeout_ms * 1'000'000);
   pending = {instance, grant, grant->instance, &call};
@@ -346,6 +359,7 @@ Result<RuntimeApi::Reached> RuntimeApi::reach_http(Exchange& exchange, const ide
   if (generation) grant->note_use(&binding, *generation, unix_seconds(exchange));
   Reached out{&binding, {binding.scopes, binding.live_generations, allowed.generation}};
   out.caller.working_for = grant->instance;
+  out.caller.owner = grant->app;
   std::copy(binding.binding_ulid.begin(), binding.binding_ulid.end(), out.caller.binding_id.b);
   return out;
 }

@@ -38,6 +38,7 @@ class RuntimeApi final : public net::Handler {
 
   bool try_serve(net::Exchange& exchange, net::Pending& pending) override;
   boost::asio::awaitable<void> serve(net::Exchange& exchange, net::Pending pending) override;
+  std::string body_owner(net::Exchange& exchange) override;
   boost::asio::awaitable<void> before_body(net::Exchange& exchange) override;
 
  private:

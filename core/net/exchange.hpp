@@ -43,6 +43,8 @@ class Exchange {
   // the plugin gives too is dropped. Called before begin_call.
   virtual void always_send(std::string_view lines) = 0;
   virtual bool answered() const noexcept = 0;
+  // Whose memory the answer of the next call is counted as (byte_budget.hpp); it lives as long as the call. Before begin_call.
+  virtual void charge_to(std::string_view owner) noexcept = 0;
 
   // An operation of an add-on, answered by the plugin straight into the output.
   virtual plugins::Call& begin_call(std::uint64_t deadline_ns) = 0;
@@ -81,7 +83,9 @@ class Handler {
   // True = answered. False = serve() follows; a call that try_serve began and that was taken over is in `pending`.
   virtual bool try_serve(Exchange& exchange, Pending& pending) = 0;
   virtual boost::asio::awaitable<void> serve(Exchange& exchange, Pending pending) = 0;
-  // Asked before "100 Continue" is sent: answers the exchange itself when the body is not wanted.
+  // Whose memory the body of this request is counted as; empty = not known before before_body().
+  virtual std::string body_owner(Exchange&) { return "everybody"; }
+  // Asked before "100 Continue" is sent, and before a large body of nobody known is read: answers the exchange itself when the body is not wanted.
   virtual boost::asio::awaitable<void> before_body(Exchange& exchange) = 0;
 };
 

@@ -20,8 +20,9 @@ std::uint64_t thread_cpu_ns() {
 }
 }  // namespace
 
-IoThread::IoThread(const Clock& clock, Entropy& entropy, const Limits& limits, plugins::Executor& workers, Lane lane)
-    : clock_(clock), limits_(limits), workers_(workers), lane_(lane) {
+IoThread::IoThread(const Clock& clock, Entropy& entropy, const Limits& limits, plugins::Executor& workers, ByteBudget& memory,
+                   Lane lane)
+    : clock_(clock), limits_(limits), workers_(workers), memory_(memory), lane_(lane) {
   entropy.fill(id_prefix_);
   coarse_ms_ = clock.mono_ns() / 1'000'000;
 }

@@ -24,6 +24,7 @@
 #include "core/base/entropy.hpp"
 #include "core/base/log.hpp"
 #include "core/identity/tokens.hpp"
+#include "core/net/byte_budget.hpp"
 #include "core/net/limits.hpp"
 #include "core/plugins/executor.hpp"
 #include "core/plugins/turn.hpp"
@@ -80,7 +81,7 @@ class IoThread {
  public:
   using Lane = plugins::Executor::Lane;
   // `lane`: where the work of its connections is done that is not an add-on's.
-  IoThread(const Clock& clock, Entropy& entropy, const Limits& limits, plugins::Executor& workers, Lane lane = Lane::requests);
+  IoThread(const Clock& clock, Entropy& entropy, const Limits& limits, plugins::Executor& workers, ByteBudget& memory, Lane lane = Lane::requests);
   ~IoThread();
 
   boost::asio::io_context& context() noexcept { return context_; }
@@ -104,6 +105,7 @@ class IoThread {
   const Limits& limits() const noexcept { return limits_; }
   plugins::Executor& workers() noexcept { return workers_; }
   Lane lane() const noexcept { return lane_; }
+  ByteBudget& memory() noexcept { return memory_; }
 
   void add(Connection& connection) { connections_.push_back(connection); }
   void remove(Connection& connection) { connections_.erase(connections_.iterator_to(connection)); }
@@ -138,6 +140,7 @@ class IoThread {
   const Clock& clock_;
   const Limits& limits_;
   plugins::Executor& workers_;
+  ByteBudget& memory_;
   const Lane lane_;
   plugins::Turn turn_;
   identity::TokenCache tokens_;

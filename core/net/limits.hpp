@@ -11,6 +11,9 @@ struct Limits {
   std::size_t max_fields = 100;
   std::size_t max_body_bytes = 8 * 1024 * 1024;
   std::size_t max_connections = 10'000;
+  // Of large requests and answers, in memory at once (byte_budget.hpp).
+  std::uint64_t memory_bytes = 0;          // 0 = a quarter of the machine's
+  std::uint64_t memory_per_app_bytes = 0;  // 0 = a quarter of that
   // Requests answered from one burst of pipelined ones before the connection is closed.
   std::size_t max_pipelined_burst = 1000;
   std::uint64_t header_timeout_ms = 10'000;

@@ -118,11 +118,12 @@ Listener::Listener(ListenerSettings settings, const Clock& clock, Entropy& entro
     : settings_(std::move(settings)),
       clock_(clock),
       log_(log),
+      memory_(settings_.limits.memory_bytes, settings_.limits.memory_per_app_bytes),
       impl_(std::make_unique<Impl>(settings_.limits.max_connections)) {
   settings_.threads = std::max(1U, settings_.threads);
   for (unsigned i = 0; i < settings_.threads + (settings_.admin ? 1 : 0); ++i) {
     const auto lane = i < settings_.threads ? IoThread::Lane::requests : IoThread::Lane::control;
-    threads_.push_back(std::make_unique<IoThread>(clock, entropy, settings_.limits, workers, lane));
+    threads_.push_back(std::make_unique<IoThread>(clock, entropy, settings_.limits, workers, memory_, lane));
     threads_.back()->log_to(log);
   }
 }
@@ -370,6 +371,12 @@ void append_metrics(const std::vector<std::unique_ptr<IoThread>>& threads, std::
   line("via_operations_abandoned_total", sum([](Counters& c) -> auto& { return c.abandoned_operations; }));
   text += "# TYPE via_io_long_turns_total counter\n";
   line("via_io_long_turns_total", sum([](Counters& c) -> auto& { return c.long_turns; }));
+  if (!threads.empty()) {
+    text += "# TYPE via_http_memory_bytes gauge\n";
+    line("via_http_memory_bytes", threads.front()->memory().used());
+    text += "# TYPE via_http_memory_refused_total counter\n";
+    line("via_http_memory_refused_total", threads.front()->memory().refused());
+  }
   text += "# TYPE via_http_request_seconds histogram\n";
   std::uint64_t total = 0;
   for (std::size_t i = 0; i <= Counters::kBounds.size(); ++i) {

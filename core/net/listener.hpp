@@ -77,6 +77,7 @@ class Listener {
   ListenerSettings settings_;
   const Clock& clock_;
   Logger& log_;
+  ByteBudget memory_;
   std::vector<std::unique_ptr<IoThread>> threads_;
   std::unique_ptr<Impl> impl_;
 };

@@ -29,6 +29,7 @@ constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 
 constexpr std::size_t kFirstRead = 2048;   // an idle connection holds no more than this
 constexpr std::size_t kRead = 16 * 1024;
+constexpr std::size_t kAhead = 256 * 1024;   // of a body whose length is not announced, counted before it is there
 constexpr std::size_t kSendAt = 64 * 1024;  // answers of a burst leave in sends of about this size
 
 template <class Stream>
@@ -57,6 +58,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
                       public Connection,
                       public Exchange,
                       private plugins::Call::Waiter,
+                      private plugins::Call::Meter,
                       private plugins::Call::Framer {
  public:
   Session(IoThread& thread, Handler& handler, Stream stream, Peer peer, std::shared_ptr<void> slot)
@@ -102,8 +104,10 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         if (broken_) co_return;
         in_.consume(parser_.size());
         parser_.reset();
+        if (body_share_.bytes() != 0) body_share_.give_back();
         if (!keep_) break;
         if ((out_.size() >= kSendAt || in_.empty()) && !send_now() && !co_await send()) co_return;
+        if (answer_share_.bytes() != 0 && out_.empty()) answer_share_.give_back();
         set_deadline(in_.empty() ? limits.idle_timeout_ms : limits.header_timeout_ms);
         continue;
       }
@@ -113,6 +117,10 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         fail(parser_.error());
         finish_request();
         break;
+      }
+      if (state == RequestParser::State::need_body) {
+        const std::size_t size = std::max(parser_.announced(), in_.size());
+        if (size > ByteBudget::kCounted && size > body_share_.bytes() && !co_await admit_body(std::max(parser_.announced(), size + kAhead))) break;
       }
       if (state == RequestParser::State::need_body && !body_begun_) {
         body_begun_ = true;
@@ -230,6 +238,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   }
 
   void always_send(std::string_view lines) override { always_ = lines; }
+  void charge_to(std::string_view owner) noexcept override { owner_ = owner; }
 
   void respond(int status, std::string_view content_type, std::string_view body, std::string_view more) override {
     respond_into(out_, status, content_type, body, more);
@@ -250,7 +259,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     failure_.reset();
     deadline_ns_ = deadline_ns;
     admitted_under_ = thread_.index_serial();
-    call_.start(out_, *this, id_, deadline_ns);
+    call_.start(out_, *this, id_, deadline_ns, owner_.empty() ? nullptr : this);
     return call_;
   }
 
@@ -420,7 +429,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     thread_.next_request_id(id_.b);
     id_text_made_ = false;
     answered_ = false;
-    always_ = {};
+    always_ = owner_ = {};
     failure_.reset();
     status_ = 0;
     started_ns_ = thread_.clock().mono_ns();
@@ -486,6 +495,33 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     }
     head_status_ = options.status;
     framing_ = append_head(out, options);
+  }
+
+  // plugins::Call::Meter. Thread: the call's owner; the connection waits.
+  Answer grow_to(std::size_t bytes) override {
+    if (answer_share_.grow_to(thread_.memory(), owner_, bytes)) return Answer::yes;
+    return bytes > thread_.memory().limit() / 4 ? Answer::never : Answer::later;
+  }
+
+  // Counts a body before it is read, as that of who sends it. False: it was refused, and the answer is the last one.
+  asio::awaitable<bool> admit_body(std::uint64_t bytes) {
+    begin_request();
+    std::string owner = handler_.body_owner(*this);
+    if (owner.empty()) {
+      const bool kept = std::exchange(keep_, false);
+      if (!answered_) co_await handler_.before_body(*this);
+      if (answered_) {
+        finish_request();
+        co_return false;
+      }
+      keep_ = kept && !thread_.draining();
+      owner = handler_.body_owner(*this);
+    }
+    if (body_share_.grow_to(thread_.memory(), owner.empty() ? "everybody" : owner, bytes)) co_return true;
+    keep_ = false;
+    fail(via::fail(Code::overloaded, "Too many bytes of large requests are in memory. Send fewer at once, or try again."));
+    finish_request();
+    co_return false;
   }
 
   // plugins::Call::Waiter. Thread: any.
@@ -602,7 +638,8 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   std::uint64_t admitted_under_ = 0;  // serial of the index that its call was admitted by
   std::size_t framing_ = 0;
   int head_status_ = 200, status_ = 0;
-  std::string_view always_;
+  std::string_view always_, owner_;
+  ByteBudget::Share body_share_, answer_share_;
   std::optional<Error> failure_;
   std::string retry_;
   bool call_closes_ = false;

@@ -68,9 +68,10 @@ Call::Call(const Clock& clock) : clock_(clock) {
   abi_.commit = abi_commit;
 }
 
-void Call::start(Buffer& out, Framer& framer, const via_id& request_id, std::uint64_t deadline_ns) {
+void Call::start(Buffer& out, Framer& framer, const via_id& request_id, std::uint64_t deadline_ns, Meter* meter) {
   out_ = &out;
   framer_ = &framer;
+  meter_ = meter;
   body_start_ = out.size();
   begun_ = false;
   streaming_ = false;
@@ -155,6 +156,19 @@ via_status Call::make_room(std::uint32_t flags) {
   return VIA_OK;
 }
 
+via_status Call::wait_for_memory(std::size_t bytes, std::uint32_t flags) {
+  for (;;) {
+    const auto answer = meter_->grow_to(bytes);
+    if (answer == Meter::Answer::yes) return VIA_OK;
+    if (answer == Meter::Answer::never) return VIA_E_UNAVAILABLE;
+    if (cancelled()) return VIA_E_CANCELLED;
+    if ((flags & VIA_WAIT) == 0) return VIA_E_WOULD_BLOCK;
+    if (abi_.deadline_ns != 0 && clock_.mono_ns() >= abi_.deadline_ns) return VIA_E_DEADLINE;
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::milliseconds(5));
+  }
+}
+
 void Call::cancel() {
   cancelled_.store(true, std::memory_order_relaxed);
   via_fn fn = nullptr;
@@ -226,6 +240,8 @@ via_status Call::abi_head(via_call* c, const via_head* head) {
 via_status Call::abi_write(via_call* c, via_bytes chunk, std::uint32_t flags) {
   Call& call = self(c);
   if (const via_status room = call.make_room(flags); room != VIA_OK) return room;
+  if (chunk.len >= kHighWater && call.meter_ != nullptr)
+    if (const via_status room = call.wait_for_memory(call.out_->size() + chunk.len, flags); room != VIA_OK) return room;
   call.out_->append({reinterpret_cast<const char*>(chunk.ptr), chunk.len});
   return VIA_OK;
 }

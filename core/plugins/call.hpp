@@ -46,6 +46,14 @@ class Call {
     ~Framer() = default;
   };
 
+  // Whether there is memory for an answer that is written in one large piece (kHighWater and more).
+  struct Meter {
+    enum class Answer { yes, later, never };
+    virtual Answer grow_to(std::size_t bytes) = 0;  // Thread: the call's owner
+   protected:
+    ~Meter() = default;
+  };
+
   explicit Call(const Clock& clock);
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
@@ -53,7 +61,7 @@ class Call {
   static constexpr std::size_t kHighWater = 256 * 1024;
 
   // Prepares for one operation that answers into `out`. `deadline_ns` is on Clock::mono_ns.
-  void start(Buffer& out, Framer& framer, const via_id& request_id, std::uint64_t deadline_ns);
+  void start(Buffer& out, Framer& framer, const via_id& request_id, std::uint64_t deadline_ns, Meter* meter = nullptr);
   via_call* abi() noexcept { return &abi_; }
 
   // True when complete() has been called: result() is final. One acquire load.
@@ -85,6 +93,7 @@ class Call {
   static Call& self(const via_call* c) { return *static_cast<Call*>(c->host_data); }
   void begin_if_needed();
   via_status make_room(std::uint32_t flags);
+  via_status wait_for_memory(std::size_t bytes, std::uint32_t flags);
   void notify();
 
   static std::int32_t abi_cancelled(const via_call* c);
@@ -102,6 +111,7 @@ class Call {
   const Clock& clock_;
   Buffer* out_ = nullptr;
   Framer* framer_ = nullptr;
+  Meter* meter_ = nullptr;
   std::size_t body_start_ = 0;
   bool begun_ = false;
   bool streaming_ = false;  // set by the plugin's thread before it hands over; read after the hand-over

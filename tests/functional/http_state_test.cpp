@@ -138,19 +138,27 @@ TEST_F(HttpState, ContinueIsSentOnlyToThoseWhoMaySend) {  // H89
   EXPECT_TRUE(bad.ends());
 }
 
-TEST_F(HttpState, ConnectionsOverTheLimitAreClosedAndOthersServed) {
+TEST_F(HttpState, ANewConnectionTakesThePlaceOfAnIdleOneAndNeverOfOneThatHasBegun) {
   start_with("[limits]\nconnections = 20\n");
-  std::vector<std::unique_ptr<Http>> held;
-  for (int i = 0; i < 19; ++i) {
-    held.push_back(std::make_unique<Http>(host.port()));
-    ASSERT_EQ(held.back()->call("GET", "/health").status, 200);
+  std::vector<std::unique_ptr<Http>> idle, begun;
+  for (int i = 0; i < 20; ++i) {
+    idle.push_back(std::make_unique<Http>(host.port()));
+    ASSERT_EQ(idle.back()->call("GET", "/health").status, 200);
   }
-  Http last(host.port());
-  ASSERT_EQ(last.call("GET", "/health").status, 200);
-  for (int i = 0; i < 10; ++i) EXPECT_TRUE(Http(host.port()).ends());
-  for (auto& one : held) EXPECT_EQ(one->call("GET", "/health").status, 200);
-  held.clear();
-  last.close();
+  for (int i = 0; i < 20; ++i) {
+    begun.push_back(std::make_unique<Http>(host.port()));
+    ASSERT_EQ(begun.back()->call("GET", "/health").status, 200) << i;
+    ASSERT_TRUE(begun.back()->send("GET /health HTTP/1.1\r\n"));
+  }
+  for (auto& one : idle) EXPECT_TRUE(one->ends());
+  EXPECT_TRUE(eventually([&] { return Http(host.port()).ends(1000); })) << "there is no place left";
+  for (auto& one : begun) {
+    ASSERT_TRUE(one->send("Host: x\r\n\r\n"));
+    const auto answer = one->read();
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->status, 200);
+  }
+  begun.clear();
   EXPECT_TRUE(eventually([&] { return Http(host.port()).call("GET", "/health").status == 200; }));
 }
 

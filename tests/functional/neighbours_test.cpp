@@ -146,6 +146,42 @@ TEST_F(Neighbours, TheHostStopsInTimeWhateverRuns) {
   EXPECT_EQ(caller(issue("good")).query("SELECT b FROM t").status, 200);
 }
 
+class LargeBodies : public World {
+ protected:
+  void SetUp() override {
+    host.configure("[limits]\nmemory_bytes = 67108864\nmemory_per_app_bytes = 33554432\n");
+    World::SetUp();
+  }
+};
+
+TEST_F(LargeBodies, OfOneAppAreBoundedAndTheOthersGoOn) {
+  const Runtime good = app_with_database("good"), bad = app_with_database("bad");
+  ASSERT_EQ(caller(good).setup("CREATE TABLE t(a)").status, 200);
+  ASSERT_EQ(caller(bad).query("SELECT 1").status, 200);
+  const std::size_t before = host.resident_kib();
+  const std::string body(7'900'000, ' ');
+  std::vector<std::unique_ptr<Http>> held;
+  int refused = 0;
+  for (int i = 0; i < 40; ++i) {
+    held.push_back(std::make_unique<Http>(host.port()));
+    std::string request = Http::format("POST", operation_path("query"), body, {{"Authorization", "Bearer " + bad.token}});
+    request.pop_back();  // the last byte is held back
+    (void)held.back()->send(request);
+    const auto answer = held.back()->read(30);
+    if (answer && answer->status == 503) ++refused;
+  }
+  EXPECT_GE(refused, 30) << "there is room for four";
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  EXPECT_LT(host.resident_kib(), before + 64 * 1024);
+#endif
+  const json large{{"sql", "INSERT INTO t VALUES(?)"}, {"params", {std::string(3'000'000, 'x')}}};
+  EXPECT_EQ(caller(good).op("execute", large).status, 200) << "another app has its own";
+  EXPECT_GT(std::stoi(metrics().substr(metrics().find("\nvia_http_memory_refused_total ") + 31)), 0);
+  held.clear();
+  EXPECT_TRUE(eventually([&] { return metrics().find("via_http_memory_bytes 0\n") != std::string::npos; }));
+  EXPECT_EQ(caller(bad).op("query", {{"sql", "SELECT length(?)"}, {"params", {std::string(3'000'000, 'x')}}}).status, 200);
+}
+
 class FewDescriptors : public World {
  protected:
   void SetUp() override {

@@ -198,7 +198,7 @@ TEST(ServerConfig, TheReferenceNamesEveryMemberAndItsDefaultParses) {
   const std::set<std::string> all{
       "listen", "public_url", "environment", "admin_group", "threads", "workers", "allow_plaintext", "plugins", "require_plugin_signature",
       "token_ttl_seconds", "retain_days", "check_timeout_seconds", "restart.APP", "types.TYPE.settings", "types.TYPE.isolation", "types.TYPE.memory_mb", "types.TYPE.grace_seconds", "tls.certificate", "tls.key", "tls.ca", "log.level", "limits.header_bytes", "limits.fields",
-      "limits.body_bytes", "limits.connections", "limits.pipelined_burst", "limits.header_timeout_ms",
+      "limits.body_bytes", "limits.connections", "limits.memory_bytes", "limits.memory_per_app_bytes", "limits.pipelined_burst", "limits.header_timeout_ms",
       "limits.idle_timeout_ms", "limits.body_timeout_ms", "limits.write_timeout_ms", "limits.operation_timeout_ms",
       "limits.drain_timeout_ms"};
   EXPECT_EQ(seen, all);

@@ -18,11 +18,12 @@ function(look name times anchor replacement)
   set(text "${changed}" PARENT_SCOPE)
 endfunction()
 
-# The end of a statement undoes what it did, and must not be stopped.
+# The end of a statement undoes and frees what it did, and must not be stopped: it is looked at before, and never in it.
 look(halt 1 "SQLITE_PRIVATE int sqlite3VdbeHalt(Vdbe *p){"
 "static int viaVdbeHalt(Vdbe *p);
 SQLITE_PRIVATE int sqlite3VdbeHalt(Vdbe *p){
   int rc;
+  (void)VIA_LOOK();
   via_sqlite_quiet++;
   rc = viaVdbeHalt(p);
   via_sqlite_quiet--;

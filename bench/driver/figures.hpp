@@ -88,6 +88,7 @@ void measure_point(Context& context);
 void measure_writes(Context& context);
 void measure_rows(Context& context);
 void measure_mixed(Context& context);
+void measure_neighbour(Context& context);
 void measure_threads(Context& context);
 void measure_authorization(Context& context);
 void measure_isolation(Context& context);

@@ -24,6 +24,7 @@ constexpr Benchmark kBenchmarks[] = {
     {"writes", "load", measure_writes},
     {"rows", "load", measure_rows},
     {"mixed", "load", measure_mixed},
+    {"neighbour", "load", measure_neighbour},
     {"stop", "load", measure_stop},
     {"threads", "load", measure_threads},
     {"keys", "data", measure_keys},

@@ -200,6 +200,43 @@ void measure_mixed(Context& c) {
   }
 }
 
+// One app asks for a row at a time; another one has 64 connections, each with a statement that works for long in one opcode: LIKE, a
+// sort, a JSON patch. They share the host's core with it.
+void measure_neighbour(Context& c) {
+  Sample& s = c.sample();
+  const Server server = s.host.server();
+  s.host.admin("app.create", {{"name", "hostile"}});
+  s.host.admin("addon.create", {{"type", "sqlite"}, {"name", "hostile-db"}, {"app", "hostile"}, {"bind", "DATABASE"}});
+  s.host.admin("deploy.create", {{"app", "hostile"}});
+  const Host::Instance hostile = s.host.issue("hostile", c.work / "hostile.material");
+  s.host.operation(hostile, "setup", {{"sql", "CREATE TABLE big(id INTEGER PRIMARY KEY, a); INSERT INTO big VALUES(1, replace(hex(zeroblob(4500000)),'0','a'))"}});
+  const std::string statements[] = {
+      "SELECT a LIKE '%" + std::string(990, 'a') + "b' FROM big",
+      "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<400000) SELECT n FROM c ORDER BY n*7919%1000003 LIMIT 1",
+      "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<20000), o(x) AS MATERIALIZED (SELECT json_group_object('k'||n,n) FROM c) "
+      "SELECT length(json_patch(x, replace(x,'k','z'))) FROM o",
+  };
+  const auto dear = c.load.save("hostile", requests(60, hostile.token_file, kAddons + "query", [&](std::uint64_t n) {
+                                  return json{{"sql", statements[n % std::size(statements)]}}.dump();
+                                }));
+  c.load.run(server, s.point, 1, 1, c.cores.load);
+  std::vector<Pair> middles, tails;
+  for (int i = 0; i < c.plan.rounds; ++i) {
+    const Load alone = c.load.run(server, s.point, 1, c.plan.seconds, c.cores.load);
+    auto attack = c.load.start(server, dear, 64, c.plan.seconds + 2, c.cores.load);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1000));
+    const Load beside = c.load.run(server, s.point, 1, c.plan.seconds, c.cores.load);
+    middles.push_back({beside, alone.p50_us});
+    tails.push_back({beside, alone.p99_us});
+    (void)attack.finish(true);
+  }
+  const std::string name = "point query, 1 connection, beside 64 hostile ones";
+  c.report.add(against(name + ", p50", "us", "alone", middles, &Load::p50_us));
+  Figure p99 = against(name + ", p99", "us", "alone", tails, &Load::p99_us);
+  c.report.add(p99);
+  c.report.add({"  its longest", middle(tails, [](const Pair& p) { return p.ours.max_us; }), "us"});
+}
+
 void measure_threads(Context& c) {
   if (c.cores.both.size() < 2) return;
   const auto one = c.make_sample("one-thread", 1, c.cores.both);

@@ -82,8 +82,11 @@ class Neighbours : public World {
                   .status,
               200);
   }
-  // `statement` again and again on two connections, while everything else goes on; then its credential is revoked.
+  // A statement again and again on two connections, while everything else goes on; then its credential is revoked.
   void attack(const std::string& name, const json& body, const std::string& operation = "query", const json& taught = nullptr) {
+    attack_by(name, operation_path(operation), body, taught);
+  }
+  void attack_by(const std::string& name, const std::string& path, const json& body, const json& taught = nullptr) {
     GoodNeighbour neighbour(caller(good));
     std::atomic<bool> stop{false};
     std::vector<std::thread> hostile;
@@ -92,7 +95,7 @@ class Neighbours : public World {
         Caller b = caller(bad);
         while (!stop) {
           for (int n = 0; n < 6 && !taught.is_null(); ++n) (void)b.op("query", taught);
-          if (b.op(operation, body).status == 0) break;
+          if (b.post(path, body.dump()).status == 0) break;
         }
       });
     std::this_thread::sleep_for(milliseconds(700));
@@ -133,6 +136,74 @@ TEST_F(Neighbours, AreNotFrozenByOneStatementNorAreOperators) {
   attack("a write", {{"sql", "UPDATE big SET p = a LIKE '%" + std::string(990, 'a') + "b' WHERE id=2"}}, "execute");
   attack("a rebuild", {{"sql", "INSERT INTO f(f) VALUES('rebuild')"}}, "execute");
   attack("a setup", {{"sql", "CREATE INDEX IF NOT EXISTS i ON big(a LIKE '%" + std::string(900, 'a') + "b'); DROP INDEX i"}}, "setup");
+}
+
+// One expression of one dear function, through every door that an app has for SQL.
+struct Door {
+  const char* name;
+  bool own_columns_only;  // no subqueries
+  // What prepares it, and what is then sent again and again: path and body.
+  std::function<std::string(const std::string& expression, const std::string& n)> setup;
+  std::function<std::pair<std::string, json>(const std::string& expression, const std::string& n)> request;
+};
+
+std::vector<Door> doors(const std::string& capability) {
+  const auto nothing = [](const std::string&, const std::string&) { return std::string(); };
+  const auto sql = [](const std::string& operation, const std::string& text) { return std::pair(operation_path(operation), json{{"sql", text}}); };
+  const auto select = [](const std::string& e) { return "SELECT length(" + e + ") FROM big WHERE id=2"; };
+  const auto items = [select](const std::string& e) { return json{{"transaction", {{{"query", select(e)}}}}}; };
+  return {
+      {"query", false, nothing, [=](auto& e, auto&) { return sql("query", select(e)); }},
+      {"execute", false, nothing, [=](auto& e, auto&) { return sql("execute", "UPDATE big SET p=length(" + e + ") WHERE id=2"); }},
+      {"batch", false, nothing, [=](auto& e, auto&) { return std::pair(operation_path("batch"), json{{"operations", {{{"operation", "query"}, {"sql", select(e)}}}}}); }},
+      {"setup", false, nothing, [=](auto& e, auto& n) { return sql("setup", "CREATE TABLE IF NOT EXISTS s" + n + "(x); INSERT INTO s" + n + " " + select(e)); }},
+      {"view", false, [=](auto& e, auto& n) { return "CREATE VIEW IF NOT EXISTS v" + n + " AS " + select(e) + ""; }, [=](auto&, auto& n) { return sql("query", "SELECT * FROM v" + n); }},
+      {"trigger", false,
+       [=](auto& e, auto& n) { return "CREATE TABLE IF NOT EXISTS t" + n + "(x); CREATE TRIGGER IF NOT EXISTS r" + n + " AFTER INSERT ON t" + n + " BEGIN UPDATE big SET p=(" + select(e) + ") WHERE id=1; END"; },
+       [=](auto&, auto& n) { return sql("execute", "INSERT INTO t" + n + " VALUES(1)"); }},
+      {"check", true, [=](auto& e, auto& n) { return "CREATE TABLE IF NOT EXISTS c" + n + "(a, j, CHECK(length(" + e + ") IS NOT -1))"; },
+       [=](auto&, auto& n) { return sql("execute", "INSERT INTO c" + n + " SELECT a, j FROM big WHERE id=2"); }},
+      {"generated column", true,
+       [=](auto& e, auto& n) { return "CREATE TABLE IF NOT EXISTS g" + n + "(a, j, g AS (length(" + e + "))); INSERT INTO g" + n + "(a,j) SELECT a, j FROM big WHERE id=2"; },
+       [=](auto&, auto& n) { return sql("query", "SELECT g FROM g" + n); }},
+      {"index", true, nothing, [=](auto& e, auto& n) { return sql("setup", "CREATE INDEX IF NOT EXISTS i" + n + " ON big(length(" + e + ")); DROP INDEX i" + n); }},
+      {"data API", false, nothing, [=](auto& e, auto&) { return std::pair(std::string("/v1/runtime/addons/DATABASE/http/api/v1/sqlite/db"), items(e)); }},
+      {"capability URL", false, nothing, [=](auto& e, auto&) { return std::pair(capability + "/db", items(e)); }},
+  };
+}
+
+TEST_F(Neighbours, AreNotFrozenByWhatAGeneratorMakes) {
+  Caller b = caller(bad);
+  ASSERT_EQ(b.setup("ALTER TABLE big ADD COLUMN j; UPDATE big SET j=(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<60000) SELECT json_group_object('k'||n,n) FROM c)").status, 200);
+  const std::string url = admin("addon.share", {{"name", "bad-db"}, {"app", "bad"}, {"rate", 10'000}}).value("url", "");
+  const std::string a990(990, 'a');
+  std::string paths;
+  for (int i = 0; i < 120; ++i) paths += ",'$.n" + std::to_string(i) + "',1";
+  const std::vector<std::string> plain{
+      "a LIKE '%" + a990 + "b'", "a GLOB '*" + a990 + "b'", "replace(a,'a','b')", "instr(a,substr(a,1,4000000)||'b')", "trim(a,'ab')", "hex(substr(a,1,4000000))", "upper(a)||''",
+      "json_patch(j,replace(j,'k','z'))", "json_set(j" + paths + ")", "json_extract(j,'$.k59999')", "quote(a)", "printf('%s%99999d',a,1)", "json_valid(j)", "unhex(a)"};
+  const std::vector<std::string> nested{
+      "(SELECT group_concat(x.a) FROM big x)", "(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<700000) SELECT sum(n) FROM (SELECT n FROM c ORDER BY n*7919%1000003))",
+      "(SELECT snippet(f,0,'<','>','',64) FROM f WHERE f MATCH 'a')", "(SELECT highlight(f,0,'<','>') FROM f WHERE f MATCH 'a')",
+      "(SELECT sum(length(value)) FROM json_each((SELECT j FROM big WHERE id=2)))", "(SELECT json_group_array(x.j) FROM big x, big y, big z)",
+      "(SELECT sum(n) OVER (ORDER BY n ROWS 50000 PRECEDING) FROM (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<300000) SELECT n FROM c) LIMIT 1)"};
+  std::vector<std::string> expressions = plain;
+  expressions.insert(expressions.end(), nested.begin(), nested.end());
+  const auto ways = doors(url.substr(std::min(url.find("/c/"), url.size())));
+  // A few of them in every run, all of them with VIA_HOSTILE_ALL=1 (scripts/hostile).
+  const bool all = std::getenv("VIA_HOSTILE_ALL") != nullptr;
+  int made = 0;
+  for (std::size_t e = 0; e < expressions.size(); ++e)
+    for (std::size_t d = 0; d < ways.size(); ++d) {
+      if (ways[d].own_columns_only && e >= plain.size()) continue;
+      if (!all && (e * ways.size() + d * 7) % 23 != 0) continue;
+      const std::string n = std::to_string(++made);
+      const std::string before = ways[d].setup(expressions[e], n);
+      if (!before.empty()) (void)caller(bad).setup(before);
+      const auto [path, body] = ways[d].request(expressions[e], n);
+      attack_by(std::string(ways[d].name) + " " + expressions[e].substr(0, 30), path, body);
+    }
+  EXPECT_GE(made, all ? 100 : 6);
 }
 
 TEST_F(Neighbours, TheHostStopsInTimeWhateverRuns) {

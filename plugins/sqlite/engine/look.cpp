@@ -61,7 +61,6 @@ void enter(Guard& guard) noexcept {
 }
 
 void leave() noexcept {
-  if (mine != nullptr && Gaps::measuring.load(std::memory_order_relaxed)) measure();
   mine = nullptr;
   via_sqlite_work = 0;
   flush();

@@ -81,6 +81,8 @@ TEST_F(Streaming, ReaderThatStopsReadingIsCutAtTheWriteLimit) {
   ASSERT_TRUE(host.start());
   Http stuck(host.port());
   ASSERT_TRUE(stuck.send(request(rows(100'000, 500), "application/x-ndjson")));
+  pollfd readable{stuck.fd(), POLLIN, 0};  // served by a thread of its own: counted from the first byte on
+  ASSERT_EQ(::poll(&readable, 1, 30'000), 1);
   const std::string gauge = "via_http_connections ";
   EXPECT_TRUE(eventually([&] {
     const std::string text = metrics();

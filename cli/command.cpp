@@ -43,6 +43,31 @@ Result<std::int64_t> parse_duration(const std::string& name, std::string_view te
   return value * unit;
 }
 
+Result<std::int64_t> parse_bytes(const std::string& name, std::string_view text) {
+  std::string_view digits = text;
+  int shift = 0;
+  if (!digits.empty() && digits.back() == 'B') digits.remove_suffix(1);
+  if (!digits.empty() && digits.back() == 'i') digits.remove_suffix(1);
+  if (!digits.empty()) {
+    const char last = digits.back();
+    shift = last == 'K' || last == 'k' ? 10 : last == 'M' ? 20 : last == 'G' ? 30 : last == 'T' ? 40 : 0;
+    if (shift != 0) digits.remove_suffix(1);
+  }
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error != std::errc{} || end != digits.data() + digits.size() || value <= 0 || value > (std::int64_t{1} << (62 - shift)))
+    return fail(Code::bad_request, name + ": '" + std::string(text) + "' is not a size. Write 64M, 256M or 1G.");
+  return value << shift;
+}
+
+Result<std::int64_t> parse_processors(const std::string& name, std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || !(value >= 0.01) || value > 1000)
+    return fail(Code::bad_request, name + ": '" + std::string(text) + "' is not a number of processors. Write 0.5, 1 or 2.");
+  return static_cast<std::int64_t>(value * 100 + 0.5);
+}
+
 Result<Json> parse_pairs(const std::string& name, const std::vector<std::string>& words) {
   Json object = Json::object();
   for (const std::string& word : words) {
@@ -136,6 +161,21 @@ Result<Json> convert(const std::string& name, Kind kind, const std::vector<std::
     }
     case Kind::words:
       return succeed(values);
+    case Kind::files: {
+      Json paths = Json::array();
+      for (const std::string& path : values) paths.push_back(std::filesystem::absolute(path).lexically_normal().string());
+      return succeed(std::move(paths));
+    }
+    case Kind::bytes: {
+      auto bytes = parse_bytes(name, values.front());
+      if (!bytes) return bytes.error();
+      return succeed(*bytes);
+    }
+    case Kind::processors: {
+      auto percent = parse_processors(name, values.front());
+      if (!percent) return percent.error();
+      return succeed(*percent);
+    }
     case Kind::pairs:
       return parse_pairs(name, values);
     case Kind::settings: {
@@ -164,7 +204,7 @@ Command& Command::bind(const std::string& name, const std::string& key, const st
   Binding& binding = bindings_.emplace_back();
   binding.key = key;
   binding.kind = kind;
-  const bool many = kind == Kind::words || kind == Kind::pairs || kind == Kind::settings;
+  const bool many = kind == Kind::words || kind == Kind::files || kind == Kind::pairs || kind == Kind::settings;
   binding.option = app_.add_option(name, binding.values, help);
   binding.option->required(required)->type_name(
       kind == Kind::file || kind == Kind::file_text || kind == Kind::secret_file ? shown + ":FILE" : shown);

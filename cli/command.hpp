@@ -33,6 +33,9 @@ enum class Kind {
   since,               // a duration back from now, or an RFC 3339 time
   secret_file,         // the first line of a private file, "-" = standard input
   file_text,           // the content of a file
+  files,               // a list of paths, sent absolute
+  bytes,               // "256M", "1G": sent in bytes
+  processors,          // "0.5", "2": sent in percent of one
 };
 
 struct Session {

@@ -64,7 +64,7 @@ Result<void> Host::prepare() {
   auto store = store::Store::open(state_dir_, clock_, entropy_);
   if (!store) return store.error();
   store_ = std::move(*store);
-  for (const char* part : {"keys", "addons", "runtimes", "logs", "plugins"})
+  for (const char* part : {"keys", "addons", "runtimes", "logs", "plugins", "apps"})
     if (auto made = make_private_folder(state_dir_ / part); !made) {
       Error error = made.error();
       error.message = std::string("The folder '") + part + "' in the state folder cannot be used: " + error.message + ".";
@@ -148,6 +148,9 @@ void Host::wire(const std::string& config_url) {
   settings.check_timeout_seconds = config_.check_timeout_seconds;
   settings.restart_commands = config_.restart_commands;
   settings.require_plugin_signature = config_.require_plugin_signature;
+  const AppsConfig& apps = config_.apps;
+  settings.sandbox = {config_.sandbox, ::geteuid() == 0, apps.first_uid, apps.last_uid, apps.network,
+                      {apps.memory_mb << 20, apps.cpu_percent, apps.pids, apps.files}};
   plane_ = std::make_unique<lifecycle::ControlPlane>(
       lifecycle::Dependencies{*store_, *plugins_, authority_, *keys_, *issuer_, *this, *secrets_, clock_, entropy_, *log_},
       std::move(settings));

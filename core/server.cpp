@@ -10,6 +10,7 @@
 
 #include "core/api/admin_http.hpp"
 #include "core/api/runtime.hpp"
+#include "core/bundled.hpp"
 #include "core/exit_limit.hpp"
 #include "core/host.hpp"
 #include "core/net/http_probe.hpp"
@@ -87,10 +88,20 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
     return lifecycle::ServerInfo{true, ::getpid(), listener.address(),
                                  static_cast<std::int64_t>((host.clock().mono_ns() - started) / 1'000'000'000), room};
   });
-  releases::Runner runner(host.clock(), host.log(), [&](const std::string& instance, auto state, int pid, int status) {
-    plane.on_process_state(instance, state, pid, status);
-  });
-  lifecycle::RunnerLauncher launcher(runner);
+  releases::SandboxTools tools;
+  if (config->sandbox) {
+    tools.means = sandbox::Means::find(program_beside("via-sandbox-init"));
+    tools.groups = sandbox::Cgroups::find();
+    if (!tools.means.missing.empty())
+      host.log().warn("sandbox_unavailable", {{"reason", tools.means.missing}, {"remedy", tools.means.remedy}});
+  } else {
+    host.log().warn("sandbox_off", {{"reason", "configured: apps can read all that the host can"}});
+  }
+  plane.set_sandbox_info({config->sandbox, tools.means.missing, tools.means.remedy, tools.groups.name(), tools.means.landlock});
+  releases::Runner runner(host.clock(), host.log(), [&](const std::string& instance, auto state, int pid, int status, const std::string& reason) {
+    plane.on_process_state(instance, state, pid, status, reason);
+  }, tools);
+  lifecycle::RunnerLauncher launcher(runner, tools);
   auto probe = net::HttpProbe::to(url, config->tls_ca.string());
   if (!probe) return probe.error();
   ConfigServerProber prober(std::move(*probe));

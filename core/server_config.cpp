@@ -1,5 +1,6 @@
 #include "core/server_config.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -42,6 +43,24 @@ Setter number(N& out, std::int64_t low, std::int64_t high) {
     const auto v = n.value_exact<std::int64_t>();
     if (!v || *v < low || *v > high) return false;
     out = static_cast<N>(*v);
+    return true;
+  };
+}
+
+Setter choice(bool& out, const char* yes, const char* no) {
+  return [&out, yes, no](const toml::node& n) {
+    const auto v = n.value_exact<std::string>();
+    if (!v || (*v != yes && *v != no)) return false;
+    out = *v == yes;
+    return true;
+  };
+}
+
+Setter one_of(std::string& out, std::vector<std::string> known) {
+  return [&out, known = std::move(known)](const toml::node& n) {
+    const auto v = n.value_exact<std::string>();
+    if (!v || std::find(known.begin(), known.end(), *v) == known.end()) return false;
+    out = *v;
     return true;
   };
 }
@@ -168,6 +187,14 @@ Result<ServerConfig> parse_server_config(std::string_view source) {
       {"workers", number(c.workers, 2, 512)},
       {"allow_plaintext", flag(c.allow_plaintext)},
       {"plugins", path(c.plugins)},
+      {"sandbox", choice(c.sandbox, "on", "off")},
+      {"apps.memory_mb", number(c.apps.memory_mb, 0, 1 << 24)},
+      {"apps.cpu_percent", number(c.apps.cpu_percent, 0, 100'000)},
+      {"apps.pids", number(c.apps.pids, 0, 1'000'000)},
+      {"apps.files", number(c.apps.files, 0, 1'000'000)},
+      {"apps.network", one_of(c.apps.network, {"host", "none"})},
+      {"apps.first_uid", number(c.apps.first_uid, 1000, 4'000'000'000)},
+      {"apps.last_uid", number(c.apps.last_uid, 1000, 4'000'000'000)},
       {"require_plugin_signature", flag(c.require_plugin_signature)},
       {"token_ttl_seconds", number(c.token_ttl_seconds, 60, 86'400)},
       {"retain_days", number(c.retain_days, 0, 3650)},
@@ -199,6 +226,8 @@ Result<ServerConfig> parse_server_config(std::string_view source) {
     table.erase("types");
   }
   if (auto done = read(table, "", known); !done) return done.error();
+  if (c.apps.first_uid > c.apps.last_uid)
+    return fail(Code::bad_request, "The configuration's apps.first_uid must not be above apps.last_uid.");
   if (c.tls_certificate.empty() != c.tls_key.empty())
     return fail(Code::bad_request, "The configuration needs both tls.certificate and tls.key, or neither.");
   return c;

@@ -22,6 +22,13 @@ struct TypeConfig {
   std::string settings_json = "{}";  // [types.ID.settings], handed to the plugin as it is (via.host.settings/1)
 };
 
+// What apps get that do not ask for something else ([apps]).
+struct AppsConfig {
+  std::int64_t memory_mb = 1024, cpu_percent = 0, pids = 512, files = 1024;  // 0 = no limit
+  std::string network = "host";
+  std::uint32_t first_uid = 61184, last_uid = 65519;
+};
+
 struct ServerConfig {
   std::string listen = "127.0.0.1:8181";
   std::string public_url;    // how apps reach the config server; empty = from the listen address
@@ -30,6 +37,8 @@ struct ServerConfig {
   unsigned threads = 1;
   unsigned workers = 64;  // at most; they are started when work waits
   bool allow_plaintext = false;
+  bool sandbox = true;  // around every launched process; sandbox = "off" without
+  AppsConfig apps;
   bool require_plugin_signature = false;  // `plugin install` and `plugin trust` take only what a trusted key signed
   std::filesystem::path tls_certificate, tls_key, tls_ca;
   std::filesystem::path plugins;  // folder of bundled plugins; empty = beside the executable

@@ -58,6 +58,13 @@ Command& deploy_options(Command& command) {
       .option("--env", "env", "KEY=VALUE", "a variable of the process; may be given again", Kind::pairs)
       .option("--replicas", "replicas", "N", "how many processes to launch (1)", Kind::number)
       .option("--cwd", "cwd", "DIR", "the folder to run in", Kind::file)
+      .flag("--fs", "fs", "give it a folder /data of the app's own, which stays")
+      .option("--memory", "memory_bytes", "SIZE", "the most memory of a process and all that it starts (1G)", Kind::bytes)
+      .option("--cpus", "cpu_percent", "N", "the most processors, such as 0.5 (no limit)", Kind::processors)
+      .option("--pids", "pids", "N", "the most processes and threads (512)", Kind::number)
+      .option("--files", "files", "N", "the most open files of a process (1024)", Kind::number)
+      .option("--network", "network", "host|none", "what it can reach: as the host, or nothing (host)")
+      .option("--read", "read", "PATH", "a further folder or file that it sees, read-only; may be given again", Kind::files)
       .option("--check", "check", "CMD", "a shell command that must succeed before it becomes current")
       .option("--check-timeout", "check_timeout_seconds", "DURATION", "how long the check may take (60s)", Kind::duration);
 }
@@ -72,6 +79,7 @@ void add_deploy_commands(CommandTree& tree) {
       .examples({"via deploy create api -- /srv/api/bin/api --port 8080",
                  "via deploy create api --env LOG=debug --replicas 2 -- ./api",
                  "via deploy create api --check './smoke.sh' -- ./api",
+                 "via deploy create api --fs --memory 256M --cpus 0.5 -- ./api",
                  "via deploy create api                    (a release for processes that you run: via "
                  "runtime issue)"})
       .render(render_deploy, "id")

@@ -21,6 +21,13 @@ Answer deploy_create(ControlPlane& plane, Arguments& a, const Actor& actor) {
   request.env = a.text_map("env", false);
   request.check = a.optional_text("check").value_or("");
   request.check_timeout_seconds = a.optional_integer("check_timeout_seconds");
+  request.box.fs = a.flag("fs");
+  request.box.network = a.optional_text("network").value_or("");
+  request.box.memory_bytes = a.optional_integer("memory_bytes").value_or(0);
+  request.box.cpu_percent = a.optional_integer("cpu_percent").value_or(0);
+  request.box.pids = a.optional_integer("pids").value_or(0);
+  request.box.files = a.optional_integer("files").value_or(0);
+  request.box.read = a.texts("read");
   const bool waits = wait(a);
   VIA_TRY(a.done());
   // Out of range is told by lifecycle; only what an int cannot hold is cut here.

@@ -70,7 +70,10 @@ Result<void> sync_folder(const fs::path& path) {
   return {};
 }
 
-Result<void> write_file_atomic(const fs::path& path, std::string_view content, unsigned mode) {
+namespace {
+
+// A group of -1 is left as it is.
+Result<void> replace_file(const fs::path& path, std::string_view content, unsigned mode, gid_t group) {
   std::string name(".");
   name.append(path.filename().string()).append(".partial");
   const fs::path temporary = path.parent_path() / name;
@@ -78,6 +81,8 @@ Result<void> write_file_atomic(const fs::path& path, std::string_view content, u
   FileHandle file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!file) return system_error("create a file", errno);
   auto written = write_all(file.get(), content);
+  if (written && group != static_cast<gid_t>(-1) && (::fchown(file.get(), static_cast<uid_t>(-1), group) != 0 || ::fchmod(file.get(), mode) != 0))
+    written = system_error("give a file to a group", errno);
   if (written && ::fsync(file.get()) != 0) written = system_error("sync a file", errno);
   file.reset();
   if (written && ::rename(temporary.c_str(), path.c_str()) != 0) written = system_error("rename a file", errno);
@@ -86,6 +91,16 @@ Result<void> write_file_atomic(const fs::path& path, std::string_view content, u
     return written;
   }
   return sync_folder(path.parent_path());
+}
+
+}  // namespace
+
+Result<void> write_file_atomic(const fs::path& path, std::string_view content, unsigned mode) {
+  return replace_file(path, content, mode, static_cast<gid_t>(-1));
+}
+
+Result<void> write_file_atomic_for(gid_t group, const fs::path& path, std::string_view content) {
+  return replace_file(path, content, 0640, group);
 }
 
 Result<std::string> read_file(const fs::path& path, std::size_t max_bytes) {
@@ -122,6 +137,17 @@ Result<void> make_private_folder(const fs::path& path) {
     return system_error("create a folder", errno);
   }
   return check_private_folder(path);
+}
+
+std::uint64_t folder_bytes(const fs::path& path) {
+  std::uint64_t sum = 0;
+  std::error_code ec;
+  fs::recursive_directory_iterator at(path, fs::directory_options::skip_permission_denied, ec);
+  for (const fs::recursive_directory_iterator end; !ec && at != end; at.increment(ec)) {
+    struct stat st {};
+    if (::lstat(at->path().c_str(), &st) == 0 && S_ISREG(st.st_mode)) sum += static_cast<std::uint64_t>(st.st_size);
+  }
+  return sum;
 }
 
 Result<void> remove_tree(const fs::path& path) {

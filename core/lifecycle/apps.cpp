@@ -68,6 +68,8 @@ Result<json> ControlPlane::delete_app(const std::string& name, const PlanRequest
                  {"config", std::move(plain)},
                  {"secrets", std::move(secrets)}}},
                {"warnings", json::array()}};
+  if (fs::exists(app_folder(app.id) / "data"))
+    plan["warnings"].push_back("Its folder /data is deleted with it (" + std::to_string(folder_bytes(app_folder(app.id) / "data")) + " bytes).");
   if (!owned.empty())
     plan["warnings"].push_back("It owns " + std::to_string(owned.size()) + " add-on(s) and is not deleted before they are destroyed.");
   VIA_TRY_LET(shown, check_plan(std::move(plan), request));
@@ -86,6 +88,10 @@ Result<json> ControlPlane::delete_app(const std::string& name, const PlanRequest
   values_.forget(name);
   withdraw(instances);
   end_processes(std::move(lock), instances);
+  {
+    VIA_TRY_LET(again, control());
+    forget_app_files(app.id, app.uid);
+  }
   d_.log.info("app.deleted", {{"app", name}});
   return {boost::system::in_place_value, json{{"deleted", name}}};
 }

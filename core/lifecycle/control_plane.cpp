@@ -71,10 +71,10 @@ void ControlPlane::stop() {
 }
 
 void ControlPlane::on_process_state(const std::string& instance, releases::ProcessState state, int pid,
-                                    int exit_status) {
+                                    int exit_status, const std::string& reason) {
   const std::lock_guard lock(reports_mutex_);
   if (ending_.contains(instance)) return;
-  reports_.push_back({instance, state, pid, exit_status});
+  reports_.push_back({instance, state, pid, exit_status, reason});
 }
 
 void ControlPlane::store_process_states() {
@@ -101,6 +101,7 @@ void ControlPlane::store_process_states() {
         break;
       case releases::ProcessState::failed:  // the runner starts it again after a pause
         stored = instances_.set_state(report.instance, InstanceState::failed, 0);
+        if (stored) stored = instances_.set_reason(report.instance, report.reason);
         break;
       case releases::ProcessState::exited:
         stored = end_instances({**found}, InstanceState::stopped);

@@ -56,6 +56,14 @@ namespace via::lifecycle {
 
 struct Sealed;  // snapshot_files.hpp
 
+struct SandboxSettings {
+  bool on = false;
+  bool own_users = false;  // the host is root: each app is a user of its own, else all are the host's in user namespaces
+  std::uint32_t first_uid = 61184, last_uid = 65519;  // systemd's range of dynamic users
+  std::string network = "host";
+  sandbox::Limits defaults;
+};
+
 struct Settings {
   std::filesystem::path state_dir;
   std::string config_url;  // "http://127.0.0.1:8181": where apps reach the config server
@@ -70,6 +78,15 @@ struct Settings {
   std::map<std::string, std::string> restart_commands;
   std::int64_t check_timeout_seconds = 60;  // of a deploy's check that names none
   bool require_plugin_signature = false;    // take in only plugins that a trusted key signed
+  SandboxSettings sandbox;
+};
+
+// What the host found to make sandboxes with; for doctor and status.
+struct SandboxInfo {
+  bool on = false;
+  std::string missing, remedy;
+  std::string limits_by;  // "cgroup v2", "cgroup v1", "rlimits"
+  bool landlock = false;
 };
 
 struct Dependencies {
@@ -110,13 +127,15 @@ class ControlPlane {
   // disk, expired external instances are stopped, reported process states are stored.
   void refresh_tokens();
   // For the Runner's callback. Queues; stored at the next call of anything else.
-  void on_process_state(const std::string& instance, releases::ProcessState state, int pid, int exit_status);
+  void on_process_state(const std::string& instance, releases::ProcessState state, int pid, int exit_status, const std::string& reason = {});
 
   // What resolve and refresh read. Thread: any.
   const config::Values& values() const { return values_; }
   const config::Sealer& sealer() const { return sealer_; }
   const Settings& settings() const { return settings_; }
   void set_server_info(std::function<ServerInfo()> info) { server_info_ = std::move(info); }
+  // Before start().
+  void set_sandbox_info(SandboxInfo info) { sandbox_info_ = std::move(info); }
   // What smoke tests go through; before start(), and for as long as this lives.
   void set_prober(Prober* prober) { prober_ = prober; }
 
@@ -359,6 +378,7 @@ class ControlPlane {
   Result<void> examine_leftovers(std::vector<DoctorCheck>& out, const std::vector<std::filesystem::path>& temporary, bool fix);
   Check disk_check() const;
   Check degraded_check();
+  Check sandbox_check() const;
   // apply.cpp
   struct ManifestPlan;
   Result<ManifestPlan> plan_manifest(const AppManifest& manifest);
@@ -445,7 +465,15 @@ class ControlPlane {
   Result<void> prepare_deploy(Operation& operation, const DeployPlan& plan, DeployView& view);
   Result<void> reissue(const DeployPlan& plan);
   void take_back(const Reissue& reissue);
-  Result<void> launch(releases::Instance& instance, const releases::Deploy& deploy);
+  Result<void> launch(releases::Instance& instance, releases::Deploy deploy);
+  std::filesystem::path app_folder(const std::string& app_id) const;
+  sandbox::Plan sandbox_of(const releases::Instance& instance, const releases::Deploy& deploy) const;
+  // The app's uid, given to it now where it has none (`known` 0) and the host gives any.
+  Result<std::uint32_t> need_uid(const std::string& app_id, std::uint32_t known);
+  std::optional<gid_t> reader_of(const releases::Instance& instance);
+  Result<void> make_data(const releases::Deploy& deploy);
+  void forget_app_files(const std::string& app_id, std::uint32_t uid);
+  Result<void> sweep_apps();
   // Of a deploy that did not become current: the release fails, its instances end, and so do the generations that were
   // made for it.
   Result<void> undo_deploy(Lock lock, const std::string& deploy_id, const std::vector<Reissue>& reissued);
@@ -493,6 +521,7 @@ class ControlPlane {
   Launcher* launcher_ = nullptr;
   bool stopping_ = false;
   std::function<ServerInfo()> server_info_;
+  SandboxInfo sandbox_info_;
   Prober* prober_ = nullptr;
   ControlLock control_;
   std::map<std::string, std::string> claims_;  // what an operation works on -> its id; guarded by control_
@@ -508,6 +537,7 @@ class ControlPlane {
     std::string instance;
     releases::ProcessState state;
     int pid, exit_status;
+    std::string reason;
   };
   std::mutex reports_mutex_;  // leaf: never held while another lock is taken
   std::deque<Report> reports_;

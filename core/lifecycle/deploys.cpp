@@ -22,6 +22,20 @@ using store::Transaction;
 
 namespace {
 
+Result<void> check_box(const releases::Box& box) {
+  const auto within = [](std::int64_t value, std::int64_t low, std::int64_t high) { return value == 0 || (value >= low && value <= high); };
+  if (!box.network.empty() && box.network != "host" && box.network != "none")
+    return fail(Code::bad_request, "'network' must be \"host\" or \"none\".");
+  if (!within(box.memory_bytes, 8LL << 20, 1LL << 46)) return fail(Code::bad_request, "'memory_bytes' must be at least 8 MiB.");
+  if (!within(box.cpu_percent, 1, 100'000)) return fail(Code::bad_request, "'cpu_percent' must be from 1 to 100000 (100 = one processor).");
+  if (!within(box.pids, 2, 1'000'000)) return fail(Code::bad_request, "'pids' must be from 2 to 1000000.");
+  if (!within(box.files, 16, 1'000'000)) return fail(Code::bad_request, "'files' must be from 16 to 1000000.");
+  for (const std::string& path : box.read)
+    if (path.empty() || path.front() != '/' || path.find('\0') != std::string::npos)
+      return fail(Code::bad_request, "'read' must be absolute paths.");
+  return {};
+}
+
 Result<void> check_deploy(const CreateDeploy& request) {
   constexpr int kMaximumReplicas = 256;
   if (request.replicas < 1 || request.replicas > kMaximumReplicas)
@@ -45,7 +59,7 @@ Result<void> check_deploy(const CreateDeploy& request) {
     if (name.starts_with("VARY_") || name.starts_with("VIA_"))
       return fail(Code::bad_request, "'env' must not set " + name + ": VARY_ and VIA_ names are the host's own.");
   }
-  return {};
+  return check_box(request.box);
 }
 
 }  // namespace
@@ -72,12 +86,17 @@ Result<json> ControlPlane::create_deploy(const CreateDeploy& request, const Acto
   plan.deploy.replicas = request.command.empty() ? 0 : request.replicas;
   plan.deploy.env = request.env;
   plan.deploy.check_command = request.check;
+  plan.deploy.box = request.box;
   plan.check_timeout_seconds = request.check_timeout_seconds.value_or(settings_.check_timeout_seconds);
   return operate_deploy(std::move(lock), std::move(plan), "deploy.create", actor, wait);
 }
 
 Result<json> ControlPlane::operate_deploy(Lock lock, DeployPlan plan, std::string_view kind, const Actor& actor,
                                           bool wait) {
+  if (plan.deploy.replicas > 0) {
+    VIA_TRY_LET(uid, need_uid(plan.app.id, plan.app.uid));
+    plan.deploy.uid = uid;
+  }
   plan.deploy.id = make_id("dep");
   plan.deploy.release_id = make_id("rel");
   plan.deploy.created_at = now();
@@ -214,13 +233,17 @@ releases::ProcessSpec ControlPlane::spec_of(const Instance& instance, const rele
   spec.working_folder = deploy.cwd;
   spec.material = instance.material;
   spec.log_file = settings_.state_dir / "logs" / (instance.id + ".log");
+  if (settings_.sandbox.on) spec.sandbox = sandbox_of(instance, deploy);
   spec.config_url = settings_.config_url;
   spec.environment = settings_.environment;
   for (const auto& [name, value] : deploy.env) spec.variables.emplace_back(name, value);
   return spec;
 }
 
-Result<void> ControlPlane::launch(Instance& instance, const releases::Deploy& deploy) {
+Result<void> ControlPlane::launch(Instance& instance, releases::Deploy deploy) {
+  VIA_TRY_LET(uid, need_uid(deploy.app_id, deploy.uid));
+  deploy.uid = uid;
+  VIA_TRY(make_data(deploy));
   VIA_TRY(deliver_material(instance, settings_.token_ttl_seconds));
   VIA_TRY(make_private_folder(settings_.state_dir / "logs"));
   return launcher_->start(spec_of(instance, deploy));

@@ -47,7 +47,9 @@ StateFiles look_at_files(const fs::path& state_dir, std::int64_t now_ms, std::in
     struct stat st {};
     enter = false;
     if (::lstat(path.c_str(), &st) != 0) return;  // it went away meanwhile
-    const bool folder = S_ISDIR(st.st_mode), open = (st.st_mode & 077) != 0 || st.st_uid != ::geteuid();
+    // Material of an app with a user of its own is its group's to read.
+    const unsigned others = path.lexically_relative(state_dir).begin()->string() == "runtimes" ? 027 : 077;
+    const bool folder = S_ISDIR(st.st_mode), open = (st.st_mode & others) != 0 || st.st_uid != ::geteuid();
     enter = folder;
     if (folder && open) out.open_folders.push_back(path);
     if (S_ISREG(st.st_mode) && open) out.open_files.push_back(path);
@@ -58,6 +60,10 @@ StateFiles look_at_files(const fs::path& state_dir, std::int64_t now_ms, std::in
   fs::recursive_directory_iterator at(state_dir, fs::directory_options::skip_permission_denied, ec);
   for (const fs::recursive_directory_iterator end; !ec && at != end; at.increment(ec)) {
     const fs::path path = at->path(), relative = path.lexically_relative(state_dir);
+    if (at.depth() == 2 && path.filename() == "data" && relative.begin()->string() == "apps") {  // the app's own
+      at.disable_recursion_pending();
+      continue;
+    }
     if (at.depth() == 0 && path.filename() == "config.toml") continue;
     look(path, enter);
     if (at.depth() == 0 && path.filename() == "plugins") enter = false;

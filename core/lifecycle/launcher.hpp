@@ -21,14 +21,15 @@ class Launcher {
 
 class RunnerLauncher final : public Launcher {
  public:
-  explicit RunnerLauncher(releases::Runner& runner) : runner_(runner) {}
-  Result<void> look(const releases::ProcessSpec& spec) const override { return releases::look(spec); }
+  RunnerLauncher(releases::Runner& runner, releases::SandboxTools tools) : runner_(runner), tools_(std::move(tools)) {}
+  Result<void> look(const releases::ProcessSpec& spec) const override { return releases::look(spec, tools_); }
   Result<void> start(releases::ProcessSpec spec) override { return runner_.start(std::move(spec)); }
   Result<void> stop(const std::string& instance, int grace_ms) override { return runner_.stop(instance, grace_ms); }
   bool supervises(const std::string& instance) const override { return runner_.supervises(instance); }
 
  private:
   releases::Runner& runner_;
+  const releases::SandboxTools tools_;
 };
 
 }  // namespace via::lifecycle

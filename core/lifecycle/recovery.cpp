@@ -158,6 +158,8 @@ Result<void> ControlPlane::sweep() {
     if (auto removed = remove_tree(folder); !removed)
       d_.log.warn("runtimes.leftover_not_removed", {{"reason", removed.error().message}});
 
+  VIA_TRY(sweep_apps());
+
   // A snapshot has its name on disk before its row is committed, and loses its row before its files. Where that commit
   // failed there is no row (rows of deleted ones stay) and nobody was told of it. Only what an operation in our own journal
   // was about to make is removed: beside a control plane of another day, a file without a row is somebody's data.

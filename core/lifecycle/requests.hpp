@@ -141,6 +141,7 @@ struct CreateDeploy {
   std::map<std::string, std::string> env;
   std::string check;  // a shell command that must succeed first; empty = none
   std::optional<std::int64_t> check_timeout_seconds;
+  releases::Box box;
 };
 
 struct RollbackDeploy {

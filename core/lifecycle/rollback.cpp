@@ -66,6 +66,7 @@ Result<json> ControlPlane::rollback_deploy(const RollbackDeploy& request, const 
   plan.deploy.cwd = old->cwd;
   plan.deploy.replicas = old->replicas;
   plan.deploy.env = old->env;
+  plan.deploy.box = old->box;
   plan.rollback_of = release->id;
   std::vector<std::string> gone, warnings;
   json revoked = json::array(), reissues = json::array(), given = json::array();

@@ -48,7 +48,7 @@ Result<void> ControlPlane::deliver_material(Instance& instance, std::int64_t ttl
   const releases::Bootstrap bootstrap{settings_.config_url, settings_.ca_file, instance.app,
                                       instance.deploy,      instance.release,  instance.id,
                                       settings_.environment};
-  VIA_TRY(releases::write_material(instance.material, token, bootstrap, claims));
+  VIA_TRY(releases::write_material(instance.material, token, bootstrap, claims, reader_of(instance)));
   return instances_.set_token(instance.id, instance.issued_at, instance.expires_at);
 }
 
@@ -310,7 +310,7 @@ void ControlPlane::refresh_tokens() {
     if (launcher_ == nullptr || !launcher_->supervises(instance.id)) continue;
     const auto refresh = [&]() -> Result<void> {
       VIA_TRY_LET(token, mint(instance, settings_.token_ttl_seconds));
-      VIA_TRY(releases::replace_token(instance.material, token));
+      VIA_TRY(releases::replace_token(instance.material, token, reader_of(instance)));
       return instances_.set_token(instance.id, instance.issued_at, instance.expires_at);
     };
     if (auto done = refresh(); !done)

@@ -84,6 +84,17 @@ json to_json(const ShareView& view) {
           {"last_used_at", time_or_null(view.last_used_at)}};
 }
 
+json to_json(const releases::Box& b) {
+  const auto number = [](std::int64_t n) { return n == 0 ? json(nullptr) : json(n); };
+  return {{"fs", b.fs},
+          {"network", text_or_null(b.network)},
+          {"memory_bytes", number(b.memory_bytes)},
+          {"cpu_percent", number(b.cpu_percent)},
+          {"pids", number(b.pids)},
+          {"files", number(b.files)},
+          {"read", b.read}};
+}
+
 json to_json(const releases::Deploy& d) {
   // The values of `env` may be anything, so only their names are shown.
   auto names = json::array();
@@ -97,6 +108,7 @@ json to_json(const releases::Deploy& d) {
           {"cwd", d.cwd},
           {"replicas", d.replicas},
           {"env", std::move(names)},
+          {"sandbox", to_json(d.box)},
           {"check", check.is_object() ? check : json(nullptr)},
           {"release_id", d.release_id}};
 }
@@ -126,6 +138,7 @@ json to_json(const releases::Instance& i) {
           {"driver", to_string(i.driver)},
           {"state", to_string(i.state)},
           {"pid", i.pid == 0 ? json(nullptr) : json(i.pid)},
+          {"reason", text_or_null(i.reason)},
           {"created_at", format_time(i.created_at)},
           {"expires_at", time_or_null(i.expires_at)}};
 }

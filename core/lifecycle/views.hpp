@@ -11,6 +11,7 @@ namespace via::lifecycle {
 nlohmann::json to_json(const releases::App& app);
 nlohmann::json to_json(const catalog::Addon& addon);
 nlohmann::json to_json(const bindings::Binding& binding);
+nlohmann::json to_json(const releases::Box& box);
 nlohmann::json to_json(const releases::Deploy& deploy);
 nlohmann::json to_json(const releases::Release& release);
 nlohmann::json to_json(const releases::ReleaseBinding& binding);

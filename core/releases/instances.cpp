@@ -29,13 +29,14 @@ Instance instance(const store::Row& r) {
   i.issued_at = r.integer(10);
   i.expires_at = r.integer(11);
   i.material = r.text(12);
+  i.reason = r.text(13);
   return i;
 }
 
 std::string select(std::string_view rest) {
   std::string sql =
       "SELECT i.id, i.app_id, p.name, i.deploy_id, i.release_id, i.driver, i.state, i.wanted, i.pid, "
-      "i.created_at, i.issued_at, i.expires_at, i.material FROM instances i JOIN apps p ON p.id=i.app_id ";
+      "i.created_at, i.issued_at, i.expires_at, i.material, i.reason FROM instances i JOIN apps p ON p.id=i.app_id ";
   return sql.append(rest);
 }
 
@@ -81,6 +82,10 @@ Result<std::vector<Instance>> Instances::using_addon(const std::string& addon_id
 
 Result<void> Instances::set_state(const std::string& id, InstanceState state, int pid) {
   return db_.run("UPDATE instances SET state=?2, pid=?3 WHERE id=?1", id, to_string(state), pid);
+}
+
+Result<void> Instances::set_reason(const std::string& id, const std::string& reason) {
+  return db_.run("UPDATE instances SET reason=?2 WHERE id=?1", id, reason);
 }
 
 Result<void> Instances::end(const std::string& id, InstanceState state, std::int64_t now_ms) {

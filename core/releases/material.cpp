@@ -1,6 +1,7 @@
 #include "core/releases/material.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -50,20 +51,37 @@ std::string text_of(const std::vector<BindingClaim>& bindings) {
   return out + "]\n";
 }
 
+Result<void> put(const std::filesystem::path& file, std::string_view text, std::optional<gid_t> reader) {
+  return reader ? write_file_atomic_for(*reader, file, text) : write_file_atomic(file, text);
+}
+
+// One that is left from before may have been somebody else's to read.
+Result<void> make_folder(const std::filesystem::path& folder, std::optional<gid_t> reader) {
+  if (!reader) return make_private_folder(folder);
+  struct stat st {};
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return system_error("create a folder", errno);
+  if (::lstat(folder.c_str(), &st) != 0) return system_error("inspect a folder", errno);
+  if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid()) return fail(Code::not_allowed, "the folder of the runtime material is not the host's own");
+  if (::chown(folder.c_str(), static_cast<uid_t>(-1), *reader) != 0 || ::chmod(folder.c_str(), 0750) != 0)
+    return system_error("give a folder to a group", errno);
+  return sync_folder(folder.parent_path());
+}
+
 }  // namespace
 
 Result<void> write_material(const std::filesystem::path& folder, const Secret& token, const Bootstrap& bootstrap,
-                            const std::vector<BindingClaim>& bindings) {
-  if (auto made = make_private_folder(folder); !made) return made;
-  if (auto written = write_file_atomic(folder / kBootstrap, text_of(bootstrap)); !written) return written;
-  if (auto written = write_file_atomic(folder / kBindings, text_of(bindings)); !written) return written;
+                            const std::vector<BindingClaim>& bindings, std::optional<gid_t> reader) {
+  if (auto made = make_folder(folder, reader); !made) return made;
+  if (auto written = put(folder / kBootstrap, text_of(bootstrap), reader); !written) return written;
+  if (auto written = put(folder / kBindings, text_of(bindings), reader); !written) return written;
   // Last, so that who waits for the token finds the rest beside it.
-  return write_file_atomic(folder / kToken, token.reveal());
+  return put(folder / kToken, token.reveal(), reader);
 }
 
-Result<void> replace_token(const std::filesystem::path& folder, const Secret& token) {
-  if (auto checked = check_private_folder(folder); !checked) return checked;
-  return write_file_atomic(folder / kToken, token.reveal());
+Result<void> replace_token(const std::filesystem::path& folder, const Secret& token, std::optional<gid_t> reader) {
+  if (!reader)
+    if (auto checked = check_private_folder(folder); !checked) return checked;
+  return put(folder / kToken, token.reveal(), reader);
 }
 
 Result<void> remove_material(const std::filesystem::path& folder) {

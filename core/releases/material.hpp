@@ -1,8 +1,12 @@
 // The runtime material of one instance: a folder (0700) with token, bootstrap.json and bindings.json (0600), each
-// replaced atomically. The formats are docs/formats.md, "Runtime material". Thread: worker; may block.
+// replaced atomically. For an app with a user of its own the folder is 0750 and the files are 0640, of that user's group: it reads them
+// and can change nothing. The formats are docs/formats.md, "Runtime material". Thread: worker; may block.
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,8 +27,8 @@ struct BindingClaim {
 };
 
 Result<void> write_material(const std::filesystem::path& folder, const Secret& token, const Bootstrap& bootstrap,
-                            const std::vector<BindingClaim>& bindings);
-Result<void> replace_token(const std::filesystem::path& folder, const Secret& token);
+                            const std::vector<BindingClaim>& bindings, std::optional<gid_t> reader = {});
+Result<void> replace_token(const std::filesystem::path& folder, const Secret& token, std::optional<gid_t> reader = {});
 Result<void> remove_material(const std::filesystem::path& folder);
 
 }  // namespace via::releases

@@ -23,6 +23,15 @@ struct App {
   std::int64_t created_at = 0;
   std::string current_release;  // empty = none yet
   std::int64_t profile_version = 0;
+  std::uint32_t uid = 0;        // its own user where the host gives it one; 0 = none yet
+};
+
+// What a deploy asks of its sandbox; 0, empty = what the host's configuration says.
+struct Box {
+  bool fs = false;      // a folder /data of the app's own, which stays
+  std::string network;  // "host", "none"
+  std::int64_t memory_bytes = 0, cpu_percent = 0, pids = 0, files = 0;
+  std::vector<std::string> read;  // further folders and files that it sees
 };
 
 struct Deploy {
@@ -35,6 +44,8 @@ struct Deploy {
   std::string release_id;
   std::string check_command = {};
   std::string check_result = {};  // JSON {exit_code, seconds, output}, empty = none was run
+  Box box = {};
+  std::uint32_t uid = 0;          // the app's; read only
 };
 
 struct Release {
@@ -62,6 +73,7 @@ struct Instance {
   int pid = 0;
   std::int64_t created_at = 0, expires_at = 0, issued_at = 0;  // of its token; Unix ms, 0 = none yet
   std::string material;      // folder; empty = none (a token that was printed)
+  std::string reason = {};   // what ended its last run where that is not its own doing
 };
 
 class Apps {
@@ -72,6 +84,11 @@ class Apps {
   Result<std::vector<App>> list();
   Result<void> remove(const App& app, std::int64_t now_ms);  // keeps the row as NAME#deleted#ID
   Result<std::int64_t> count();
+  // The lowest of the range that no app has, dead or alive; 0 = all are given. Callers hold a transaction.
+  Result<std::uint32_t> give_uid(const std::string& id, std::uint32_t first, std::uint32_t last);
+  // Deleted apps whose uid is not free yet.
+  Result<std::vector<App>> left_behind();
+  Result<void> free_uid(const std::string& id);
 
  private:
   store::Database& db_;
@@ -121,6 +138,7 @@ class Instances {
   // Wanted instances whose release has this add-on.
   Result<std::vector<Instance>> using_addon(const std::string& addon_id);
   Result<void> set_state(const std::string& id, InstanceState state, int pid);
+  Result<void> set_reason(const std::string& id, const std::string& reason);
   Result<void> end(const std::string& id, InstanceState state, std::int64_t now_ms);  // wanted = false
   Result<void> set_token(const std::string& id, std::int64_t issued_at, std::int64_t expires_at);
   // External ones whose token has expired, and processes whose token is past two thirds of its life.

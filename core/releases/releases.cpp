@@ -5,6 +5,25 @@
 namespace via::releases {
 namespace {
 
+Box box(const std::string& text) {
+  Box out;
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_object()) return out;
+  out.fs = json.value("fs", false);
+  out.network = json.value("network", "");
+  out.memory_bytes = json.value("memory_bytes", std::int64_t{0});
+  out.cpu_percent = json.value("cpu_percent", std::int64_t{0});
+  out.pids = json.value("pids", std::int64_t{0});
+  out.files = json.value("files", std::int64_t{0});
+  out.read = json.value("read", std::vector<std::string>{});
+  return out;
+}
+
+std::string text_of(const Box& b) {
+  return nlohmann::json{{"fs", b.fs}, {"network", b.network}, {"memory_bytes", b.memory_bytes}, {"cpu_percent", b.cpu_percent},
+                        {"pids", b.pids}, {"files", b.files}, {"read", b.read}}.dump();
+}
+
 // The columns of select_deploy(), in its order: from deploys d joined with apps p.
 Deploy deploy(const store::Row& r) {
   Deploy d;
@@ -26,13 +45,15 @@ Deploy deploy(const store::Row& r) {
   d.release_id = r.text(9);
   d.check_command = r.text(10);
   d.check_result = r.text(11);
+  d.box = box(r.text(12));
+  d.uid = static_cast<std::uint32_t>(r.integer(13));
   return d;
 }
 
 std::string select_deploy(std::string_view rest) {
   std::string sql =
       "SELECT d.id, d.app_id, p.name, d.status, d.created_at, d.command, d.cwd, d.replicas, d.env, "
-      "d.release_id, d.check_command, d.check_result FROM deploys d JOIN apps p ON p.id=d.app_id ";
+      "d.release_id, d.check_command, d.check_result, d.sandbox, p.uid FROM deploys d JOIN apps p ON p.id=d.app_id ";
   return sql.append(rest);
 }
 
@@ -62,10 +83,10 @@ std::string select_release(std::string_view rest) {
 
 Result<void> Releases::insert_deploy(const Deploy& d) {
   return db_.run(
-      "INSERT INTO deploys (id, app_id, status, created_at, command, cwd, replicas, env, release_id, check_command) "
-      "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+      "INSERT INTO deploys (id, app_id, status, created_at, command, cwd, replicas, env, release_id, check_command, sandbox) "
+      "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
       d.id, d.app_id, d.status, d.created_at, nlohmann::json(d.command).dump(), d.cwd, d.replicas,
-      nlohmann::json(d.env).dump(), d.release_id, d.check_command);
+      nlohmann::json(d.env).dump(), d.release_id, d.check_command, text_of(d.box));
 }
 
 Result<void> Releases::set_deploy_status(const std::string& id, std::string_view status) {

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -26,9 +27,14 @@
 #include <utility>
 
 #include "core/base/files.hpp"
+#include "core/sandbox/protocol.hpp"
 
 namespace via::releases {
 namespace {
+
+namespace fs = std::filesystem;
+using sandbox::Step;
+using sandbox::Word;
 
 // Pauses and graces are waited for by the kernel, so they are real time and not the Clock's.
 using Time = std::chrono::steady_clock;
@@ -40,15 +46,23 @@ constexpr milliseconds kKillLimit{30'000};
 
 // Where a child that could not become its command stopped, sent through a pipe that exec closes.
 struct Failure {
-  enum Step : int { descriptors, session, folder, command };
+  enum Step : int { descriptors, session, folder, command, group, sandbox };
   int step;
   int error_number;
 };
 
 std::string describe(const Failure& failure) {
   static constexpr std::string_view kSteps[] = {"its descriptors could not be arranged", "it lost its parent",
-                                                "its working folder cannot be entered", "its command cannot be run"};
+                                                "its working folder cannot be entered", "its command cannot be run",
+                                                "its control group cannot be entered", "bubblewrap cannot be run"};
   return std::string(kSteps[static_cast<std::size_t>(failure.step)]) + ": " + std::strerror(failure.error_number);
+}
+
+std::string describe(const sandbox::Message& failure) {
+  static constexpr std::string_view kSteps[] = {"", "it could not become the app's user", "its limits could not be set", "Landlock refused its rules",
+                                                "its working folder cannot be entered", "its command cannot be run"};
+  const auto step = static_cast<std::size_t>(failure.step);
+  return std::string(step < std::size(kSteps) ? kSteps[step] : "it did not start") + ": " + std::strerror(failure.value);
 }
 
 bool plain(std::string_view text) { return text.find('\0') == std::string_view::npos; }
@@ -74,15 +88,17 @@ std::map<std::string, std::string> environment_of(const ProcessSpec& spec) {
     const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nothing in Via calls setenv
     out[name] = value != nullptr && *value != '\0' ? std::string(value) : std::string(otherwise);
   };
-  inherit("PATH", kDefaultPath);
+  if (spec.sandbox) out["PATH"] = sandbox::kPath;
+  else inherit("PATH", kDefaultPath);
   inherit("LANG", "C.UTF-8");
   inherit("TZ", "UTC");
-  out["HOME"] = spec.working_folder.string();
+  out["HOME"] = !spec.sandbox ? spec.working_folder.string() : spec.sandbox->data.empty() ? "/tmp" : sandbox::kData;
   for (const auto& [name, value] : spec.variables) out[name] = value;
+  const fs::path material = spec.sandbox ? fs::path(sandbox::kMaterial) : spec.material;
   out["VARY_CONFIG_URL"] = spec.config_url;
-  out["VARY_CONFIG_TOKEN_PATH"] = (spec.material / "token").string();
+  out["VARY_CONFIG_TOKEN_PATH"] = (material / "token").string();
   out["VARY_ENVIRONMENT"] = spec.environment;
-  out["VIA_BOOTSTRAP"] = (spec.material / "bootstrap.json").string();
+  out["VIA_BOOTSTRAP"] = (material / "bootstrap.json").string();
   return out;
 }
 
@@ -103,10 +119,23 @@ struct Image {
         path.remove_prefix(std::min(end + 1, path.size()));
       }
     }
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
     for (std::string& pair : pairs) envp.push_back(pair.data());
     envp.push_back(nullptr);
+    point();
+  }
+  void point() {
+    argv.clear();
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+  }
+  // The first candidate that is a file that may be run, absolute.
+  fs::path program() const {
+    for (const std::string& candidate : candidates) {
+      const fs::path path = (fs::path(folder) / candidate).lexically_normal();
+      struct stat st {};
+      if (::stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) && ::access(path.c_str(), X_OK) == 0) return path;
+    }
+    return {};
   }
   Image(const Image&) = delete;
   Image& operator=(const Image&) = delete;
@@ -123,8 +152,19 @@ FileHandle lift(int fd) {
   return FileHandle(::fcntl(low.get(), F_DUPFD_CLOEXEC, 10));
 }
 
-[[noreturn]] void become(const Image& image, int null_fd, int log_fd, int pipe_fd, pid_t parent) {
-  constexpr int kPipe = 3;
+// What else a sandboxed child needs.
+struct Inside {
+  sandbox::Launch launch;
+  FileHandle socket;  // the child's end
+  std::unique_ptr<sandbox::Group> group;
+};
+
+struct Descriptors {
+  int null = -1, log = -1, pipe = -1;
+};
+
+[[noreturn]] void become(const Image& image, const Descriptors& given, const Inside* inside, pid_t parent) {
+  const int pipe_fd = inside != nullptr ? sandbox::kFilter + 1 : 3;
   const auto give_up = [&](Failure::Step step, int fd) {
     const Failure failure{step, errno};
     [[maybe_unused]] const ssize_t ignored = ::write(fd, &failure, sizeof failure);
@@ -135,15 +175,22 @@ FileHandle lift(int fd) {
   ::setsid();
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
       ::getppid() != parent)
-    give_up(Failure::session, pipe_fd);
+    give_up(Failure::session, given.pipe);
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
   for (int signal = 1; signal <= SIGRTMAX; ++signal) ::sigaction(signal, &standard, nullptr);
   ::umask(077);
-  if (::dup2(null_fd, 0) < 0 || ::dup2(log_fd, 1) < 0 || ::dup2(log_fd, 2) < 0 || ::dup3(pipe_fd, kPipe, O_CLOEXEC) < 0)
+  if (inside != nullptr && inside->group)
+    for (const FileHandle& door : inside->group->doors())
+      if (::write(door.get(), "0", 1) != 1) give_up(Failure::group, given.pipe);
+  if (::dup2(given.null, 0) < 0 || ::dup2(given.log, 1) < 0 || ::dup2(given.log, 2) < 0 || ::dup3(given.pipe, pipe_fd, O_CLOEXEC) < 0)
+    give_up(Failure::descriptors, given.pipe);
+  if (inside != nullptr &&
+      (::dup2(inside->socket.get(), sandbox::kSocket) < 0 || ::dup2(inside->launch.options.get(), sandbox::kOptions) < 0 ||
+       ::dup2(inside->launch.filter.get(), sandbox::kFilter) < 0))
     give_up(Failure::descriptors, pipe_fd);
-  if (::syscall(SYS_close_range, kPipe + 1U, ~0U, 0U) != 0) give_up(Failure::descriptors, kPipe);
-  if (::chdir(image.folder.c_str()) != 0) give_up(Failure::folder, kPipe);
+  if (::syscall(SYS_close_range, static_cast<unsigned>(pipe_fd) + 1U, ~0U, 0U) != 0) give_up(Failure::descriptors, pipe_fd);
+  if (::chdir(inside != nullptr ? "/" : image.folder.c_str()) != 0) give_up(Failure::folder, pipe_fd);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -155,26 +202,60 @@ FileHandle lift(int fd) {
     if (errno != EACCES) break;
   }
   errno = reason;
-  give_up(Failure::command, kPipe);
+  give_up(inside != nullptr ? Failure::sandbox : Failure::command, pipe_fd);
   ::_exit(kNotStarted);
 }
 
 struct Child {
   pid_t pid = 0;
   FileHandle pidfd, pipe;
+  // Of a sandbox: its socket, its first process, the app's process as the host sees it, its control group.
+  FileHandle socket, init;
+  pid_t app = 0;
+  bool ran = false;
+  std::unique_ptr<sandbox::Group> group;
 };
 
-Result<Child> launch(const ProcessSpec& spec) {
-  const Image image(spec);
-  const FileHandle null = lift(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (!null) return system_error("open /dev/null", errno);
-  const FileHandle log =
-      lift(::open(spec.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+Result<FileHandle> open_log(const fs::path& path) {
+  FileHandle log = lift(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
   struct stat st {};
   if (!log || ::fstat(log.get(), &st) != 0) return system_error("open the log file of a process", errno);
   if (!S_ISREG(st.st_mode)) return fail(Code::refused, "the log file of a process is not a regular file");
   if (::fchmod(log.get(), 0600) != 0 || ::fcntl(log.get(), F_SETFL, O_APPEND) != 0)
     return system_error("prepare the log file of a process", errno);
+  return log;
+}
+
+// Turns the image into one of bubblewrap.
+Result<void> wrap(const ProcessSpec& spec, const SandboxTools& tools, Image& image, Inside& inside, Child& child) {
+  const fs::path program = image.program();
+  if (program.empty()) return fail(Code::not_found, "its command cannot be run: No such file or directory");
+  auto launch = sandbox::prepare(tools.means, *spec.sandbox, program, image.words);
+  if (!launch) return launch.error();
+  auto group = tools.groups.make(spec.instance, spec.sandbox->limits);
+  if (!group) return group.error();
+  int ends[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) return system_error("make a socket", errno);
+  child.socket = lift(ends[0]);
+  inside.socket = lift(ends[1]);
+  const int on = 1;
+  if (!child.socket || !inside.socket || ::setsockopt(child.socket.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0 ||
+      ::fcntl(inside.socket.get(), F_SETFL, 0) != 0)
+    return system_error("make a socket", errno);
+  inside.launch = std::move(*launch);
+  inside.group = std::move(*group);
+  image.words = inside.launch.words;
+  image.candidates = {tools.means.bwrap.string()};
+  image.point();
+  return {};
+}
+
+Result<Child> launch(const ProcessSpec& spec, const SandboxTools& tools) {
+  Image image(spec);
+  const FileHandle null = lift(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!null) return system_error("open /dev/null", errno);
+  auto log = open_log(spec.log_file);
+  if (!log) return log.error();
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) return system_error("make a pipe", errno);
   Child out;
@@ -182,6 +263,9 @@ Result<Child> launch(const ProcessSpec& spec) {
   FileHandle write_end = lift(ends[1]);
   if (!out.pipe || !write_end || ::fcntl(out.pipe.get(), F_SETFL, O_NONBLOCK) != 0)
     return system_error("make a pipe", errno);
+  Inside inside;
+  if (spec.sandbox)
+    if (auto wrapped = wrap(spec, tools, image, inside, out); !wrapped) return wrapped.error();
 
   // No handler of the host may run in the child before its dispositions are reset.
   sigset_t all, before;
@@ -189,10 +273,11 @@ Result<Child> launch(const ProcessSpec& spec) {
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t parent = ::getpid();
   out.pid = ::fork();
-  if (out.pid == 0) become(image, null.get(), log.get(), write_end.get(), parent);
+  if (out.pid == 0) become(image, {null.get(), log->get(), write_end.get()}, spec.sandbox ? &inside : nullptr, parent);
   const int error_number = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (out.pid < 0) return system_error("start a process", error_number);
+  out.group = std::move(inside.group);
   // Nobody else waits for this child, so its pid cannot have gone to another process.
   out.pidfd = FileHandle(static_cast<int>(::syscall(SYS_pidfd_open, out.pid, 0U)));
   if (!out.pidfd) {
@@ -212,8 +297,11 @@ void signal_group(pid_t leader, int signal) {
 
 }  // namespace
 
-Result<void> look(const ProcessSpec& spec) {
+Result<void> look(const ProcessSpec& spec, const SandboxTools& tools) {
   const Image image(spec);
+  if (spec.sandbox && !tools.means.missing.empty())
+    return fail(Code::refused, "No sandbox can be made on this machine (" + tools.means.missing + "), and apps run in nothing less. Nothing was changed. To mend: " +
+                                   tools.means.remedy + "; or, knowing that an app can then read all that the host can: sandbox = \"off\" in the configuration.");
   const FileHandle folder(::open(image.folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!folder || ::faccessat(folder.get(), ".", X_OK, AT_EACCESS) != 0)
     return fail(Code::refused, "The folder to run the command in does not exist or cannot be entered. Nothing was changed.");
@@ -221,9 +309,11 @@ Result<void> look(const ProcessSpec& spec) {
     struct stat st {};
     if (::fstatat(folder.get(), candidate.c_str(), &st, 0) == 0 && S_ISREG(st.st_mode) &&
         ::faccessat(folder.get(), candidate.c_str(), X_OK, AT_EACCESS) == 0)
-      return {};
+      return spec.sandbox ? sandbox::check(tools.means, *spec.sandbox, image.program()) : Result<void>{};
   }
-  return fail(Code::refused, "The command's program does not exist, or may not be run by the host's user. Nothing was changed.");
+  return fail(Code::refused, spec.sandbox && image.words.front().find('/') == std::string::npos
+                                 ? "The command's program is in none of the folders that apps see (/usr/bin, /usr/local/bin …). Name it by its path. Nothing was changed."
+                                 : "The command's program does not exist, or may not be run by the host's user. Nothing was changed.");
 }
 
 struct Runner::Impl {
@@ -243,10 +333,11 @@ struct Runner::Impl {
     std::string instance;
     ProcessState state;
     int pid, status;
+    std::string reason;
   };
 
-  Impl(const Clock& c, Logger& l, StateCallback callback, Backoff b)
-      : clock(c), log(l), on_state(std::move(callback)), backoff(b) {
+  Impl(const Clock& c, Logger& l, StateCallback callback, SandboxTools t, Backoff b)
+      : clock(c), log(l), on_state(std::move(callback)), tools(std::move(t)), backoff(b) {
     wake_fd = FileHandle(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake_fd) throw std::system_error(errno, std::generic_category(), "eventfd");
     thread = std::thread([this] { run(); });
@@ -260,7 +351,7 @@ struct Runner::Impl {
   void report(Entry& entry, ProcessState state, int pid, int status) {
     entry.info.state = state;
     entry.info.pid = pid;
-    changes.push_back({entry.spec.instance, state, pid, status});
+    changes.push_back({entry.spec.instance, state, pid, status, entry.info.reason});
   }
 
   void run() {
@@ -272,7 +363,7 @@ struct Runner::Impl {
         lock.unlock();
         for (const Change& change : now_changed) {
           try {
-            if (on_state) on_state(change.instance, change.state, change.pid, change.status);
+            if (on_state) on_state(change.instance, change.state, change.pid, change.status, change.reason);
           } catch (const std::exception&) {
             log.error("process_callback_failed", {{"instance", change.instance}});
           }
@@ -289,6 +380,7 @@ struct Runner::Impl {
       for (const auto& [name, entry] : entries) {
         if (entry.child.pid != 0) watched.push_back({entry.child.pidfd.get(), POLLIN, 0});
         if (entry.child.pipe) watched.push_back({entry.child.pipe.get(), POLLIN, 0});
+        if (entry.child.socket) watched.push_back({entry.child.socket.get(), POLLIN, 0});
         if (entry.due) until(*entry.due);
         if (entry.stopping && !entry.killed) until(entry.kill_at);
       }
@@ -310,6 +402,7 @@ struct Runner::Impl {
       Entry& entry = it->second;
       if (entry.stopping) press(entry);
       if (entry.child.pipe) read_pipe(entry);
+      if (entry.child.socket) read_socket(entry);
       if (entry.child.pid != 0) reap(entry);
       if (entry.due && !entry.stopping && Time::now() >= *entry.due) spawn(entry);
       if (entry.child.pid == 0 && !entry.due) {
@@ -330,11 +423,18 @@ struct Runner::Impl {
     }
     if (!entry.asked) {
       entry.asked = true;
-      signal_group(entry.child.pid, SIGTERM);
+      if (!entry.child.socket) {
+        signal_group(entry.child.pid, SIGTERM);
+      } else {
+        const sandbox::Message term{Word::signal, {}, SIGTERM};
+        [[maybe_unused]] const ssize_t ignored = ::send(entry.child.socket.get(), &term, sizeof term, MSG_NOSIGNAL);
+      }
     }
     if (!entry.killed && Time::now() >= entry.kill_at) {
       entry.killed = true;
-      signal_group(entry.child.pid, SIGKILL);
+      // With a sandbox's first process ends all of it, and bubblewrap ends behind that: nothing is left when it is reaped.
+      if (entry.child.init) ::syscall(SYS_pidfd_send_signal, entry.child.init.get(), SIGKILL, nullptr, 0U);
+      else signal_group(entry.child.pid, SIGKILL);
     }
   }
 
@@ -343,7 +443,8 @@ struct Runner::Impl {
     report(entry, ProcessState::starting, 0, 0);
     entry.started = Time::now();
     entry.started_ns = clock.mono_ns();
-    auto child = launch(entry.spec);
+    entry.info.reason.clear();
+    auto child = launch(entry.spec, tools);
     if (!child) {
       log.error("process_not_started", {{"instance", entry.spec.instance}, {"reason", child.error().message}});
       entry.info.exit_status = kNotStarted;
@@ -364,12 +465,53 @@ struct Runner::Impl {
       log.error("process_not_started", {{"instance", entry.spec.instance}, {"reason", describe(failure)}});
       return;  // it exits with kNotStarted next
     }
+    if (entry.spec.sandbox) return;  // bubblewrap runs; the command is told of by the socket
     siginfo_t info{};
     if (::waitid(P_PIDFD, static_cast<id_t>(entry.child.pidfd.get()), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
         info.si_pid != 0 && info.si_code != CLD_EXITED)
       return;  // killed before or right after exec: reported as its end
-    log.info("process_started", {{"instance", entry.spec.instance}, {"pid", entry.child.pid}});
-    report(entry, ProcessState::running, entry.child.pid, 0);
+    runs(entry, entry.child.pid);
+  }
+
+  void runs(Entry& entry, pid_t pid) {
+    entry.child.ran = true;
+    entry.info.pid = pid;
+    log.info("process_started", {{"instance", entry.spec.instance}, {"pid", pid}});
+    report(entry, ProcessState::running, pid, 0);
+  }
+
+  // What a sandbox says of itself. Who says it is told by the kernel.
+  void read_socket(Entry& entry) {
+    for (;;) {
+      sandbox::Message message{};
+      iovec piece{&message, sizeof message};
+      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))];
+      msghdr header{};
+      header.msg_iov = &piece;
+      header.msg_iovlen = 1;
+      header.msg_control = control;
+      header.msg_controllen = sizeof control;
+      const ssize_t n = ::recvmsg(entry.child.socket.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+      if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+      if (n <= 0) {
+        entry.child.socket.reset();  // the end of the sandbox: its process is reaped next
+        return;
+      }
+      ucred sender{};
+      const cmsghdr* first = CMSG_FIRSTHDR(&header);
+      if (first != nullptr && first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_CREDENTIALS) std::memcpy(&sender, CMSG_DATA(first), sizeof sender);
+      if (n != static_cast<ssize_t>(sizeof message) || sender.pid <= 0) continue;
+      if (message.word == Word::inside && !entry.child.init) {
+        entry.child.init = FileHandle(static_cast<int>(::syscall(SYS_pidfd_open, sender.pid, 0U)));
+      } else if (message.word == Word::process && entry.child.app == 0) {
+        entry.child.app = sender.pid;
+      } else if (message.word == Word::running && !entry.child.ran) {
+        runs(entry, entry.child.app);
+      } else if (message.word == Word::failed) {
+        entry.child.ran = true;  // it is said here
+        log.error("process_not_started", {{"instance", entry.spec.instance}, {"reason", describe(message)}});
+      }
+    }
   }
 
   void reap(Entry& entry) {
@@ -383,11 +525,15 @@ struct Runner::Impl {
     }
     if (info.si_pid == 0) return;
     if (entry.child.pipe) read_pipe(entry);
+    if (entry.child.socket) read_socket(entry);
     ::kill(-entry.child.pid, SIGKILL);  // what the leader left behind, while its number is still its own
     siginfo_t ignored{};
     ::waitid(P_PIDFD, pidfd, &ignored, WEXITED | WNOHANG);
     const int status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
-    const int pid = entry.child.pid;
+    const int pid = entry.child.app != 0 ? entry.child.app : entry.child.pid;
+    if (status != 0 && !entry.stopping) entry.info.reason = reason_of(entry);
+    if (entry.spec.sandbox && !entry.child.ran)
+      log.error("process_not_started", {{"instance", entry.spec.instance}, {"reason", "its sandbox was not made; bubblewrap says why in the app's log"}});
     entry.child = Child{};
     entry.info.exit_status = status;
     const auto ran_ms = (clock.mono_ns() - entry.started_ns) / 1'000'000U;
@@ -400,13 +546,22 @@ struct Runner::Impl {
     again(entry, pid);
   }
 
+  static std::string reason_of(const Entry& entry) {
+    const auto& group = entry.child.group;
+    if (!group) return {};
+    const sandbox::Limits& limits = entry.spec.sandbox->limits;
+    if (group->ran_out_of_memory()) return "out of memory: " + std::to_string(limits.memory_bytes >> 20) + " MiB";
+    if (group->ran_out_of_processes()) return "out of processes: " + std::to_string(limits.pids);
+    return {};
+  }
+
   void again(Entry& entry, int pid = 0) {
     if (Time::now() - entry.started >= milliseconds(backoff.good_run_ms)) entry.pause_ms = 0;
     entry.pause_ms = std::clamp(entry.pause_ms * 2, std::max(backoff.first_ms, 1), std::max(backoff.most_ms, 1));
     entry.due = Time::now() + milliseconds(entry.pause_ms);
     ++entry.info.restarts;
     log.warn("process_failed",
-             {{"instance", entry.spec.instance}, {"status", entry.info.exit_status}, {"again_ms", entry.pause_ms}});
+             {{"instance", entry.spec.instance}, {"status", entry.info.exit_status}, {"reason", entry.info.reason}, {"again_ms", entry.pause_ms}});
     report(entry, ProcessState::failed, pid, entry.info.exit_status);
     entry.info.pid = 0;
   }
@@ -427,6 +582,7 @@ struct Runner::Impl {
   const Clock& clock;
   Logger& log;
   const StateCallback on_state;
+  const SandboxTools tools;
   const Backoff backoff;
   FileHandle wake_fd;
   mutable std::mutex mutex;
@@ -440,8 +596,8 @@ struct Runner::Impl {
   std::thread thread;
 };
 
-Runner::Runner(const Clock& clock, Logger& log, StateCallback on_state, Backoff backoff)
-    : impl_(std::make_unique<Impl>(clock, log, std::move(on_state), backoff)) {}
+Runner::Runner(const Clock& clock, Logger& log, StateCallback on_state, SandboxTools tools, Backoff backoff)
+    : impl_(std::make_unique<Impl>(clock, log, std::move(on_state), std::move(tools), backoff)) {}
 
 Runner::~Runner() {
   {

@@ -3,8 +3,8 @@
 // A process gets the operator's command, its working folder, a small clean environment (PATH, HOME, LANG, TZ, what the
 // deploy named, VARY_CONFIG_URL, VARY_CONFIG_TOKEN_PATH, VARY_ENVIRONMENT, VIA_BOOTSTRAP) and no descriptor, path of an
 // add-on or credential; no inherited file descriptors; its own process group; PR_SET_PDEATHSIG, so that it never
-// outlives the host. Standard output and error go to a log file. A process that exits with failure is started again
-// with growing pauses (0.5 s … 30 s); one that exits with 0 is done.
+// outlives the host. With a sandbox (core/sandbox) it is in that; its paths are then those of the inside. Standard output and error
+// go to a log file. A process that exits with failure is started again with growing pauses (0.5 s … 30 s); one that exits with 0 is done.
 // Thread: start/stop/list any; the callbacks run on the runner's own thread.
 #pragma once
 
@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,8 @@
 #include "core/base/clock.hpp"
 #include "core/base/error.hpp"
 #include "core/base/log.hpp"
+#include "core/sandbox/cgroup.hpp"
+#include "core/sandbox/sandbox.hpp"
 
 namespace via::releases {
 
@@ -30,11 +33,18 @@ struct ProcessSpec {
   std::filesystem::path log_file;                            // appended to, 0600
   std::string config_url, environment;
   std::vector<std::pair<std::string, std::string>> variables;  // the deploy's own
+  std::optional<sandbox::Plan> sandbox;                        // none = the host's own user, seeing what it sees
+};
+
+// What sandboxes are made with on this machine. Outlives the runner.
+struct SandboxTools {
+  sandbox::Means means;
+  sandbox::Cgroups groups;
 };
 
 // What can be told of a command before it is run: refused when its folder cannot be entered, or no program of its name is
 // there that may be run.
-Result<void> look(const ProcessSpec& spec);
+Result<void> look(const ProcessSpec& spec, const SandboxTools& tools);
 
 enum class ProcessState { starting, running, exited, failed };
 
@@ -44,6 +54,7 @@ struct ProcessInfo {
   int pid = 0;          // 0 while none runs
   int exit_status = 0;  // of the last run: 0 … 255, or 128 + the signal that ended it
   int restarts = 0;
+  std::string reason;   // what ended the last run where that is not its own doing: "out of memory: 256 MiB"
 };
 
 // The pause before a restart: `first_ms`, then twice as long each time up to `most_ms`. A run of at least `good_run_ms`
@@ -56,9 +67,9 @@ struct Backoff {
 
 class Runner {
  public:
-  // state(instance, state, pid, exit status) is called on every change.
-  using StateCallback = std::function<void(const std::string&, ProcessState, int, int)>;
-  Runner(const Clock& clock, Logger& log, StateCallback on_state, Backoff backoff = {});
+  // state(instance, state, pid, exit status, reason) is called on every change.
+  using StateCallback = std::function<void(const std::string&, ProcessState, int, int, const std::string&)>;
+  Runner(const Clock& clock, Logger& log, StateCallback on_state, SandboxTools tools = {}, Backoff backoff = {});
   ~Runner();  // stops everything
 
   // Returns before the process runs; on_state tells how it went. bad_request for a spec that cannot be run, conflict

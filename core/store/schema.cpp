@@ -202,7 +202,18 @@ CREATE TABLE plugin_keys (
 PRAGMA user_version = 4;
 )sql";
 
-constexpr std::array<const char*, kSchemaVersion> kSteps = {kVersion1, kVersion2, kVersion3, kVersion4};
+// Sandboxes. uid: the app's own user, 0 = none yet; a deleted app keeps it while anything of it is on disk. sandbox: JSON of what a
+// deploy asked for (releases::Box). reason: what ended the last run.
+constexpr const char* kVersion5 = R"sql(
+ALTER TABLE apps ADD COLUMN uid INTEGER NOT NULL DEFAULT 0;
+CREATE UNIQUE INDEX apps_by_uid ON apps(uid) WHERE uid <> 0;
+ALTER TABLE deploys ADD COLUMN sandbox TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE instances ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+
+PRAGMA user_version = 5;
+)sql";
+
+constexpr std::array<const char*, kSchemaVersion> kSteps = {kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
 
 Result<std::int64_t> pragma(Database& db, std::string_view sql) {
   VIA_TRY_LET(value, db.one([](const Row& r) { return r.integer(0); }, sql));

@@ -7,7 +7,7 @@
 
 namespace via::store {
 
-inline constexpr int kSchemaVersion = 4;
+inline constexpr int kSchemaVersion = 5;
 inline constexpr std::int64_t kApplicationId = 0x56494143;  // "VIAC"
 
 // Brings `db` from its user_version to `kSchemaVersion`, each step in a transaction of its own. Refuses a database of

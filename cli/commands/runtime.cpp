@@ -43,8 +43,10 @@ void add_runtime_commands(CommandTree& tree) {
   tree.add(group, "issue", "runtime material for a process that you run yourself", "runtime.issue")
       .argument("app", "APP", "the app; its current release is what the material speaks for")
       .option("--out", "out", "DIR", "folder to write token, bootstrap.json and bindings.json to", Kind::file)
+      .option("--owner", "owner", "USER", "whose the folder and the files shall be, where another user runs the process")
       .option("--ttl", "ttl_seconds", "TIME", "how long the token is good: 90s, 15m, 1h, 1d", Kind::duration)
       .examples({"via runtime issue api --out /run/api/via --ttl 1h",
+                 "via runtime issue api --out /run/api/via --owner www-data",
                  "VIA_BOOTSTRAP=/run/api/via/bootstrap.json ./api"})
       .render(render_instance, "id")
       .next([](const Json& instance) {

@@ -33,6 +33,7 @@ Answer runtime_issue(ControlPlane& plane, Arguments& a, const Actor& actor) {
   lifecycle::IssueRuntime request;
   request.app = a.text("app");
   request.out = a.optional_text("out").value_or("");
+  request.owner = a.optional_text("owner").value_or("");
   request.ttl_seconds = a.optional_integer("ttl_seconds");
   VIA_TRY(a.done());
   VIA_TRY_LET(instance, plane.issue_runtime(request, actor));

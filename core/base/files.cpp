@@ -70,10 +70,7 @@ Result<void> sync_folder(const fs::path& path) {
   return {};
 }
 
-namespace {
-
-// A group of -1 is left as it is.
-Result<void> replace_file(const fs::path& path, std::string_view content, unsigned mode, gid_t group) {
+Result<void> write_file_atomic(const fs::path& path, std::string_view content, unsigned mode) {
   std::string name(".");
   name.append(path.filename().string()).append(".partial");
   const fs::path temporary = path.parent_path() / name;
@@ -81,8 +78,6 @@ Result<void> replace_file(const fs::path& path, std::string_view content, unsign
   FileHandle file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!file) return system_error("create a file", errno);
   auto written = write_all(file.get(), content);
-  if (written && group != static_cast<gid_t>(-1) && (::fchown(file.get(), static_cast<uid_t>(-1), group) != 0 || ::fchmod(file.get(), mode) != 0))
-    written = system_error("give a file to a group", errno);
   if (written && ::fsync(file.get()) != 0) written = system_error("sync a file", errno);
   file.reset();
   if (written && ::rename(temporary.c_str(), path.c_str()) != 0) written = system_error("rename a file", errno);
@@ -91,16 +86,6 @@ Result<void> replace_file(const fs::path& path, std::string_view content, unsign
     return written;
   }
   return sync_folder(path.parent_path());
-}
-
-}  // namespace
-
-Result<void> write_file_atomic(const fs::path& path, std::string_view content, unsigned mode) {
-  return replace_file(path, content, mode, static_cast<gid_t>(-1));
-}
-
-Result<void> write_file_atomic_for(gid_t group, const fs::path& path, std::string_view content) {
-  return replace_file(path, content, 0640, group);
 }
 
 Result<std::string> read_file(const fs::path& path, std::size_t max_bytes) {

@@ -3,8 +3,6 @@
 // Thread: worker; may block.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -48,8 +46,6 @@ Error system_error(std::string_view what, int error_number);
 
 // Replaces `path` by `content`: temporary file beside it, fsync, rename, fsync of the folder. Mode 0600 by default.
 Result<void> write_file_atomic(const fs::path& path, std::string_view content, unsigned mode = 0600);
-// The same for a file that a group may read: mode 0640, whatever the umask.
-Result<void> write_file_atomic_for(gid_t group, const fs::path& path, std::string_view content);
 // Reads a regular file (no symbolic link) of at most `max_bytes`.
 Result<std::string> read_file(const fs::path& path, std::size_t max_bytes = 16U << 20);
 // The same, and refuses one that another user owns, that is linked twice, or that group or others may touch.

@@ -49,6 +49,7 @@
 #include "core/lifecycle/prober.hpp"
 #include "core/lifecycle/requests.hpp"
 #include "core/plugins/addon_host.hpp"
+#include "core/releases/material.hpp"
 #include "core/shares/share.hpp"
 #include "core/store/store.hpp"
 
@@ -470,7 +471,7 @@ class ControlPlane {
   sandbox::Plan sandbox_of(const releases::Instance& instance, const releases::Deploy& deploy) const;
   // The app's uid, given to it now where it has none (`known` 0) and the host gives any.
   Result<std::uint32_t> need_uid(const std::string& app_id, std::uint32_t known);
-  std::optional<gid_t> reader_of(const releases::Instance& instance);
+  releases::Readers readers_of(const releases::Instance& instance);
   Result<void> make_data(const releases::Deploy& deploy);
   void forget_app_files(const std::string& app_id, std::uint32_t uid);
   Result<void> sweep_apps();

@@ -172,6 +172,7 @@ struct AppView {
 struct IssueRuntime {
   std::string app;
   std::string out;                               // empty = <state-dir>/runtimes/<instance>
+  std::string owner;                             // whose the files are; empty = the host's user
   std::optional<std::int64_t> ttl_seconds;
 };
 

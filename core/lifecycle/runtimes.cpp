@@ -1,5 +1,10 @@
 // Runtime instances: their tokens and material, and how they end.
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <charconv>
 #include <unordered_set>
 
 #include <nlohmann/json.hpp>
@@ -48,7 +53,7 @@ Result<void> ControlPlane::deliver_material(Instance& instance, std::int64_t ttl
   const releases::Bootstrap bootstrap{settings_.config_url, settings_.ca_file, instance.app,
                                       instance.deploy,      instance.release,  instance.id,
                                       settings_.environment};
-  VIA_TRY(releases::write_material(instance.material, token, bootstrap, claims, reader_of(instance)));
+  VIA_TRY(releases::write_material(instance.material, token, bootstrap, claims, readers_of(instance)));
   return instances_.set_token(instance.id, instance.issued_at, instance.expires_at);
 }
 
@@ -59,8 +64,7 @@ void ControlPlane::discard_material(const Instance& instance) {
     removed = releases::remove_material(instance.material);
   } else {
     // A folder the operator named may hold more than ours.
-    std::error_code ec;
-    for (const char* file : {"token", "bootstrap.json", "bindings.json"}) fs::remove(fs::path(instance.material) / file, ec);
+    releases::remove_material_files(instance.material);
   }
   if (!removed) d_.log.warn("instance.material_not_removed", {{"instance", instance.id}});
 }
@@ -174,12 +178,29 @@ Result<Instance> ControlPlane::new_external(const std::string& app_name) {
 
 namespace {
 
-Result<void> check_out(const fs::path& out, const fs::path& state_dir) {
+// A user's name or number.
+Result<uid_t> user_of(const std::string& owner) {
+  std::vector<char> buffer(16384);
+  passwd entry{}, *found = nullptr;
+  ::getpwnam_r(owner.c_str(), &entry, buffer.data(), buffer.size(), &found);
+  std::int64_t number = -1;
+  const auto [end, wrong] = std::from_chars(owner.data(), owner.data() + owner.size(), number);
+  if (found != nullptr) number = found->pw_uid;
+  else if (wrong != std::errc{} || end != owner.data() + owner.size() || number < 0 || number > 0xfffffffe)
+    return fail(Code::not_found, "'owner' is no user of this machine.");
+  if (::geteuid() != 0 && static_cast<uid_t>(number) != ::geteuid())
+    return fail(Code::not_allowed, "Only a host that runs as root can give files to another user.");
+  return static_cast<uid_t>(number);
+}
+
+Result<void> check_out(const fs::path& out, const fs::path& state_dir, std::optional<uid_t> owner) {
   if (!out.is_absolute()) return fail(Code::bad_request, "'out' must be an absolute path.");
   const fs::path normal = out.lexically_normal();
   const auto mismatch = std::mismatch(state_dir.begin(), state_dir.end(), normal.begin(), normal.end());
   if (mismatch.first == state_dir.end())
     return fail(Code::bad_request, "'out' must not be inside the state folder. Leave it out to use the host's own place.");
+  struct stat st {};
+  if (owner && ::lstat(normal.c_str(), &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == *owner && (st.st_mode & 077) == 0) return {};
   if (auto made = make_private_folder(normal); !made) {
     if (made.error().code == Code::not_found)
       return fail(Code::not_found, "The folder above 'out' does not exist. Create it first.");
@@ -203,11 +224,19 @@ Result<Instance> ControlPlane::issue_runtime(const IssueRuntime& request, const 
   VIA_TRY_LET(lock, control());
   VIA_TRY_LET(ttl, check_ttl(request.ttl_seconds, settings_.token_ttl_seconds));
   VIA_TRY_LET(instance, new_external(request.app));
+  std::optional<uid_t> owner;
+  if (!request.owner.empty()) {
+    if (request.out.empty()) return fail(Code::bad_request, "'owner' needs 'out': the host's own folders are nobody else's.");
+    VIA_TRY_LET(user, user_of(request.owner));
+    owner = user;
+  }
   if (request.out.empty()) {
     instance.material = own_material(instance.id).string();
   } else {
-    VIA_TRY(check_out(request.out, settings_.state_dir));
+    VIA_TRY(check_out(request.out, settings_.state_dir, owner));
     instance.material = fs::path(request.out).lexically_normal().string();
+    // Before it is written: whoever gets the folder gets what is put into it.
+    if (owner && ::lchown(instance.material.c_str(), *owner, static_cast<gid_t>(-1)) != 0) return system_error("give the folder to its owner", errno);
   }
   instance.issued_at = now();
   instance.expires_at = now() + ttl * 1000;
@@ -310,7 +339,7 @@ void ControlPlane::refresh_tokens() {
     if (launcher_ == nullptr || !launcher_->supervises(instance.id)) continue;
     const auto refresh = [&]() -> Result<void> {
       VIA_TRY_LET(token, mint(instance, settings_.token_ttl_seconds));
-      VIA_TRY(releases::replace_token(instance.material, token, reader_of(instance)));
+      VIA_TRY(releases::replace_token(instance.material, token, readers_of(instance)));
       return instances_.set_token(instance.id, instance.issued_at, instance.expires_at);
     };
     if (auto done = refresh(); !done)

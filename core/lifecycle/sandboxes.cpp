@@ -52,11 +52,17 @@ Result<std::uint32_t> ControlPlane::need_uid(const std::string& app_id, std::uin
   return uid;
 }
 
-std::optional<gid_t> ControlPlane::reader_of(const Instance& instance) {
-  if (!settings_.sandbox.on || !settings_.sandbox.own_users || instance.driver != releases::Driver::process) return {};
+releases::Readers ControlPlane::readers_of(const Instance& instance) {
+  if (instance.driver == releases::Driver::external) {
+    // A folder that was given to somebody is still that somebody's when it is written anew.
+    struct stat st {};
+    if (::geteuid() != 0 || instance.material.empty() || ::lstat(instance.material.c_str(), &st) != 0 || st.st_uid == 0) return {};
+    return {{}, st.st_uid};
+  }
+  if (!settings_.sandbox.on || !settings_.sandbox.own_users) return {};
   const auto app = apps_.find(instance.app);
   if (!app || !*app || (*app)->uid == 0) return {};
-  return (*app)->uid;
+  return {(*app)->uid, {}};
 }
 
 // The app owns what is in it and the host never follows a link there.

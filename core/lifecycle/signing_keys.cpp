@@ -104,7 +104,7 @@ Result<json> ControlPlane::revoke_key(const std::string& kid, const PlanRequest&
     if (instance.driver != Driver::process || instance.material.empty()) continue;
     const auto renew = [&]() -> Result<void> {
       VIA_TRY_LET(token, mint(instance, settings_.token_ttl_seconds));
-      VIA_TRY(releases::replace_token(instance.material, token, reader_of(instance)));
+      VIA_TRY(releases::replace_token(instance.material, token, readers_of(instance)));
       return instances_.set_token(instance.id, instance.issued_at, instance.expires_at);
     };
     if (auto done = renew(); !done)

@@ -1,5 +1,6 @@
 #include "core/releases/material.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,37 +52,77 @@ std::string text_of(const std::vector<BindingClaim>& bindings) {
   return out + "]\n";
 }
 
-Result<void> put(const std::filesystem::path& file, std::string_view text, std::optional<gid_t> reader) {
-  return reader ? write_file_atomic_for(*reader, file, text) : write_file_atomic(file, text);
+// A folder that is not only the host's is held while it is written to: whoever else has it can change nothing but its own.
+Result<FileHandle> hold(const std::filesystem::path& folder) {
+  FileHandle held(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!held) return system_error("open the folder of the runtime material", errno);
+  return held;
+}
+
+// The same order as write_file_atomic().
+Result<void> put_in(int folder, std::string_view file, std::string_view text, const Readers& readers) {
+  const std::string name(file), temporary = "." + name + ".partial";
+  ::unlinkat(folder, temporary.c_str(), 0);
+  FileHandle out(::openat(folder, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  bool good = static_cast<bool>(out);
+  for (std::string_view rest = text; good && !rest.empty();) {
+    const ssize_t n = ::write(out.get(), rest.data(), rest.size());
+    good = n > 0;
+    if (good) rest.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (good && readers.group) good = ::fchown(out.get(), static_cast<uid_t>(-1), *readers.group) == 0 && ::fchmod(out.get(), 0640) == 0;
+  if (good && readers.owner) good = ::fchown(out.get(), *readers.owner, static_cast<gid_t>(-1)) == 0;
+  good = good && ::fsync(out.get()) == 0 && ::renameat(folder, temporary.c_str(), folder, name.c_str()) == 0 && ::fsync(folder) == 0;
+  if (good) return {};
+  const int why = errno;
+  ::unlinkat(folder, temporary.c_str(), 0);
+  return system_error("write the runtime material", why);
+}
+
+Result<void> put(const std::filesystem::path& folder, std::string_view file, std::string_view text, const Readers& readers) {
+  if (!readers.group && !readers.owner) return write_file_atomic(folder / file, text);
+  auto held = hold(folder);
+  if (!held) return held.error();
+  return put_in(held->get(), file, text, readers);
 }
 
 // One that is left from before may have been somebody else's to read.
-Result<void> make_folder(const std::filesystem::path& folder, std::optional<gid_t> reader) {
-  if (!reader) return make_private_folder(folder);
-  struct stat st {};
+Result<void> make_folder(const std::filesystem::path& folder, const Readers& readers) {
+  if (!readers.group && !readers.owner) return make_private_folder(folder);
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return system_error("create a folder", errno);
-  if (::lstat(folder.c_str(), &st) != 0) return system_error("inspect a folder", errno);
-  if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid()) return fail(Code::not_allowed, "the folder of the runtime material is not the host's own");
-  if (::chown(folder.c_str(), static_cast<uid_t>(-1), *reader) != 0 || ::chmod(folder.c_str(), 0750) != 0)
-    return system_error("give a folder to a group", errno);
+  auto held = hold(folder);
+  if (!held) return held.error();
+  struct stat st {};
+  if (::fstat(held->get(), &st) != 0) return system_error("inspect a folder", errno);
+  const bool theirs = readers.owner && st.st_uid == *readers.owner;
+  if (st.st_uid != ::geteuid() && !theirs) return fail(Code::not_allowed, "the folder of the runtime material belongs to another user");
+  const bool given = readers.owner ? ::fchown(held->get(), *readers.owner, static_cast<gid_t>(-1)) == 0 && ::fchmod(held->get(), 0700) == 0
+                                   : ::fchown(held->get(), static_cast<uid_t>(-1), *readers.group) == 0 && ::fchmod(held->get(), 0750) == 0;
+  if (!given) return system_error("give a folder to its reader", errno);
   return sync_folder(folder.parent_path());
 }
 
 }  // namespace
 
 Result<void> write_material(const std::filesystem::path& folder, const Secret& token, const Bootstrap& bootstrap,
-                            const std::vector<BindingClaim>& bindings, std::optional<gid_t> reader) {
-  if (auto made = make_folder(folder, reader); !made) return made;
-  if (auto written = put(folder / kBootstrap, text_of(bootstrap), reader); !written) return written;
-  if (auto written = put(folder / kBindings, text_of(bindings), reader); !written) return written;
+                            const std::vector<BindingClaim>& bindings, const Readers& readers) {
+  if (auto made = make_folder(folder, readers); !made) return made;
+  if (auto written = put(folder, kBootstrap, text_of(bootstrap), readers); !written) return written;
+  if (auto written = put(folder, kBindings, text_of(bindings), readers); !written) return written;
   // Last, so that who waits for the token finds the rest beside it.
-  return put(folder / kToken, token.reveal(), reader);
+  return put(folder, kToken, token.reveal(), readers);
 }
 
-Result<void> replace_token(const std::filesystem::path& folder, const Secret& token, std::optional<gid_t> reader) {
-  if (!reader)
+Result<void> replace_token(const std::filesystem::path& folder, const Secret& token, const Readers& readers) {
+  if (!readers.group && !readers.owner)
     if (auto checked = check_private_folder(folder); !checked) return checked;
-  return put(folder / kToken, token.reveal(), reader);
+  return put(folder, kToken, token.reveal(), readers);
+}
+
+void remove_material_files(const std::filesystem::path& folder) {
+  const auto held = hold(folder);
+  if (!held) return;
+  for (const std::string_view file : {kToken, kBootstrap, kBindings}) ::unlinkat(held->get(), std::string(file).c_str(), 0);
 }
 
 Result<void> remove_material(const std::filesystem::path& folder) {

@@ -1,6 +1,7 @@
 // The runtime material of one instance: a folder (0700) with token, bootstrap.json and bindings.json (0600), each
 // replaced atomically. For an app with a user of its own the folder is 0750 and the files are 0640, of that user's group: it reads them
-// and can change nothing. The formats are docs/formats.md, "Runtime material". Thread: worker; may block.
+// and can change nothing. For a process that somebody else runs as another user all of it is that user's.
+// The formats are docs/formats.md, "Runtime material". Thread: worker; may block.
 #pragma once
 
 #include <sys/types.h>
@@ -26,9 +27,16 @@ struct BindingClaim {
   std::uint32_t generation = 1;
 };
 
+struct Readers {
+  std::optional<gid_t> group;
+  std::optional<uid_t> owner;
+};
+
 Result<void> write_material(const std::filesystem::path& folder, const Secret& token, const Bootstrap& bootstrap,
-                            const std::vector<BindingClaim>& bindings, std::optional<gid_t> reader = {});
-Result<void> replace_token(const std::filesystem::path& folder, const Secret& token, std::optional<gid_t> reader = {});
+                            const std::vector<BindingClaim>& bindings, const Readers& readers = {});
+Result<void> replace_token(const std::filesystem::path& folder, const Secret& token, const Readers& readers = {});
 Result<void> remove_material(const std::filesystem::path& folder);
+// Only the three files; the folder may be somebody else's.
+void remove_material_files(const std::filesystem::path& folder);
 
 }  // namespace via::releases

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/backup/archive_reader.hpp"
+#include "core/backup/folder_tar.hpp"
 #include "core/host.hpp"
 #include "core/identity/master_key.hpp"
 #include "core/lifecycle/applied_binding.hpp"
@@ -166,6 +167,19 @@ Result<void> restore_addon(Host& host, const catalog::Addon& addon, const std::s
   return move_to(from / "snapshots", host.state_dir() / "retained" / addon.id);
 }
 
+Result<void> restore_app_data(Host& host, const fs::path& archive, const ServerConfig& config) {
+  releases::Apps records(host.store().db());
+  VIA_TRY_LET(apps, records.list());
+  for (const auto& app : apps) {
+    const fs::path file = archive / "apps" / app.id / "data.tar", folder = host.state_dir() / "apps" / app.id;
+    if (!there(file)) continue;
+    VIA_TRY(make_private_folder(folder));
+    const bool own_user = ::geteuid() == 0 && config.sandbox && app.uid != 0;
+    VIA_TRY(backup::unpack_folder(file, folder / "data", own_user ? app.uid : static_cast<uid_t>(-1)));
+  }
+  return {};
+}
+
 Result<Rebuilt> build(const backup::Manifest& manifest, const fs::path& archive, const fs::path& state, const fs::path& old_folder,
                       const fs::path& config_file) {
   VIA_TRY(move_to(archive / "control-plane.db", state / "control-plane.db"));
@@ -184,6 +198,7 @@ Result<Rebuilt> build(const backup::Manifest& manifest, const fs::path& archive,
     for (const auto& addon : manifest.addons) formats[addon.id] = addon.facts.format;
     for (const auto& addon : living) VIA_TRY(restore_addon(*host, addon, formats[addon.id], archive));
     for (const auto& addon : destroyed) VIA_TRY(restore_addon(*host, addon, "", archive));
+    VIA_TRY(restore_app_data(*host, archive, config));
     rebuilt.addons = living.size();
     host->plugins().close_all();
   }

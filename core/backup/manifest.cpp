@@ -212,6 +212,7 @@ bool is_file_name(std::string_view name) {
     return parts.size() == 4 && plugins::is_plugin_id(parts[1]) && plugins::is_plugin_version(parts[2]) && is_plugin_file(parts[3]);
   if (!is_plain_file(parts.back())) return false;
   if (parts.size() == 2) return parts[0] == "keys";
+  if (parts.front() == "apps") return parts.size() == 3 && is_id(parts[1], "app") && parts[2] == "data.tar";
   if (parts.size() < 5 || parts.size() > 6 || parts[0] != "addons" || !is_type(parts[1]) || !is_id(parts[2], "addon"))
     return false;
   if (parts.size() == 5) return parts[3] == "data" || parts[3] == "snapshots";

@@ -51,7 +51,7 @@ struct Manifest {
 };
 
 // The closed grammar of names of files: control-plane.db, keys/<file>, plugins/<id>/<version>/<file of a bundle>, addons/<type>/<id>/data/<file>,
-// addons/<type>/<id>/snapshots/[<snapshot-id>/]<file> with <file> = [a-z0-9][a-z0-9._-]{0,99}.
+// apps/<id>/data.tar, addons/<type>/<id>/snapshots/[<snapshot-id>/]<file> with <file> = [a-z0-9][a-z0-9._-]{0,99}.
 bool is_file_name(std::string_view name);
 // Type and id of a name below addons/; nothing for other names.
 std::optional<std::pair<std::string_view, std::string_view>> addon_of(std::string_view name);

@@ -8,6 +8,7 @@
 
 #include "core/backup/archive_reader.hpp"
 #include "core/backup/archive_writer.hpp"
+#include "core/backup/folder_tar.hpp"
 #include "core/base/files.hpp"
 #include "core/identity/master_key.hpp"
 #include "core/lifecycle/control_plane.hpp"
@@ -96,6 +97,35 @@ Result<json> ControlPlane::create_backup(const std::string& file, Secret passphr
   return operate(std::move(lock), std::move(work), actor, wait);
 }
 
+// An app is halted while its folder is copied: what is copied is what a power cut would have left, which databases in it recover from.
+Result<void> ControlPlane::add_app_data(Operation& operation, const fs::path& scratch, std::vector<backup::SourceFile>& files) {
+  std::vector<releases::App> apps;
+  std::vector<releases::Instance> wanted;
+  {
+    VIA_TRY_LET(held, operation.control());
+    VIA_TRY_LET(living, apps_.list());
+    VIA_TRY_LET(instances, instances_.wanted());
+    apps = std::move(living);
+    wanted = std::move(instances);
+  }
+  const plugins::Watch watch = operation.watch();
+  for (const auto& app : apps) {
+    const fs::path data = app_folder(app.id) / "data", file = scratch / (app.id + ".tar");
+    std::error_code ec;
+    if (!fs::is_directory(fs::symlink_status(data, ec))) continue;
+    const auto halt = [&](bool on) {
+      for (const auto& instance : wanted)
+        if (instance.app_id == app.id && has_process(instance)) launcher_->halt(instance.id, on);
+    };
+    halt(true);
+    auto packed = backup::pack_folder(data, file, watch.cancelled);
+    halt(false);
+    if (!packed) return packed.error();
+    files.push_back({"apps/" + app.id + "/data.tar", file});
+  }
+  return {};
+}
+
 Result<json> ControlPlane::run_backup(Operation& operation, const std::vector<Addon>& addons, const fs::path& target,
                                       const Secret& passphrase) {
   VIA_TRY(make_private_folder(settings_.state_dir / "backups"));
@@ -179,6 +209,9 @@ Result<json> ControlPlane::run_backup(Operation& operation, const std::vector<Ad
     facts.addons.push_back({addon.id, addon.type, addon.name, std::string(to_string(addon.state)), {}});
     VIA_TRY(add_snapshots(addon));
   }
+
+  VIA_TRY(operation.step("apps"));
+  VIA_TRY(add_app_data(operation, scratch.folder, files));
 
   VIA_TRY(operation.step("archive"));
   backup::WriterOptions options;

@@ -53,6 +53,10 @@
 #include "core/shares/share.hpp"
 #include "core/store/store.hpp"
 
+namespace via::backup {
+struct SourceFile;
+}
+
 namespace via::lifecycle {
 
 struct Sealed;  // snapshot_files.hpp
@@ -473,6 +477,7 @@ class ControlPlane {
   Result<std::uint32_t> need_uid(const std::string& app_id, std::uint32_t known);
   releases::Readers readers_of(const releases::Instance& instance);
   Result<void> make_data(const releases::Deploy& deploy);
+  Result<void> add_app_data(Operation& operation, const std::filesystem::path& scratch, std::vector<backup::SourceFile>& files);
   void forget_app_files(const std::string& app_id, std::uint32_t uid);
   Result<void> sweep_apps();
   // Of a deploy that did not become current: the release fails, its instances end, and so do the generations that were

@@ -16,6 +16,8 @@ class Launcher {
   virtual Result<void> look(const releases::ProcessSpec& spec) const = 0;
   virtual Result<void> start(releases::ProcessSpec spec) = 0;
   virtual Result<void> stop(const std::string& instance, int grace_ms) = 0;
+  // Stops everything of a sandbox for a moment, and lets it go on; returns when it stands still. Without a sandbox nothing happens.
+  virtual void halt(const std::string& /*instance*/, bool /*on*/) {}
   virtual bool supervises(const std::string& instance) const = 0;
 };
 
@@ -25,6 +27,7 @@ class RunnerLauncher final : public Launcher {
   Result<void> look(const releases::ProcessSpec& spec) const override { return releases::look(spec, tools_); }
   Result<void> start(releases::ProcessSpec spec) override { return runner_.start(std::move(spec)); }
   Result<void> stop(const std::string& instance, int grace_ms) override { return runner_.stop(instance, grace_ms); }
+  void halt(const std::string& instance, bool on) override { runner_.halt(instance, on); }
   bool supervises(const std::string& instance) const override { return runner_.supervises(instance); }
 
  private:

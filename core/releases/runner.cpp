@@ -327,6 +327,7 @@ struct Runner::Impl {
     std::uint64_t started_ns = 0;  // for the log, by the Clock
     int pause_ms = 0;
     bool stopping = false, asked = false, killed = false;
+    std::uint64_t halts = 0;  // answers to halt()
     Time::time_point kill_at;
   };
   struct Change {
@@ -507,6 +508,9 @@ struct Runner::Impl {
         entry.child.app = sender.pid;
       } else if (message.word == Word::running && !entry.child.ran) {
         runs(entry, entry.child.app);
+      } else if (message.word == Word::halted) {
+        ++entry.halts;
+        gone.notify_all();
       } else if (message.word == Word::failed) {
         entry.child.ran = true;  // it is said here
         log.error("process_not_started", {{"instance", entry.spec.instance}, {"reason", describe(message)}});
@@ -651,6 +655,19 @@ void Runner::stop_all(int grace_ms) {
   const auto limit = milliseconds(std::max(grace_ms, 0)) + kKillLimit;
   impl_->gone.wait_for(lock, limit, [&] {
     return std::all_of(ids.begin(), ids.end(), [&](std::uint64_t id) { return impl_->is_gone(id); });
+  });
+}
+
+void Runner::halt(const std::string& instance, bool on) {
+  std::unique_lock lock(impl_->mutex);
+  const auto found = impl_->entries.find(instance);
+  if (found == impl_->entries.end() || !found->second.child.socket || !found->second.child.ran) return;
+  const std::uint64_t id = found->second.id, before = found->second.halts;
+  const sandbox::Message message{Word::halt, {}, on ? 1 : 0};
+  if (::send(found->second.child.socket.get(), &message, sizeof message, MSG_NOSIGNAL) < 0) return;
+  impl_->gone.wait_for(lock, milliseconds(1500), [&] {
+    const auto now = impl_->entries.find(instance);
+    return now == impl_->entries.end() || now->second.id != id || now->second.halts != before;
   });
 }
 

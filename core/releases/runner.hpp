@@ -44,7 +44,7 @@ struct SandboxTools {
 
 // What can be told of a command before it is run: refused when its folder cannot be entered, or no program of its name is
 // there that may be run.
-Result<void> look(const ProcessSpec& spec, const SandboxTools& tools);
+Result<void> look(const ProcessSpec& spec, const SandboxTools& tools = {});
 
 enum class ProcessState { starting, running, exited, failed };
 
@@ -81,6 +81,8 @@ class Runner {
   // kernel does not let the process go within 30 s of SIGKILL.
   Result<void> stop(const std::string& instance, int grace_ms = 5000);
   void stop_all(int grace_ms = 5000);
+  // Stops every process of a sandbox, or lets them go on; returns when they stand still, after a second at most.
+  void halt(const std::string& instance, bool on);
   bool supervises(const std::string& instance) const;  // runs, or will be started again
   std::vector<ProcessInfo> list() const;
 

@@ -5,6 +5,7 @@
 // descriptor 3, reaps who is left without a parent, and ends with the command's status (128 + the signal). With its end the kernel ends
 // whatever else runs inside. When the host is gone (end of descriptor 3) it ends too.
 // Linked statically: a sandbox need not have our libraries. Only what a process of one thread may use.
+#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/close_range.h>
@@ -21,6 +22,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
@@ -111,6 +113,39 @@ void wall() {
   ::_exit(kNotStarted);
 }
 
+// Whether all others stand still: the third word of /proc/PID/stat, behind the name in brackets, is T.
+bool stands_still() {
+  DIR* const proc = ::opendir("/proc");
+  if (proc == nullptr) return false;
+  bool still = true;
+  while (const dirent* one = ::readdir(proc)) {
+    const long pid = std::strtol(one->d_name, nullptr, 10);
+    if (pid <= 1) continue;
+    char path[64], text[512];
+    std::snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    const int file = ::open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) continue;
+    const ssize_t n = ::read(file, text, sizeof text - 1);
+    ::close(file);
+    text[n > 0 ? n : 0] = 0;
+    const char* end = std::strrchr(text, ')');
+    if (end != nullptr && end[1] == ' ' && std::strchr("TtZX", end[2]) == nullptr) still = false;
+  }
+  ::closedir(proc);
+  return still;
+}
+
+// Everybody but the first process itself.
+void halt(bool on) {
+  ::kill(-1, on ? SIGSTOP : SIGCONT);
+  bool still = !on;
+  for (int i = 0; i < 500 && !still; ++i) {
+    still = stands_still();
+    if (!still) ::poll(nullptr, 0, 2);
+  }
+  say(Word::halted, {}, still ? 1 : 0);
+}
+
 int status_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
 
 }  // namespace
@@ -165,6 +200,7 @@ int main(int argc, char** argv) {
       const ssize_t n = ::recv(kSocket, &message, sizeof message, MSG_DONTWAIT);
       if (n == 0) ::_exit(128 + SIGKILL);
       if (n == static_cast<ssize_t>(sizeof message) && message.word == Word::signal) ::kill(-app, message.value);
+      if (n == static_cast<ssize_t>(sizeof message) && message.word == Word::halt) halt(message.value != 0);
     }
     signalfd_siginfo ignored{};
     while (::read(signals, &ignored, sizeof ignored) > 0) {

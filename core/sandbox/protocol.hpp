@@ -15,6 +15,8 @@ enum class Word : std::int32_t {
   running = 3,  // init → host: the command runs
   failed = 4,   // init → host: it does not; `value` is an errno, `step` says where
   signal = 5,   // host → init: send signal `value` to the app's process group
+  halt = 6,     // host → init: stop every process (`value` 1), let them go on (0)
+  halted = 7,   // init → host: they stand still; `value` 0 when one does not within a second
 };
 
 enum class Step : std::int32_t { identity = 1, limits = 2, landlock = 3, folder = 4, command = 5 };

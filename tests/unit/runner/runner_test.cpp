@@ -64,12 +64,12 @@ class RunnerTest : public ::testing::Test {
   void make(Backoff backoff = {1, 20, 3'600'000}) {
     runner = std::make_unique<Runner>(
         clock, log,
-        [this](const std::string& instance, ProcessState state, int pid, int status) {
+        [this](const std::string& instance, ProcessState state, int pid, int status, const std::string&) {
           const std::lock_guard lock(mutex);
           changes.push_back({instance, state, pid, status});
           changed.notify_all();
         },
-        backoff);
+        SandboxTools{}, backoff);
   }
   void TearDown() override { runner.reset(); }
 
@@ -454,7 +454,7 @@ TEST_F(RunnerTest, StopAllAndTheDestructorStopEverything) {
 TEST_F(RunnerTest, CallbackMayStartAndStop) {
   std::atomic<int> ended{0};
   std::unique_ptr<Runner> own;
-  own = std::make_unique<Runner>(clock, log, [&](const std::string& instance, ProcessState state, int, int) {
+  own = std::make_unique<Runner>(clock, log, [&](const std::string& instance, ProcessState state, int, int, const std::string&) {
     if (state == ProcessState::running && instance == "a") {
       EXPECT_TRUE(own->stop("a"));
     }
@@ -491,7 +491,7 @@ TEST_F(RunnerTest, ProcessEndsWithAHostThatIsKilled) {
   const pid_t host = ::fork();
   ASSERT_GE(host, 0);
   if (host == 0) {  // a host of its own, which never stops its process
-    Runner own(clock, log, [&](const std::string&, ProcessState state, int pid, int) {
+    Runner own(clock, log, [&](const std::string&, ProcessState state, int pid, int, const std::string&) {
       if (state == ProcessState::running && ::write(write_end.get(), &pid, sizeof pid) < 0) ::_exit(1);
     });
     if (!own.start(shell("trap '' TERM HUP; while :; do sleep 1000; done"))) ::_exit(1);

@@ -230,7 +230,9 @@ Result<FileHandle> open_log(const fs::path& path) {
 Result<void> wrap(const ProcessSpec& spec, const SandboxTools& tools, Image& image, Inside& inside, Child& child) {
   const fs::path program = image.program();
   if (program.empty()) return fail(Code::not_found, "its command cannot be run: No such file or directory");
-  auto launch = sandbox::prepare(tools.means, *spec.sandbox, program, image.words);
+  sandbox::Plan plan = *spec.sandbox;
+  plan.by_rlimits = tools.groups.kind() == sandbox::Cgroups::Kind::none;
+  auto launch = sandbox::prepare(tools.means, plan, program, image.words);
   if (!launch) return launch.error();
   auto group = tools.groups.make(spec.instance, spec.sandbox->limits);
   if (!group) return group.error();

@@ -84,6 +84,16 @@ void add_system(Options& options) {
   options.add("--ro-bind-try", real("/etc/resolv.conf"), "/etc/resolv.conf");  // often a link into /run
 }
 
+// bubblewrap makes missing parents for its own user alone, which the app is not.
+void show(Options& options, const fs::path& path) {
+  fs::path parent;
+  for (const fs::path& part : path.parent_path()) {
+    parent /= part;
+    if (parent != "/") options.add("--perms", "0755", "--dir", parent);
+  }
+  options.add("--ro-bind", real(path), path);
+}
+
 Options options_of(const Means& means, const Plan& plan, const fs::path& program) {
   Options o;
   // The namespace of users is what another user than root makes the rest with.
@@ -92,14 +102,14 @@ Options options_of(const Means& means, const Plan& plan, const fs::path& program
   o.add("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "via", "--die-with-parent", "--as-pid-1");
   if (plan.network == Network::none) o.add("--unshare-net");
   add_system(o);
-  o.add("--proc", "/proc", "--dev", "/dev", "--size", kTmpBytes, "--perms", "1777", "--tmpfs", "/dev/shm");
+  o.add("--proc", "/proc", "--dev", "/dev", "--size", kTmpBytes, "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev");
   o.add("--size", kTmpBytes, "--perms", "1777", "--tmpfs", "/tmp");
   o.add("--perms", "0755", "--dir", "/run", "--ro-bind", means.init, kInit);
   if (!plan.material.empty()) o.add("--ro-bind", plan.material, kMaterial);
-  for (const fs::path& path : plan.readable) o.add("--ro-bind", real(path), path);
+  for (const fs::path& path : plan.readable) show(o, path);
   const fs::path folder = plan.working_folder.lexically_normal();
-  if (folder != "/" && !folder.empty() && !is_system(folder)) o.add("--ro-bind", real(folder), folder);
-  if (!is_system(program) && !(folder != "/" && inside(program, folder))) o.add("--ro-bind", real(program), program);
+  if (folder != "/" && !folder.empty() && !is_system(folder)) show(o, folder);
+  if (!is_system(program) && !(folder != "/" && inside(program, folder))) show(o, program);
   if (!plan.data.empty()) o.add("--bind", plan.data, kData);
   o.add("--remount-ro", "/", "--seccomp", std::to_string(kFilter));
   return o;

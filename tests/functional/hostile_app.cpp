@@ -270,7 +270,10 @@ int main(int argc, char** argv) {
     const int fd = ::open("/proc/1/ns/mnt", O_RDONLY);
     return got + (fd >= 0 ? calls(::setns(fd, 0), "setns") : "");
   });
-  attempt("clone3", [] { return errno = 0, calls(::syscall(SYS_clone3, nullptr, 0), "clone3") + (errno == ENOSYS ? "" : "clone3 is there"); });
+  attempt("clone3", [] {
+    const std::string got = calls(::syscall(SYS_clone3, nullptr, 0), "clone3");
+    return errno == ENOSYS ? got : got + "clone3 is there";
+  });
   attempt("mount", [] { return calls(::mount("none", "/tmp", "tmpfs", 0, nullptr), "mount") + calls(::umount2("/proc", MNT_DETACH), "umount") + calls(::chroot("/tmp"), "chroot"); });
   attempt("new-mount-api", [] { return calls(::syscall(SYS_fsopen, "tmpfs", 0), "fsopen") + calls(::syscall(SYS_open_tree, AT_FDCWD, "/", 1), "open_tree"); });
   attempt("set-uid-program", set_uid_program);

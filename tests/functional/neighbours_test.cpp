@@ -253,7 +253,7 @@ TEST_F(Neighbours, HaveTheirMemoryWhileOneSortsAllItCanAndItGoesBackAfterwards) 
 class LargeBodies : public World {
  protected:
   void SetUp() override {
-    host.configure("[limits]\nmemory_bytes = 67108864\nmemory_per_app_bytes = 33554432\n");
+    host.configure("[limits]\nmemory_bytes = 67108864\nmemory_per_app_bytes = 33554432\noperation_timeout_ms = 4000\n");
     World::SetUp();
   }
 };

@@ -2,6 +2,7 @@
 // the users, then take down.
 #include "plugins/sqlite/database.hpp"
 
+#include "plugins/sqlite/engine/memory.hpp"
 #include "plugins/sqlite/inline_proof.hpp"
 #include "plugins/sqlite/storage.hpp"
 #include "plugins/sqlite/writer.hpp"
@@ -240,9 +241,13 @@ Failure Database::take_reader(Handles& h, uint64_t deadline_ns, std::unique_ptr<
 }
 
 void Database::give_reader(Handles& h, std::unique_ptr<Connection> connection) {
-  const std::lock_guard lock(h.pool_mutex);
-  h.pool.push_back(std::move(connection));
-  h.pool_ready.notify_one();
+  if (engine::is_short(host_.account())) sqlite3_db_release_memory(connection->db());
+  {
+    const std::lock_guard lock(h.pool_mutex);
+    h.pool.push_back(std::move(connection));
+    h.pool_ready.notify_one();
+  }
+  engine::give_back();
 }
 
 void Database::open_wanted(Handles& h) {

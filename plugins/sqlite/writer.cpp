@@ -1,6 +1,8 @@
 // Group commit: swap the queue, BEGIN IMMEDIATE, a savepoint per request, COMMIT, count, answer, checkpoint.
 #include "plugins/sqlite/writer.hpp"
 
+#include "plugins/sqlite/engine/memory.hpp"
+
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -11,11 +13,17 @@ namespace {
 
 constexpr size_t kQueue = 4096;
 constexpr size_t kGroup = 512;
+constexpr size_t kGroupAnswers = 32 << 20;   // bytes of answers, after which the rest of a group waits for the next one
+constexpr int64_t kMostUnsent = 64ll << 20;  // of answers that clients have not taken, after which no write that answers rows runs
 constexpr int kCheckpointPages = 8000;
 constexpr int kRestartPages = 32000;
 constexpr int64_t kWalBytes = 64ll << 20;         // of the WAL, beside two of the largest transactions
 constexpr int64_t kLeastWalBytes = 1 << 20;       // where the quota is smaller: or each commit would wait for a checkpoint
 constexpr uint64_t kOldReader = 100'000'000;      // a reader that has run so long is ended when the WAL must not grow
+
+Failure unsent_failure() {
+  return {VIA_E_EXHAUSTED, "queue_full", "too many answers of writes to this database wait for clients that do not read them; nothing was written", 0, -1, 1000};
+}
 
 Failure stuck_failure() {
   return {VIA_E_UNAVAILABLE, "recovering", "a write in this database does not end; no other is taken until it does", 0, -1, 1000};
@@ -147,8 +155,14 @@ void Writer::drain(void* self, via_status why) {
         for (auto& j : now) j->failure = internal("the writer ran out of memory");
       }
     }
-    for (auto& j : now) w.answer(std::move(j));
+    Group later;
+    for (auto& j : now) {
+      if (j->later && !j->failure) later.push_back(std::move(j));
+      else w.answer(std::move(j));
+    }
+    group.insert(group.begin(), std::make_move_iterator(later.begin()), std::make_move_iterator(later.end()));
     w.checkpoint();
+    engine::give_back();
   }
 }
 
@@ -173,11 +187,12 @@ void Writer::run(Group& group) {
 }
 
 void Writer::attempt(Group& group, bool& again) {
+  for (auto& j : group) j->later = false;
   const auto pending = std::count_if(group.begin(), group.end(), [](const auto& j) { return !j->failure; });
   if (pending == 0) return;
   const auto fail_all = [&group](const Failure& f) {
     for (auto& j : group)
-      if (!j->failure) j->failure = f;
+      if (!j->failure && !j->later) j->failure = f;
   };
   connection_->begin_guard(0, nullptr, 0);
   connection_->forget_tables();  // what was before this transaction may have been rolled back
@@ -185,8 +200,13 @@ void Writer::attempt(Group& group, bool& again) {
   if (const int rc = host(begin_, "BEGIN IMMEDIATE"); rc != SQLITE_OK) return fail_all(full(from_sqlite(connection_->db(), rc)));
   const bool savepoints = pending > 1;
   int64_t done = 0;
+  size_t answers = 0;
   for (auto& j : group) {
     if (j->failure) continue;
+    if (answers > kGroupAnswers) {
+      j->later = true;
+      continue;
+    }
     if (savepoints && host(savepoint_, "SAVEPOINT one") != SQLITE_OK) {
       j->failure = internal("cannot open a savepoint");
     } else {
@@ -212,6 +232,7 @@ void Writer::attempt(Group& group, bool& again) {
       }
     }
     if (!j->failure) ++done;
+    answers += j->result.capacity() + j->answer.body.capacity();
   }
   if (const bool dropped = drop_cancelled(group); dropped || done == 0) {
     host(rollback_, "ROLLBACK");
@@ -275,7 +296,7 @@ void Writer::apply_quota() {
 bool Writer::drop_cancelled(Group& group) {
   bool dropped = false;
   for (auto& j : group) {
-    if (j->failure || !j->call || !j->call->cancelled || !j->call->cancelled(j->call)) continue;
+    if (j->failure || j->later || !j->call || !j->call->cancelled || !j->call->cancelled(j->call)) continue;
     j->failure = {VIA_E_CANCELLED, "cancelled", "the request was cancelled"};
     dropped = true;
   }
@@ -349,6 +370,10 @@ void Writer::run_guarded(Job& job) {
   const Guarded guarded(database_.watchdog(), *connection_, job.deadline_ns, job.call, this);
   if (job.write) {
     job.answer = {};
+    if (too_much_unsent()) {
+      job.failure = unsent_failure();
+      return;
+    }
     try {
       job.failure = job.write(*connection_, job.answer);
     } catch (...) {
@@ -394,6 +419,7 @@ Failure Writer::run_statement(Job& job, const StatementText& text, Output* out, 
   }
   Statement* s = nullptr;
   if (Failure f = connection_->statement(text.operation, sql, s)) return f;
+  if (sqlite3_column_count(s->stmt) > 0 && too_much_unsent()) return unsent_failure();
   if (Failure f = bind(*connection_, *s, job.request, text)) return f;
   if (text.operation == Operation::query) return read_rows(*connection_, *s, job.request, Format::json, database_.limits(), *out);
   return run_write(*connection_, *s, job.request, database_.limits(), out, updated);
@@ -458,17 +484,31 @@ void Writer::answer(std::unique_ptr<Job> job) {
   const via_status st = call->write(call, bytes, 0);
   if (st == VIA_OK) return finish_call(call);
   if (st != VIA_E_WOULD_BLOCK) return fail_call(call, {st, "", "the response could not be written"});
-  // A slow client must not hold the writer up: somebody else waits for it.
-  Job* later = job.release();
-  const auto task = [](void* data, via_status why) {
-    const std::unique_ptr<Job> mine(static_cast<Job*>(data));
-    const via_bytes all{reinterpret_cast<const uint8_t*>(mine->result.data()), mine->result.size()};
-    const via_status written = why == VIA_OK ? mine->call->write(mine->call, all, VIA_WAIT) : why;
-    if (written == VIA_OK) finish_call(mine->call);
-    else fail_call(mine->call, {written, "", "the response could not be written"});
+  answer_later(std::move(job));
+}
+
+// A slow client must not hold the writer up: somebody else waits for it.
+void Writer::answer_later(std::unique_ptr<Job> job) {
+  unsent_.fetch_add(static_cast<int64_t>(job->result.capacity()), std::memory_order_relaxed);
+  struct Unsent {
+    Writer& writer;  // there as long as the job's pin
+    std::unique_ptr<Job> job;
   };
+  const auto task = [](void* data, via_status why) {
+    const std::unique_ptr<Unsent> mine(static_cast<Unsent*>(data));
+    const std::string& result = mine->job->result;
+    const via_bytes all{reinterpret_cast<const uint8_t*>(result.data()), result.size()};
+    via_call* const call = mine->job->call;
+    const via_status written = why == VIA_OK ? call->write(call, all, VIA_WAIT) : why;
+    mine->writer.unsent_.fetch_sub(static_cast<int64_t>(result.capacity()), std::memory_order_relaxed);
+    if (written == VIA_OK) finish_call(call);
+    else fail_call(call, {written, "", "the response could not be written"});
+  };
+  auto* later = std::make_unique<Unsent>(Unsent{*this, std::move(job)}).release();  // owned by the task
   if (database_.host().executor()->post(database_.queue(), 0, task, later, nullptr) != VIA_OK) task(later, VIA_E_UNAVAILABLE);
 }
+
+bool Writer::too_much_unsent() const { return unsent_.load(std::memory_order_relaxed) > kMostUnsent; }
 
 // How long the WAL may become: the next transaction still fits below it when readers are ended at overdue_pages().
 int64_t Writer::most_pages() const {

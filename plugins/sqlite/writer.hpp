@@ -25,6 +25,7 @@ struct Job {
   std::string result;
   Failure failure;
   bool exclusive = false;  // changes the schema: a group of its own
+  bool later = false;      // of the next group: the answers of this one are large already
 };
 
 class Writer final : private Overdue {
@@ -56,10 +57,12 @@ class Writer final : private Overdue {
   Failure run_setup(Job& job, const StatementText& text, int64_t& updated);
   Failure full(Failure failure);
   void answer(std::unique_ptr<Job> job);
+  void answer_later(std::unique_ptr<Job> job);
   void apply_quota();
   bool schema_changed();
   void checkpoint();
   bool move_log(bool whole, int wait_ms);
+  bool too_much_unsent() const;
   int64_t most_pages() const;
   int64_t overdue_pages() const;
   bool checkpoint_all();
@@ -73,6 +76,7 @@ class Writer final : private Overdue {
                *undo_ = nullptr;
   std::mutex mutex_;
   Group waiting_;
+  std::atomic<int64_t> unsent_{0};  // bytes of answers that wait for their clients
   std::atomic<bool> stuck_{false};  // written under current_mutex_
   std::mutex current_mutex_;       // leaf: what overdue() may take from the group whose job runs
   Group* current_group_ = nullptr;  // guarded by current_mutex_; null = no job runs

@@ -141,6 +141,11 @@ void set_limits(const MemoryLimits& wanted) noexcept {
 const MemoryLimits& limits() noexcept { return configured; }
 int64_t memory_used() noexcept { return used.load(std::memory_order_relaxed); }
 
+bool is_short(const Account* account) noexcept {
+  if (memory_used() > host_limit / 4 * 3) return true;
+  return account && account->used.load(std::memory_order_relaxed) > account->limit.load(std::memory_order_relaxed) / 4 * 3;
+}
+
 void give_back() noexcept {
   if (peak.load(std::memory_order_relaxed) - memory_used() < kWorthGivingBack) return;
   timespec t{};

@@ -33,6 +33,9 @@ int64_t memory_used() noexcept;
 // What this thread has counted becomes known to all. Thread: at the end of a statement.
 void flush() noexcept;
 
+// Whether so much is in use by the add-on, or on the host, that caches should go before somebody is refused.
+bool is_short(const Account* account) noexcept;
+
 // Hands what is free back to the system when much was in use and some time has passed. Thread: worker.
 void give_back() noexcept;
 

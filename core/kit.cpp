@@ -64,7 +64,7 @@ Result<void> serve(const KitOptions& options, ExitLimit& limit) {
   net::Listener listener(std::move(settings), clock, entropy, log, executor);
   if (auto bound = listener.bind(); !bound) return bound.error();
   api::KitApi api(*instance, options.allow_public, log);
-  if (auto up = listener.start(api); !up) return up.error();
+  listener.start(api);
   const std::string url = "http://" + listener.address();
   std::printf("%s\n", options.json ? nlohmann::json{{"url", url}, {"pid", ::getpid()}}.dump().c_str() : ("listening on " + url).c_str());
   std::fflush(stdout);

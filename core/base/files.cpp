@@ -145,18 +145,23 @@ bool holder_is_gone(int lock) {
 }  // namespace
 
 Result<StateLock> StateLock::take(const fs::path& folder, const char* name) {
+  FileHandle itself(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!itself) return system_error("open the folder to lock", errno);
   FileHandle file(::open((folder / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return system_error("open the lock file", errno);
-  for (int wait_ms = 5000; ::flock(file.get(), LOCK_EX | LOCK_NB) != 0; wait_ms -= 5) {
-    if (errno != EWOULDBLOCK) return system_error("lock the state folder", errno);
-    if (wait_ms <= 0 || !holder_is_gone(file.get()))
-      return fail(Code::conflict, "another via process holds this state folder");
-    ::usleep(5000);
+  int wait_ms = 5000;
+  for (const int lock : {itself.get(), file.get()}) {
+    for (; ::flock(lock, LOCK_EX | LOCK_NB) != 0; wait_ms -= 5) {
+      if (errno != EWOULDBLOCK) return system_error("lock the state folder", errno);
+      if (wait_ms <= 0 || !holder_is_gone(file.get()))
+        return fail(Code::conflict, "another via process holds this state folder");
+      ::usleep(5000);
+    }
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
   if (::ftruncate(file.get(), 0) != 0 || ::pwrite(file.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size()))
     return system_error("write the lock file", errno);
-  return StateLock(std::move(file));
+  return StateLock(std::move(itself), std::move(file));
 }
 
 }  // namespace via

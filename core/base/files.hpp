@@ -58,15 +58,16 @@ Result<void> sync_folder(const fs::path& path);
 // Removes a tree; missing is fine. The parent folder is synced afterwards.
 Result<void> remove_tree(const fs::path& path);
 
-// Holds a file of a folder for the life of the object (flock: it ends with the process, however that ends).
+// Holds a folder for the life of the object (flock: it ends with the process, however that ends). The folder itself is locked,
+// which nobody can remove by mistake, and a file in it that says who has it.
 class StateLock {
  public:
   // Code::conflict when another process has it.
   static Result<StateLock> take(const fs::path& folder, const char* name = "lock");
 
  private:
-  explicit StateLock(FileHandle file) : file_(std::move(file)) {}
-  FileHandle file_;
+  StateLock(FileHandle folder, FileHandle file) : folder_(std::move(folder)), file_(std::move(file)) {}
+  FileHandle folder_, file_;
 };
 
 }  // namespace via

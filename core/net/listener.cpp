@@ -110,6 +110,7 @@ struct Listener::Impl {
   std::vector<std::unique_ptr<tcp::acceptor>> acceptors;  // one for each thread
   std::unique_ptr<Local::acceptor> admin;
   std::filesystem::path admin_path;
+  struct stat admin_file {};  // what we made there
   std::unique_ptr<asio::ssl::context> tls;
   std::string address;
   std::atomic<bool> running{false};
@@ -240,7 +241,7 @@ Result<void> Listener::bind_admin(const std::filesystem::path& path, const std::
   impl_->admin->open(Local(), ec);
   if (!ec) impl_->admin->bind(Local::endpoint(path.string()), ec);
   ::umask(old);
-  if (!ec) impl_->admin_path = path;
+  if (!ec && ::lstat(path.c_str(), &impl_->admin_file) == 0) impl_->admin_path = path;
   if (!ec && entry != nullptr && (::chown(path.c_str(), static_cast<uid_t>(-1), entry->gr_gid) != 0 || ::chmod(path.c_str(), 0660) != 0)) {
     const int problem = errno;
     remove_admin_socket();
@@ -256,7 +257,11 @@ Result<void> Listener::bind_admin(const std::filesystem::path& path, const std::
 }
 
 void Listener::remove_admin_socket() {
-  if (!impl_->admin_path.empty()) ::unlink(impl_->admin_path.c_str());
+  struct stat now {};
+  // Another one in its place is somebody else's.
+  if (!impl_->admin_path.empty() && ::lstat(impl_->admin_path.c_str(), &now) == 0 && now.st_dev == impl_->admin_file.st_dev &&
+      now.st_ino == impl_->admin_file.st_ino)
+    ::unlink(impl_->admin_path.c_str());
   impl_->admin_path.clear();
 }
 

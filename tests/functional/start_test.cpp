@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -148,11 +149,35 @@ TEST_F(FailedStart, OfAFolderWhosePathIsTooLongForASocketIsRefusedAndNothingWasL
   EXPECT_TRUE(host.start()) << host.log();
 }
 
-TEST_F(FailedStart, OfASecondHostLeavesTheFirstAlone) {
+TEST_F(FailedStart, OfASecondHostLeavesTheFirstAloneEvenWithoutItsLockFile) {
   ASSERT_TRUE(host.start()) << host.log();
-  const Finished second = via_with_limit({"serve", "--state-dir", host.state_dir().string(), "--listen", "127.0.0.1:0"});
-  EXPECT_EQ(second.exit_code, 4) << second.err;
-  EXPECT_EQ(admin("status")["server"]["pid"], host.pid());
+  ASSERT_TRUE(eventually([&] { return living() == 1; }));
+  const std::size_t before = launched();
+  for (const bool lock_file : {true, false}) {
+    SCOPED_TRACE(lock_file);
+    if (!lock_file) ASSERT_TRUE(fs::remove(host.state_dir() / "lock"));
+    const Finished second = via_with_limit({"serve", "--state-dir", host.state_dir().string(), "--listen", "127.0.0.1:0"});
+    EXPECT_EQ(second.exit_code, 4) << second.err;
+    EXPECT_NE(second.err.find("state folder"), std::string::npos) << second.err;
+    EXPECT_EQ(admin("status")["server"]["pid"], host.pid());
+    EXPECT_EQ(launched(), before) << "nothing was launched a second time";
+  }
+  EXPECT_EQ(host.stop(), 0);
+  EXPECT_FALSE(fs::exists(host.admin_socket()));
+}
+
+TEST_F(FailedStart, OrAnyEndOfAHostLeavesASocketThatSomebodyElseMade) {
+  ASSERT_TRUE(host.start()) << host.log();
+  fs::rename(host.admin_socket(), host.admin_socket() + ".away");
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  const std::string path = host.admin_socket();
+  ASSERT_LT(path.size(), sizeof at.sun_path);
+  path.copy(at.sun_path, path.size());
+  const FileHandle other(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::bind(other.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at), 0);
+  EXPECT_EQ(host.stop(), 0);
+  EXPECT_TRUE(fs::is_socket(host.admin_socket()));
 }
 
 TEST(FailedKit, SaysWhyAndLeavesNothingBehind) {
@@ -185,6 +210,7 @@ TEST(FailedKit, SaysWhyAndLeavesNothingBehind) {
   HostProcess kit;
   kit.kit.emplace();
   ASSERT_TRUE(kit.start()) << kit.log();
+  ASSERT_TRUE(fs::remove(kit.databases() / ".lock"));
   const Finished second = via_with_limit({"kit", "sqlite", "--databases", kit.databases().string(), "--listen", "127.0.0.1:0"});
   EXPECT_EQ(second.exit_code, 4) << second.err;
   EXPECT_EQ(kit.stop(), 0);

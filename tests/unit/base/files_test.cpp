@@ -114,6 +114,18 @@ TEST_F(FilesTest, RemovingATreeIsFineWhenItIsMissingAndDoesNotFollowLinks) {
   EXPECT_TRUE(fs::exists(at("keep")));
 }
 
+TEST_F(FilesTest, TheStateLockHoldsWithoutItsFile) {
+  const auto first = StateLock::take(folder.path());
+  ASSERT_TRUE(first);
+  for (const bool put_back : {false, true}) {
+    ASSERT_TRUE(std::filesystem::remove(at("lock")));
+    if (put_back) std::ofstream(at("lock")) << "2147483647\n";  // of nobody: as a file from a copy of the folder would be
+    const auto second = StateLock::take(folder.path());
+    ASSERT_FALSE(second) << put_back;
+    EXPECT_EQ(second.error().code, Code::conflict);
+  }
+}
+
 TEST_F(FilesTest, TheStateLockIsHeldByOneAndEndsWithItsHolder) {
   {
     const auto first = StateLock::take(folder.path());

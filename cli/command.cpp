@@ -253,6 +253,11 @@ Command& Command::destructive(std::string name_key, std::string yes_key, std::fu
   return *this;
 }
 
+Command& Command::begins_host() {
+  begins_host_ = true;
+  return *this;
+}
+
 Command& Command::plannable() {
   plannable_ = true;
   app_.add_flag("--plan", plan_, "show what would be touched, and change nothing");
@@ -419,7 +424,7 @@ int Command::run(Session& session) {
     (*request)[input_key_] = *value;
   }
   for (const std::string& key : kept_) request->erase(key);
-  auto admin = session.environment.open_admin(session.state_dir);
+  auto admin = open_host(session, may_make_host());
   if (!admin) return report(session.environment, session.globals, admin.error());
   auto answer = ask(session, **admin, std::move(*request));
   if (!answer && rescue_) {
@@ -466,6 +471,17 @@ int Command::run(Session& session) {
     if (!text.empty()) session.output.hint(text);
   }
   return code;
+}
+
+Result<std::unique_ptr<AdminTransport>> open_host(Session& session, bool may_make) {
+  auto admin = session.environment.open_admin(session.state_dir, may_make);
+  // The command that the message ends with is to start it in this folder.
+  if (!admin && admin.error().message.ends_with("via serve") && session.state_dir != default_state_dir(session.environment)) {
+    Error none = admin.error();
+    none.message += " --state-dir " + session.state_dir.string();
+    return none;
+  }
+  return admin;
 }
 
 int report(Environment& environment, const Globals& globals, const Error& error) {

@@ -69,6 +69,8 @@ class Command {
   Command& next(std::function<std::string(const Json&)> text);
   // The command may take long: it is followed as an operation, and --no-wait returns when it has begun.
   Command& long_running();
+  // Where there is no host yet, this command makes one. No other does: there is nothing there that it could be about.
+  Command& begins_host();
   // Adds --plan, --apply, --yes and --confirm. `name_key` is the argument that a person is asked to retype;
   // `yes_key`, when given, is what --yes is in the request. Without a terminal the command goes ahead, unless
   // `needs_yes` says that this request wants an explicit yes.
@@ -98,6 +100,7 @@ class Command {
   bool wants_target() const { return targeted_; }
   const std::string& target() const { return target_; }
   bool is_long() const { return long_; }
+  bool may_make_host() const { return begins_host_ && !plan_; }
   const std::string& admin_command() const { return admin_command_; }
   bool has_tail() const { return !tail_key_.empty(); }
   const std::string& tail_shown() const { return tail_shown_; }
@@ -133,7 +136,7 @@ class Command {
   std::string quiet_key_;
   std::function<std::string(const Json&)> next_;
   std::function<int(Session&)> local_;
-  bool long_ = false, no_wait_ = false;
+  bool long_ = false, no_wait_ = false, begins_host_ = false;
   bool destructive_ = false, plannable_ = false, plan_ = false, yes_ = false;
   std::string apply_, confirm_, name_key_, yes_key_, input_key_, input_what_;
   std::function<bool(const Json&)> needs_yes_;
@@ -185,6 +188,9 @@ class CommandTree {
   std::map<const CLI::App*, std::unique_ptr<Command>> commands_;
   std::vector<std::pair<std::string, std::vector<const CLI::App*>>> sections_;
 };
+
+// The host that the command is about; of one that is not there, how to start it.
+Result<std::unique_ptr<AdminTransport>> open_host(Session& session, bool may_make);
 
 // "via: …" and the exit code of an error.
 int report(Environment& environment, const Globals& globals, const Error& error);

@@ -183,7 +183,12 @@ int run_server(const ServeOptions& options) {
   return done ? 0 : report(done.error());
 }
 
-Result<std::unique_ptr<InProcessHost>> open_in_process(const std::filesystem::path& state_dir) {
+Result<std::unique_ptr<InProcessHost>> open_in_process(const std::filesystem::path& state_dir, IfMissing missing) {
+  if (missing == IfMissing::refuse && !store::Store::is_in(state_dir)) {
+    Error none = fail(Code::not_found, "There is no host in " + state_dir.string() + ". Start one: via serve");
+    none.details = "\"state_dir\":" + nlohmann::json(state_dir.string()).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return none;
+  }
   auto config = load_server_config({}, state_dir);
   if (!config) return config.error();
   auto host = Host::open(state_dir, *config, Logger::Target::none);

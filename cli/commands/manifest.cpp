@@ -49,6 +49,7 @@ void add_manifest_commands(CommandTree& tree, CLI::App& app) {
           "app");
   add("apply", "make the app, its add-ons, bindings and values as the file says", "app.manifest.apply")
       .long_running()
+      .begins_host()
       .examples({"via app manifest apply --file via.app.toml"})
       .render(
           [](Output& out, const Json& answer) {

@@ -343,7 +343,7 @@ Followed follow_with(json end, std::vector<std::string> words, bool terminal = f
       return host.call(command, arguments);
     }
   };
-  environment.open_admin = [&](const std::filesystem::path&) {
+  environment.open_admin = [&](const std::filesystem::path&, bool) {
     return Result<std::unique_ptr<AdminTransport>>(std::make_unique<Counting>(end, calls));
   };
   words.insert(words.begin(), "via");

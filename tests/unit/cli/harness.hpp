@@ -28,6 +28,7 @@ struct Host {
   std::filesystem::path state_dir;
   int opened = 0;
   bool in_process = false;
+  bool may_make = false;  // as the last command asked
 };
 
 class RecordingTransport final : public AdminTransport {
@@ -88,8 +89,9 @@ class Shell {
     environment.width = width;
     environment.now_ms = 1795262400000;  // 2026-11-21T12:00:00Z
     environment.variable = [this](const char* name) { return variables[name]; };
-    environment.open_admin = [this](const std::filesystem::path& state_dir) {
+    environment.open_admin = [this](const std::filesystem::path& state_dir, bool may_make) {
       host.state_dir = state_dir;
+      host.may_make = may_make;
       ++host.opened;
       return Result<std::unique_ptr<AdminTransport>>(std::make_unique<RecordingTransport>(host));
     };

@@ -143,7 +143,11 @@ int run(const std::vector<std::string>& arguments, Environment& environment) {
   try {
     tree.root().parse(reversed);
   } catch (const CLI::CallForHelp&) {
-    environment.out << help_text(tree, deepest(tree.root()));
+    const CLI::App& at = deepest(tree.root());
+    // The help of a command that there is not would be that of something else.
+    if (const auto extra = tree.root().remaining(true); tree.find(&at) == nullptr && !extra.empty())
+      return unknown_word(environment, tree, at, extra.front());
+    environment.out << help_text(tree, at);
     return 0;
   } catch (const CLI::ParseError& error) {
     const CLI::App& at = deepest(tree.root());

@@ -135,6 +135,14 @@ TEST(Mistakes, ExitWithTwoAndSayWhatWasMeant) {
       {{"app", "lst"}, "Did you mean 'via app list'?"},
       {{"identity", "keys", "lsit"}, "Did you mean 'via identity keys list'?"},
       {{"xyzzy"}, "'via' has no command 'xyzzy'."},
+      {{"console", "--help"}, "'via' has no command 'console'."},
+      {{"console", "-h"}, "'via' has no command 'console'."},
+      {{"--help", "console"}, "'via' has no command 'console'."},
+      {{"--json", "console", "list", "--help"}, "'via' has no command 'console'."},
+      {{"addno", "list", "--help"}, "Did you mean 'via addon'?"},
+      {{"addon", "crate", "--help"}, "Did you mean 'via addon create'?"},
+      {{"identity", "keys", "lsit", "--help"}, "Did you mean 'via identity keys list'?"},
+      {{"addon", "--jsno", "--help"}, "Did you mean --json?"},
       {{"addon", "list", "--ap", "api"}, "Did you mean --app?"},
       {{"addon", "list", "--jsno"}, "Did you mean --json?"},
       {{"app", "create"}, "'via app create' needs APP."},
@@ -164,6 +172,19 @@ TEST(Mistakes, ExitWithTwoAndSayWhatWasMeant) {
     EXPECT_EQ(ran.out, "") << line;
     EXPECT_TRUE(shell.host.calls.empty()) << line;
   }
+}
+
+TEST(Mistakes, OfAWordAreNotHiddenByHelpUnderAnyNameOfTheProgram) {
+  for (const char* program : {"via", "vary", "hoody"}) {
+    Shell shell;
+    shell.program = program;
+    const Ran ran = shell.run({"console", "--help"});
+    EXPECT_EQ(ran.code, 2) << program;
+    EXPECT_EQ(ran.out, "") << program;
+    EXPECT_NE(ran.err.find("has no command 'console'"), std::string::npos) << ran.err;
+  }
+  Shell shell;
+  EXPECT_EQ(shell.run({"addon", "create", "sqlite", "db", "--help"}).code, 0) << "a command with arguments has a help";
 }
 
 TEST(Version, IsShortFullOrJson) {

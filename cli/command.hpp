@@ -61,10 +61,14 @@ class Command {
   Command& tail(const std::string& key, const std::string& shown);
   Command& examples(const std::vector<std::string>& lines);
 
-  // How the answer is shown, and what --quiet prints instead: this member of the result, or of each item.
+  // How the answer is shown, and what --quiet prints instead: this member of the result, or of each item; "a/b" is b of a, or of
+  // each of a list a. Every command that asks the host has one, or a quiet() of its own.
   // A render function returns the exit code; 0 unless it found something degraded.
   using Render = std::function<int(Output&, const Json&)>;
   Command& render(Render render, std::string quiet_key = "");
+  // The names and ids that --quiet prints, where they are not a member.
+  using Names = std::function<std::vector<std::string>(const Json&)>;
+  Command& quiet(Names names);
   // The next command a person may want, to stderr.
   Command& next(std::function<std::string(const Json&)> text);
   // The command may take long: it is followed as an operation, and --no-wait returns when it has begun.
@@ -98,6 +102,7 @@ class Command {
   // The admin request of what was parsed; "-" as a file of a secret reads `in`.
   Result<Json> arguments(std::istream* in = nullptr) const;
   bool wants_target() const { return targeted_; }
+  bool has_quiet_form() const { return !quiet_key_.empty() || quiet_; }
   const std::string& target() const { return target_; }
   bool is_long() const { return long_; }
   bool may_make_host() const { return begins_host_ && !plan_; }
@@ -134,6 +139,7 @@ class Command {
   std::vector<std::string> examples_;
   Render render_;
   std::string quiet_key_;
+  Names quiet_;
   std::function<std::string(const Json&)> next_;
   std::function<int(Session&)> local_;
   bool long_ = false, no_wait_ = false, begins_host_ = false;
@@ -191,6 +197,9 @@ class CommandTree {
 
 // The host that the command is about; of one that is not there, how to start it.
 Result<std::unique_ptr<AdminTransport>> open_host(Session& session, bool may_make);
+
+// Of an answer with checks or problems, what --quiet prints: the names of those that are not well.
+std::vector<std::string> names_of_trouble(const Json& answer);
 
 // "via: …" and the exit code of an error.
 int report(Environment& environment, const Globals& globals, const Error& error);

@@ -64,7 +64,8 @@ void add_manifest_commands(CommandTree& tree, CLI::App& app) {
   add("smoke", "check the app by its own identity and by the health check of the file", "app.manifest.smoke")
       .long_running()
       .examples({"via app manifest smoke --file via.app.toml"})
-      .render(render_health, "ok");
+      .render(render_health)
+      .quiet(names_of_trouble);
 }
 
 }  // namespace via::cli

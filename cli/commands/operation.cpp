@@ -64,7 +64,9 @@ void add_operation_commands(CommandTree& tree) {
           session.output.line(operation->dump(2));
           return 0;
         }
-        return session.globals.quiet ? 0 : render_operation(session.output, *operation);
+        if (!session.globals.quiet) return render_operation(session.output, *operation);
+        session.output.line(printable(id));
+        return 0;
       });
   tree.add(op, "cancel", "stop an operation that has not changed anything yet", "op.cancel")
       .argument("operation", "ID", "the operation")

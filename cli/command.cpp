@@ -362,7 +362,7 @@ Result<Json> Command::ask(Session& session, AdminTransport& admin, Json request)
 
 Command& Command::targeted() {
   targeted_ = true;
-  app_.add_option("--target", target_, "the host, by its name in the targets file (its default, or its only one)")
+  app_.add_option("--target", target_, "the host, by its name in the targets file (its default, its only one, or without any the host of this machine)")
       ->type_name("TARGET")
       ->allow_extra_args(false);
   return *this;

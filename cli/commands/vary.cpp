@@ -17,8 +17,10 @@ void fill_target(Json& value, const std::string& target) {
     return;
   }
   if (!value.is_string()) return;
-  static constexpr std::string_view kPlaceholder = "{target}";
+  static constexpr std::string_view kOption = " --target {target}", kPlaceholder = "{target}";
   std::string text = value.get<std::string>();
+  // The host of this machine needs no name.
+  for (auto at = text.find(kOption); target.empty() && at != std::string::npos; at = text.find(kOption)) text.erase(at, kOption.size());
   for (auto at = text.find(kPlaceholder); at != std::string::npos; at = text.find(kPlaceholder, at + target.size())) {
     text.replace(at, kPlaceholder.size(), target);
   }

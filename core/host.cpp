@@ -53,11 +53,13 @@ Result<std::unique_ptr<Host>> Host::open(const fs::path& given, const ServerConf
 Result<void> Host::prepare() {
   harden_process();
   log_->hide_folder(state_dir_.string());
-  if (auto made = make_private_folder(state_dir_); !made) {
-    Error error = made.error();
+  const auto taken = take_private_folder(state_dir_);
+  if (!taken) {
+    Error error = taken.error();
     error.message = "The state folder cannot be used: " + error.message + ". (--state-dir names another one.)";
     return error;
   }
+  if (*taken) log_->warn("state_folder_closed", {{"what", "the empty state folder was open to other users; its mode is 0700 now"}});
   auto lock = StateLock::take(state_dir_);
   if (!lock) return lock.error();
   lock_.emplace(std::move(*lock));

@@ -104,24 +104,62 @@ Result<std::string> read_private_file(const fs::path& path, std::size_t max_byte
   return read_all(file->get(), max_bytes);
 }
 
-Result<void> check_private_folder(const fs::path& path) {
+namespace {
+
+// Its mode, when it is a folder of this user.
+Result<mode_t> mode_of_own_folder(const fs::path& path) {
   struct stat st {};
   if (::lstat(path.c_str(), &st) != 0) return system_error("inspect a folder", errno);
   if (!S_ISDIR(st.st_mode)) return fail(Code::not_allowed, "expected a folder, found something else");
   if (st.st_uid != ::geteuid()) return fail(Code::not_allowed, "the folder belongs to another user");
-  if ((st.st_mode & 077) != 0)
+  return st.st_mode;
+}
+
+Result<void> make_folder(const fs::path& path) {
+  if (::mkdir(path.c_str(), 0700) == 0) return sync_folder(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+  if (errno != EEXIST) return system_error("create a folder", errno);
+  return {};
+}
+
+}  // namespace
+
+Result<void> check_private_folder(const fs::path& path) {
+  const auto mode = mode_of_own_folder(path);
+  if (!mode) return mode.error();
+  if ((*mode & 077) != 0)
     return fail(Code::not_allowed, "the folder is open to other users; it must have mode 0700");
   return {};
 }
 
 Result<void> make_private_folder(const fs::path& path) {
-  if (::mkdir(path.c_str(), 0700) == 0) {
-    if (auto synced = sync_folder(path.parent_path().empty() ? fs::path(".") : path.parent_path()); !synced)
-      return synced;
-  } else if (errno != EEXIST) {
-    return system_error("create a folder", errno);
-  }
+  if (auto made = make_folder(path); !made) return made;
   return check_private_folder(path);
+}
+
+Result<bool> check_named_folder(const fs::path& path) {
+  const auto mode = mode_of_own_folder(path);
+  if (!mode) return mode.error();
+  if ((*mode & 022) != 0)
+    return fail(Code::not_allowed, "other users can write into the folder; take that from them first (chmod go-w)");
+  return (*mode & 055) != 0;
+}
+
+Result<bool> make_named_folder(const fs::path& path) {
+  if (auto made = make_folder(path); !made) return made.error();
+  return check_named_folder(path);
+}
+
+Result<bool> take_private_folder(const fs::path& path) {
+  if (auto made = make_folder(path); !made) return made.error();
+  std::error_code ec;
+  if (const auto open = check_named_folder(path); open && *open && fs::is_empty(path, ec) && !ec) {
+    const FileHandle folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (!folder || ::fchmod(folder.get(), 0700) != 0) return system_error("close a folder to other users", errno);
+    if (auto closed = check_private_folder(path); !closed) return closed.error();
+    return true;
+  }
+  if (auto checked = check_private_folder(path); !checked) return checked.error();
+  return false;
 }
 
 Result<void> remove_tree(const fs::path& path) {

@@ -54,6 +54,12 @@ Result<std::string> read_private_file(const fs::path& path, std::size_t max_byte
 Result<void> make_private_folder(const fs::path& path);
 // Owner is this user, mode has no bits for group or others, it is a folder and no symbolic link.
 Result<void> check_private_folder(const fs::path& path);
+// A folder that an operator named: made with mode 0700, or of this user and written by nobody else. Whether others may look into it:
+// what is put there is private by its own mode.
+Result<bool> make_named_folder(const fs::path& path);
+Result<bool> check_named_folder(const fs::path& path);
+// make_private_folder, but an empty folder that others may look into, as mkdir makes it, is closed. Whether it was.
+Result<bool> take_private_folder(const fs::path& path);
 Result<void> sync_folder(const fs::path& path);
 // Removes a tree; missing is fine. The parent folder is synced afterwards.
 Result<void> remove_tree(const fs::path& path);

@@ -174,20 +174,22 @@ Result<Instance> ControlPlane::new_external(const std::string& app_name) {
 
 namespace {
 
-Result<void> check_out(const fs::path& out, const fs::path& state_dir) {
+// Whether others may look into it.
+Result<bool> check_out(const fs::path& out, const fs::path& state_dir) {
   if (!out.is_absolute()) return fail(Code::bad_request, "'out' must be an absolute path.");
   const fs::path normal = out.lexically_normal();
   const auto mismatch = std::mismatch(state_dir.begin(), state_dir.end(), normal.begin(), normal.end());
   if (mismatch.first == state_dir.end())
     return fail(Code::bad_request, "'out' must not be inside the state folder. Leave it out to use the host's own place.");
-  if (auto made = make_private_folder(normal); !made) {
+  auto made = make_named_folder(normal);
+  if (!made) {
     if (made.error().code == Code::not_found)
       return fail(Code::not_found, "The folder above 'out' does not exist. Create it first.");
     if (made.error().code == Code::not_allowed)
-      return fail(Code::not_allowed, "'out' must be a folder of the host's user with mode 0700: " + made.error().message);
+      return fail(Code::not_allowed, "'out' must be a folder of the host's user that nobody else can write: " + made.error().message);
     return fail(Code::not_allowed, "'out' could not be made: " + made.error().message);
   }
-  return {};
+  return made;
 }
 
 Result<std::int64_t> check_ttl(const std::optional<std::int64_t>& ttl, std::int64_t standard) {
@@ -206,7 +208,8 @@ Result<Instance> ControlPlane::issue_runtime(const IssueRuntime& request, const 
   if (request.out.empty()) {
     instance.material = own_material(instance.id).string();
   } else {
-    VIA_TRY(check_out(request.out, settings_.state_dir));
+    VIA_TRY_LET(open, check_out(request.out, settings_.state_dir));
+    if (open) d_.log.warn("folder_open_to_others", {{"instance", instance.id}, {"what", "other users may look into the folder of the material; its files have mode 0600"}});
     instance.material = fs::path(request.out).lexically_normal().string();
   }
   instance.issued_at = now();

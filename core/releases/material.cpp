@@ -54,7 +54,7 @@ std::string text_of(const std::vector<BindingClaim>& bindings) {
 
 Result<void> write_material(const std::filesystem::path& folder, const Secret& token, const Bootstrap& bootstrap,
                             const std::vector<BindingClaim>& bindings) {
-  if (auto made = make_private_folder(folder); !made) return made;
+  if (auto made = make_named_folder(folder); !made) return made.error();
   if (auto written = write_file_atomic(folder / kBootstrap, text_of(bootstrap)); !written) return written;
   if (auto written = write_file_atomic(folder / kBindings, text_of(bindings)); !written) return written;
   // Last, so that who waits for the token finds the rest beside it.
@@ -62,7 +62,7 @@ Result<void> write_material(const std::filesystem::path& folder, const Secret& t
 }
 
 Result<void> replace_token(const std::filesystem::path& folder, const Secret& token) {
-  if (auto checked = check_private_folder(folder); !checked) return checked;
+  if (auto checked = check_named_folder(folder); !checked) return checked.error();
   return write_file_atomic(folder / kToken, token.reveal());
 }
 

@@ -180,6 +180,50 @@ TEST_F(FailedStart, OrAnyEndOfAHostLeavesASocketThatSomebodyElseMade) {
   EXPECT_TRUE(fs::is_socket(host.admin_socket()));
 }
 
+// What mkdir makes is good enough; what others can write is not.
+TEST(NamedFolder, OfAKitOrAHostMayBeAsMkdirMakesIt) {
+  HostProcess kit;
+  kit.kit.emplace();
+  for (const mode_t mode : {0755U, 0750U}) {
+    SCOPED_TRACE(mode);
+    ASSERT_EQ(::chmod(kit.databases().c_str(), mode), 0);
+    const std::size_t before = kit.log().size();
+    ASSERT_TRUE(kit.start()) << kit.log();
+    EXPECT_EQ(kit.stop(), 0);
+    const std::string log = kit.log().substr(before);
+    const auto first = log.find("folder_open_to_others");
+    EXPECT_NE(first, std::string::npos) << log;
+    EXPECT_EQ(log.find("folder_open_to_others", first + 1), std::string::npos) << "said once";
+    struct stat st {};
+    ASSERT_EQ(::stat(kit.databases().c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 0777, mode) << "it is the operator's";
+  }
+  for (const mode_t mode : {0775U, 0757U, 0777U}) {
+    SCOPED_TRACE(mode);
+    ASSERT_EQ(::chmod(kit.databases().c_str(), mode), 0);
+    const Finished done = via_with_limit({"kit", "sqlite", "--databases", kit.databases().string(), "--listen", "127.0.0.1:0"});
+    EXPECT_EQ(done.exit_code, 5) << done.err;
+    EXPECT_NE(done.err.find("chmod go-w"), std::string::npos) << done.err;
+  }
+  ASSERT_EQ(::chmod(kit.databases().c_str(), 0700), 0);
+  HostProcess host;
+  ASSERT_EQ(::chmod(host.state_dir().c_str(), 0755), 0);
+  ASSERT_TRUE(host.start()) << host.log();
+  EXPECT_NE(host.log().find("state_folder_closed"), std::string::npos);
+  EXPECT_EQ(host.stop(), 0);
+  struct stat st {};
+  ASSERT_EQ(::stat(host.state_dir().c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0700U);
+}
+
+TEST(NamedFolder, OfAKitMayBeALink) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder.path() / "data");
+  fs::create_directory_symlink(folder.path() / "data", folder.path() / "link");
+  const Finished done = run_program({"/usr/bin/timeout", "--signal=TERM", "3", VIA_BINARY, "kit", "sqlite", "--databases", (folder.path() / "link").string(), "--listen", "127.0.0.1:0"});
+  EXPECT_EQ(done.out.substr(0, 12), "listening on") << done.err;
+}
+
 TEST(FailedKit, SaysWhyAndLeavesNothingBehind) {
   const TakenPort taken;
   ASSERT_FALSE(taken.address.empty());

@@ -1,4 +1,4 @@
-// Write-temp, fsync, rename, fsync of the folder; see safety.md "Durable sequences".
+// Write-temp, fsync, rename, fsync of the folder; docs/formats.md, "Durable files", has the order.
 #include "plugins/sqlite/storage.hpp"
 
 #include "plugins/sqlite/descriptor.hpp"

@@ -53,6 +53,10 @@ Result<FileHandle> open_for_reading(const fs::path& path) {
 
 }  // namespace
 
+fs::path system_path(std::string_view absolute, std::string_view test_root) {
+  return fs::path(std::string(test_root) + std::string(absolute));
+}
+
 void FileHandle::reset() noexcept {
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;

@@ -14,6 +14,10 @@ namespace via {
 
 namespace fs = std::filesystem;
 
+// Where a machine keeps things of Via when nobody says otherwise, /var/lib/via and /etc/via. Tests have a machine of their own: what
+// $VIA_TEST_ROOT holds comes before it.
+fs::path system_path(std::string_view absolute, std::string_view test_root);
+
 // Owns a file descriptor.
 class FileHandle {
  public:

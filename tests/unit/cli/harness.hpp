@@ -56,7 +56,8 @@ struct Ran {
 class Shell {
  public:
   Host host;
-  std::map<std::string, std::string> variables;
+  // A machine without anything: a command that is told nothing finds nothing.
+  std::map<std::string, std::string> variables{{"VIA_TEST_ROOT", "/nonexistent"}};
   std::string program = "via";
   bool input_terminal = false;
   int interrupts = 0;  // how often Ctrl-C is pressed

@@ -63,6 +63,9 @@ Result<void> Host::prepare() {
   auto lock = StateLock::take(state_dir_);
   if (!lock) return lock.error();
   lock_.emplace(std::move(*lock));
+  reserve_.emplace(state_dir_);
+  if (reserve_->is_full() && reserve_->give_up())
+    log_->error("disk_full", {{"what", "the disk of the state folder is full; the host's reserve was given up for this start"}});
   auto store = store::Store::open(state_dir_, clock_, entropy_);
   if (!store) return store.error();
   store_ = std::move(*store);
@@ -151,7 +154,7 @@ void Host::wire(const std::string& config_url) {
   settings.restart_commands = config_.restart_commands;
   settings.require_plugin_signature = config_.require_plugin_signature;
   plane_ = std::make_unique<lifecycle::ControlPlane>(
-      lifecycle::Dependencies{*store_, *plugins_, authority_, *keys_, *issuer_, *this, *secrets_, clock_, entropy_, *log_},
+      lifecycle::Dependencies{*store_, *plugins_, authority_, *keys_, *issuer_, *this, *secrets_, clock_, entropy_, *log_, &*reserve_},
       std::move(settings));
   admin_ = std::make_unique<api::AdminApi>(*plane_);
 }

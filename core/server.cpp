@@ -126,6 +126,7 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   if (auto ready = plane.start(&launcher); !ready) return ready.error();
 
   host.metrics().add_source([&](std::string& text) { net::append_metrics(listener.threads(), text); });
+  plane.keep_reserve();
   listener.start_admin(admin);
   listener.start(runtime);
   host.log().info("ready", {{"listen", listener.address()}, {"tls", listener.tls() ? "on" : "off"}});
@@ -142,6 +143,7 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
     }
     plane.refresh_tokens();
     if (++seconds % 60 == 0) plane.expire_retained();
+    if (seconds % 10 == 0) plane.keep_reserve();
   }
   // Apps first, while they can still be answered; then connections; then plugins (in ~Host).
   const std::uint64_t since = host.clock().mono_ns();

@@ -63,6 +63,7 @@ void FileHandle::reset() noexcept {
 }
 
 Error system_error(std::string_view what, int error_number) {
+  if (error_number == ENOSPC || error_number == EDQUOT) return fail(Code::disk_full, "The disk is full: could not " + std::string(what));
   const Code code = error_number == ENOENT ? Code::not_found : Code::internal;
   return fail(code, "could not " + std::string(what) + ": " + std::strerror(error_number));
 }

@@ -28,6 +28,7 @@
 
 #include "core/authorization/authority.hpp"
 #include "core/base/clock.hpp"
+#include "core/base/disk_reserve.hpp"
 #include "core/base/entropy.hpp"
 #include "core/base/error.hpp"
 #include "core/base/log.hpp"
@@ -83,6 +84,7 @@ struct Dependencies {
   const Clock& clock;
   Entropy& entropy;
   Logger& log;
+  DiskReserve* reserve = nullptr;  // none: nothing is kept back for a full disk
 };
 
 class Redactor;
@@ -115,6 +117,12 @@ class ControlPlane {
   // What resolve and refresh read. Thread: any.
   const config::Values& values() const { return values_; }
   const config::Sealer& sealer() const { return sealer_; }
+  // What a command needs of the disk before it begins: `disk_full` when it needs room and there is none. What frees space or takes
+  // rights away has the reserve.
+  enum class Room { none, some, reserve };
+  Result<void> check_room(Room room);
+  // Called by the server now and then: the reserve is made again when there is room.
+  void keep_reserve();
   const Settings& settings() const { return settings_; }
   void set_server_info(std::function<ServerInfo()> info) { server_info_ = std::move(info); }
   // What smoke tests go through; before start(), and for as long as this lives.

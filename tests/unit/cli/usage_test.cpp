@@ -92,7 +92,7 @@ TEST(Help, ExamplesAreCommandsThatParse) {
       via::test::TemporaryFolder machine;
       for (std::string& word : words)
         for (const char* place : {"/var/", "/srv/", "/etc/", "/run/", "/opt/"})
-          if (word.starts_with(place)) word.insert(0, machine.path());
+          if (word.starts_with(place)) word.insert(0, machine.path().string());
       std::string written;
       if (line.starts_with("via plugin new")) {  // it writes where it is told
         written = shell.private_file("") + ".new";

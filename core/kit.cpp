@@ -57,7 +57,7 @@ Result<void> serve(const KitOptions& options, ExitLimit& limit) {
   const plugins::SecretBox secrets(Secret(std::move(key)), entropy);  // a kit seals nothing that outlives it
   const plugins::Services services{clock, log, executor, metrics, secrets};
   plugins::PluginHost plugins(services, folder);
-  for (const auto& [folder, sha256] : bundled_plugins(bundled_folder({}))) (void)plugins.load(folder, sha256, "bundled");
+  for (const auto& [bundle, sha256] : bundled_plugins(bundled_folder({}))) (void)plugins.load(bundle, sha256, "bundled");
   const std::string config = nlohmann::json{{"kit", {{"allow_any_absolute_db_path", options.any_absolute_path}}}}.dump();
   auto instance = plugins.standalone(options.type, config, folder);
   if (!instance) return instance.error();

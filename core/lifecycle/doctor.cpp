@@ -284,7 +284,10 @@ Check ControlPlane::disk_check() const {
 
 Result<void> ControlPlane::check_room(Room room) {
   if (room == Room::none || d_.reserve == nullptr) return {};
-  if (room == Room::some) return d_.reserve->has_room() ? Result<void>() : DiskReserve::full();
+  if (room == Room::some) {
+    if (!d_.reserve->has_room()) return DiskReserve::full();
+    return {};
+  }
   if (d_.reserve->is_full() && d_.reserve->give_up()) d_.log.error("disk_full", {{"what", "the disk of the state folder is full; the host's reserve was given up"}});
   return {};
 }

@@ -244,6 +244,7 @@ void Writer::attempt(Group& group, bool& again) {
   const int rc = host(commit_, "COMMIT");
   if (changes_schema) handles_.schema.fetch_add(1, std::memory_order_release);
   if (rc == SQLITE_OK) {
+    told_full_ = false;
     connection_->policy().host_sql = true;
     if (database_.shared_quota() && page_count_ && sqlite3_step(page_count_) == SQLITE_ROW) {
       database_.set_bytes(sqlite3_column_int64(page_count_, 0) * page_size_);
@@ -458,7 +459,7 @@ Failure Writer::full(Failure failure) {
   if (::statvfs(database_.path().c_str(), &fs) == 0 && static_cast<uint64_t>(fs.f_bavail) * fs.f_frsize < (1u << 20)) {
     const int code = failure.sqlite_code;
     failure = disk_is_full(code);
-    database_.host().log(3, "the disk is full: writes are refused");
+    if (!std::exchange(told_full_, true)) database_.host().log(3, "the disk is full: writes are refused until there is room");
   }
   return failure;
 }

@@ -150,7 +150,7 @@ const json kEverything = json::parse(R"({
   "checks":[{"name":"disk","ok":false,"detail":"it is full"},{"name":"keys","ok":true,"detail":"all there"}],
   "layers":[{"name":"storage","ok":true,"detail":"all there"}],
   "problems":[{"code":"runtime_identity_expired","message":"It has expired."}],
-  "note":"a note of some words","ok":false,"ready":true})");
+  "hash":"00ff","note":"a note of some words","ok":false,"ready":true})");
 
 // Every command of the tree, by its examples.
 TEST(Quiet, PrintsIdsAndNamesOnlyWhateverTheCommand) {

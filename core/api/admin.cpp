@@ -65,12 +65,12 @@ constexpr std::string_view kHaveReserve[] = {
     "app.delete", "addon.unbind", "addon.unshare", "addon.snapshot.delete", "addon.revoke-credentials", "addon.destroy", "addon.drain", "addon.resume",
     "runtime.stop", "config.unset", "secret.unset", "identity.keys.revoke", "plugin.untrust", "plugin.remove", "plugin.keys.remove", "doctor"};
 
-ControlPlane::Room room_for(std::string_view command, const json& args) {
+ControlPlane::DiskNeed disk_need(std::string_view command, const json& args) {
   const auto is_set = [&](const char* name) { return args.is_object() && args.contains(name) && args[name] == true; };
-  if (is_set("plan") || (command == "doctor" && !is_set("fix"))) return ControlPlane::Room::none;
+  if (is_set("plan") || (command == "doctor" && !is_set("fix"))) return ControlPlane::DiskNeed::none;
   const auto is_in = [&](const auto& list) { return std::find(std::begin(list), std::end(list), command) != std::end(list); };
-  if (is_in(kHaveReserve)) return ControlPlane::Room::reserve;
-  return is_in(kNeedRoom) ? ControlPlane::Room::some : ControlPlane::Room::none;
+  if (is_in(kHaveReserve)) return ControlPlane::DiskNeed::reserve;
+  return is_in(kNeedRoom) ? ControlPlane::DiskNeed::room : ControlPlane::DiskNeed::none;
 }
 
 }  // namespace
@@ -86,7 +86,7 @@ Result<json> AdminApi::call(std::string_view command, const json& args, const Ac
     for (const Command& known : table) {
       if (known.name != command) continue;
       if (!args.is_null() && !args.is_object()) return fail(Code::bad_request, "The arguments must be a JSON object.");
-      VIA_TRY(plane_.check_room(room_for(command, args)));
+      VIA_TRY(plane_.check_disk(disk_need(command, args)));
       Arguments arguments(command, args.is_null() ? kEmpty : args);
       return known.handle(plane_, arguments, actor);
     }

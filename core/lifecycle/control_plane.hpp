@@ -119,8 +119,8 @@ class ControlPlane {
   const config::Sealer& sealer() const { return sealer_; }
   // What a command needs of the disk before it begins: `disk_full` when it needs room and there is none. What frees space or takes
   // rights away has the reserve.
-  enum class Room { none, some, reserve };
-  Result<void> check_room(Room room);
+  enum class DiskNeed { none, room, reserve };
+  Result<void> check_disk(DiskNeed need);
   // Called by the server now and then: the reserve is made again when there is room.
   void keep_reserve();
   const Settings& settings() const { return settings_; }

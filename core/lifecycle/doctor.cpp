@@ -282,9 +282,9 @@ Check ControlPlane::disk_check() const {
   return {"disk", free >= (std::uint64_t{1} << 30) && percent >= 5, room};
 }
 
-Result<void> ControlPlane::check_room(Room room) {
-  if (room == Room::none || d_.reserve == nullptr) return {};
-  if (room == Room::some) {
+Result<void> ControlPlane::check_disk(DiskNeed need) {
+  if (need == DiskNeed::none || d_.reserve == nullptr) return {};
+  if (need == DiskNeed::room) {
     if (!d_.reserve->has_room()) return DiskReserve::full();
     return {};
   }

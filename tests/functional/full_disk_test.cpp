@@ -128,7 +128,7 @@ TEST_F(FullStateDisk, RefusesWhatBeginsSomethingAndDoesWhatEndsSomething) {
   free_space();
   EXPECT_TRUE(eventually([&] { return has_reserve(); })) << "made again";
   admin("app.create", {{"name", "new"}});
-  EXPECT_EQ(caller(issue("other")).execute("CREATE TABLE IF NOT EXISTS t(a)").status, 200);
+  EXPECT_EQ(caller(issue("other")).setup("CREATE TABLE t(a)").status, 200);
 }
 
 TEST_F(FullStateDisk, DoesNotKeepAHostFromStartingAndASecondTimeItSaysWhy) {

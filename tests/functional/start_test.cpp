@@ -9,7 +9,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+#include <functional>
 #include <sstream>
 
 #include "core/base/files.hpp"
@@ -217,11 +219,14 @@ TEST(NamedFolder, OfAKitOrAHostMayBeAsMkdirMakesIt) {
 }
 
 TEST(NamedFolder, OfAKitMayBeALink) {
-  const TemporaryFolder folder;
-  fs::create_directory(folder.path() / "data");
-  fs::create_directory_symlink(folder.path() / "data", folder.path() / "link");
-  const Finished done = run_program({"/usr/bin/timeout", "--signal=TERM", "3", VIA_BINARY, "kit", "sqlite", "--databases", (folder.path() / "link").string(), "--listen", "127.0.0.1:0"});
-  EXPECT_EQ(done.out.substr(0, 12), "listening on") << done.err;
+  HostProcess kit;
+  kit.kit.emplace();
+  const fs::path real = kit.folder() / "real";
+  fs::rename(kit.databases(), real);
+  fs::create_directory_symlink(real, kit.databases());
+  ASSERT_TRUE(kit.start()) << kit.log();
+  EXPECT_TRUE(fs::exists(real / ".lock"));
+  EXPECT_EQ(kit.stop(), 0);
 }
 
 TEST(FailedKit, SaysWhyAndLeavesNothingBehind) {

@@ -210,7 +210,7 @@ SocketState probe_socket(const std::filesystem::path& socket) {
   return problem == EACCES || problem == EPERM ? SocketState::not_allowed : SocketState::absent;
 }
 
-Result<std::unique_ptr<AdminTransport>> open_admin(const std::filesystem::path& state_dir,
+Result<std::unique_ptr<AdminTransport>> open_admin(const std::filesystem::path& state_dir, bool may_make,
                                                    const InProcessOpener& in_process) {
   const std::filesystem::path socket = state_dir / "admin.sock";
   for (int attempt = 0;; ++attempt) {
@@ -224,7 +224,7 @@ Result<std::unique_ptr<AdminTransport>> open_admin(const std::filesystem::path& 
       case SocketState::absent:
         break;
     }
-    auto host = in_process(state_dir);
+    auto host = in_process(state_dir, may_make);
     // A server may have taken the lock between the two looks; its socket is there then.
     if (!host && host.error().code == Code::conflict && attempt == 0) continue;
     return host;

@@ -46,9 +46,10 @@ enum class SocketState { absent, listening, not_allowed };
 SocketState probe_socket(const std::filesystem::path& socket);
 
 using InProcessOpener =
-    std::function<Result<std::unique_ptr<AdminTransport>>(const std::filesystem::path& state_dir)>;
-// The server when one holds the state folder, else the same handlers in process.
-Result<std::unique_ptr<AdminTransport>> open_admin(const std::filesystem::path& state_dir,
+    std::function<Result<std::unique_ptr<AdminTransport>>(const std::filesystem::path& state_dir, bool may_make)>;
+// The server when one holds the state folder, else the same handlers in process. Where there is no host either, `may_make` says
+// whether one is made; else Code::not_found, and nothing was made.
+Result<std::unique_ptr<AdminTransport>> open_admin(const std::filesystem::path& state_dir, bool may_make,
                                                    const InProcessOpener& in_process);
 
 // The answer of an admin call from what came over the wire. Separate for tests.

@@ -191,10 +191,19 @@ Result<Json> convert(const std::string& name, Kind kind, const std::vector<std::
   return succeed(nullptr);
 }
 
-std::string scalar(const Json& object, const std::string& key) {
-  if (!object.is_object() || !object.contains(key)) return {};
-  const Json& value = object[key];
-  return value.is_string() ? value.get<std::string>() : value.dump();
+// What stands at "a/b" of a value, of lists in each of their elements.
+void collect(const Json& value, std::string_view path, std::vector<std::string>& out) {
+  if (value.is_array()) {
+    for (const Json& each : value) collect(each, path, out);
+  } else if (value.is_object()) {
+    const auto slash = path.find('/');
+    const auto found = path.empty() ? value.end() : value.find(std::string(path.substr(0, slash)));
+    if (found != value.end()) collect(*found, slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1), out);
+  } else if (path.empty() && value.is_string()) {
+    if (!value.get_ref<const std::string&>().empty()) out.push_back(value.get<std::string>());
+  } else if (path.empty() && !value.is_null()) {
+    out.push_back(value.dump());
+  }
 }
 
 }  // namespace
@@ -271,6 +280,11 @@ Command& Command::render(Render render, std::string quiet_key) {
   return *this;
 }
 
+Command& Command::quiet(Names names) {
+  quiet_ = std::move(names);
+  return *this;
+}
+
 Command& Command::next(std::function<std::string(const Json&)> text) {
   next_ = std::move(text);
   return *this;
@@ -290,6 +304,11 @@ Command& Command::destructive(std::string name_key, std::string yes_key, std::fu
   plannable();
   app_.add_flag("--yes,-y", yes_, "do not ask");
   app_.add_option("--confirm", confirm_, "do not ask: this is its name")->type_name("NAME");
+  return *this;
+}
+
+Command& Command::begins_host() {
+  begins_host_ = true;
   return *this;
 }
 
@@ -383,7 +402,7 @@ Result<Json> Command::ask(Session& session, AdminTransport& admin, Json request)
 
 Command& Command::targeted() {
   targeted_ = true;
-  app_.add_option("--target", target_, "the host, by its name in the targets file (its default, or its only one)")
+  app_.add_option("--target", target_, "the host, by its name in the targets file (its default, its only one, or without any the host of this machine)")
       ->type_name("TARGET")
       ->allow_extra_args(false);
   return *this;
@@ -459,7 +478,7 @@ int Command::run(Session& session) {
     (*request)[input_key_] = *value;
   }
   for (const std::string& key : kept_) request->erase(key);
-  auto admin = session.environment.open_admin(session.state_dir);
+  auto admin = open_host(session, may_make_host());
   if (!admin) return report(session.environment, session.globals, admin.error());
   auto answer = ask(session, **admin, std::move(*request));
   if (!answer && rescue_) {
@@ -469,7 +488,9 @@ int Command::run(Session& session) {
   const bool planned = plannable_ && plan_;
   const bool begun = long_ && no_wait_ && answer->value("state", "") == "running" && answer->contains("operation");
   if ((planned || begun) && !session.globals.json) {
-    if (planned) {
+    if (planned && session.globals.quiet) {
+      session.output.line(answer->value("hash", ""));
+    } else if (planned) {
       render_plan(session.output, *answer);
       session.output.hint("Nothing was done. Apply exactly this: the same command with --apply " + answer->value("hash", ""));
     } else {
@@ -492,12 +513,14 @@ int Command::run(Session& session) {
     out << answer->dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
     return verdict(session, *answer);
   }
-  if (session.globals.quiet && !quiet_key_.empty()) {
-    if (answer->contains("items")) {
-      for (const Json& item : (*answer)["items"]) out << printable(scalar(item, quiet_key_)) << '\n';
+  if (session.globals.quiet && has_quiet_form()) {
+    std::vector<std::string> names;
+    if (quiet_) {
+      names = quiet_(*answer);
     } else {
-      out << printable(scalar(*answer, quiet_key_)) << '\n';
+      collect(answer->contains("items") ? (*answer)["items"] : *answer, quiet_key_, names);
     }
+    for (const std::string& name : names) out << printable(name) << '\n';
     return verdict(session, *answer);
   }
   const int code = render_ ? render_(session.output, *answer) : 0;
@@ -506,6 +529,27 @@ int Command::run(Session& session) {
     if (!text.empty()) session.output.hint(text);
   }
   return code;
+}
+
+std::vector<std::string> names_of_trouble(const Json& answer) {
+  std::vector<std::string> names;
+  for (const Json& check : answer.value("checks", Json::array()))
+    if (check.is_object() && !check.value("ok", true)) names.push_back(check.value("name", ""));
+  if (!names.empty()) return names;
+  for (const Json& problem : answer.value("problems", Json::array()))
+    if (problem.is_object()) names.push_back(problem.value("code", ""));
+  return names;
+}
+
+Result<std::unique_ptr<AdminTransport>> open_host(Session& session, bool may_make) {
+  auto admin = session.environment.open_admin(session.state_dir, may_make);
+  // The command that the message ends with is to start it in this folder.
+  if (!admin && admin.error().message.ends_with("via serve") && session.state_dir != default_state_dir(session.environment)) {
+    Error none = admin.error();
+    none.message += " --state-dir " + session.state_dir.string();
+    return none;
+  }
+  return admin;
 }
 
 int report(Environment& environment, const Globals& globals, const Error& error) {

@@ -64,14 +64,20 @@ class Command {
   Command& tail(const std::string& key, const std::string& shown);
   Command& examples(const std::vector<std::string>& lines);
 
-  // How the answer is shown, and what --quiet prints instead: this member of the result, or of each item.
+  // How the answer is shown, and what --quiet prints instead: this member of the result, or of each item; "a/b" is b of a, or of
+  // each of a list a. Every command that asks the host has one, or a quiet() of its own.
   // A render function returns the exit code; 0 unless it found something degraded.
   using Render = std::function<int(Output&, const Json&)>;
   Command& render(Render render, std::string quiet_key = "");
+  // The names and ids that --quiet prints, where they are not a member.
+  using Names = std::function<std::vector<std::string>(const Json&)>;
+  Command& quiet(Names names);
   // The next command a person may want, to stderr.
   Command& next(std::function<std::string(const Json&)> text);
   // The command may take long: it is followed as an operation, and --no-wait returns when it has begun.
   Command& long_running();
+  // Where there is no host yet, this command makes one. No other does: there is nothing there that it could be about.
+  Command& begins_host();
   // Adds --plan, --apply, --yes and --confirm. `name_key` is the argument that a person is asked to retype;
   // `yes_key`, when given, is what --yes is in the request. Without a terminal the command goes ahead, unless
   // `needs_yes` says that this request wants an explicit yes.
@@ -99,8 +105,10 @@ class Command {
   // The admin request of what was parsed; "-" as a file of a secret reads `in`.
   Result<Json> arguments(std::istream* in = nullptr) const;
   bool wants_target() const { return targeted_; }
+  bool has_quiet_form() const { return !quiet_key_.empty() || quiet_; }
   const std::string& target() const { return target_; }
   bool is_long() const { return long_; }
+  bool may_make_host() const { return begins_host_ && !plan_; }
   const std::string& admin_command() const { return admin_command_; }
   bool has_tail() const { return !tail_key_.empty(); }
   const std::string& tail_shown() const { return tail_shown_; }
@@ -134,9 +142,10 @@ class Command {
   std::vector<std::string> examples_;
   Render render_;
   std::string quiet_key_;
+  Names quiet_;
   std::function<std::string(const Json&)> next_;
   std::function<int(Session&)> local_;
-  bool long_ = false, no_wait_ = false;
+  bool long_ = false, no_wait_ = false, begins_host_ = false;
   bool destructive_ = false, plannable_ = false, plan_ = false, yes_ = false;
   std::string apply_, confirm_, name_key_, yes_key_, input_key_, input_what_;
   std::function<bool(const Json&)> needs_yes_;
@@ -188,6 +197,12 @@ class CommandTree {
   std::map<const CLI::App*, std::unique_ptr<Command>> commands_;
   std::vector<std::pair<std::string, std::vector<const CLI::App*>>> sections_;
 };
+
+// The host that the command is about; of one that is not there, how to start it.
+Result<std::unique_ptr<AdminTransport>> open_host(Session& session, bool may_make);
+
+// Of an answer with checks or problems, what --quiet prints: the names of those that are not well.
+std::vector<std::string> names_of_trouble(const Json& answer);
 
 // "via: …" and the exit code of an error.
 int report(Environment& environment, const Globals& globals, const Error& error);

@@ -28,6 +28,8 @@ Error error_of(const HttpAnswer& answer) {
     case 409:
     case 412:
       return fail(Code::conflict, text);
+    case 507:
+      return fail(Code::disk_full, text);
     case 429:
     case 503:
       return fail(Code::unavailable, text);

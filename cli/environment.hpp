@@ -59,7 +59,8 @@ struct Environment {
   int width = 0;          // columns of the terminal; 0 = do not truncate
   std::int64_t now_ms = 0;
   std::function<std::string(const char*)> variable{};  // environment variable, empty when unset
-  std::function<Result<std::unique_ptr<AdminTransport>>(const std::filesystem::path& state_dir)> open_admin{};
+  // `may_make`: where there is no host, one is made; else that is Code::not_found, and nothing is made.
+  std::function<Result<std::unique_ptr<AdminTransport>>(const std::filesystem::path& state_dir, bool may_make)> open_admin{};
   std::function<int(const ServeRequest&)> serve{};
   std::function<int(const KitRequest&)> kit{};
   std::istream* in = nullptr;

@@ -33,8 +33,8 @@ class InProcessTransport final : public via::cli::AdminTransport {
   std::unique_ptr<via::InProcessHost> host_;
 };
 
-via::Result<std::unique_ptr<via::cli::AdminTransport>> in_process(const std::filesystem::path& state_dir) {
-  auto host = via::open_in_process(state_dir);
+via::Result<std::unique_ptr<via::cli::AdminTransport>> in_process(const std::filesystem::path& state_dir, bool may_make) {
+  auto host = via::open_in_process(state_dir, may_make ? via::IfMissing::make : via::IfMissing::refuse);
   if (!host) return host.error();
   return std::unique_ptr<via::cli::AdminTransport>(std::make_unique<InProcessTransport>(std::move(*host)));
 }
@@ -106,8 +106,8 @@ int main(int argc, char** argv) {
       const char* value = std::getenv(name);
       return std::string(value == nullptr ? "" : value);
     };
-    environment.open_admin = [](const std::filesystem::path& state_dir) {
-      return via::cli::open_admin(state_dir, in_process);
+    environment.open_admin = [](const std::filesystem::path& state_dir, bool may_make) {
+      return via::cli::open_admin(state_dir, may_make, in_process);
     };
     environment.serve = [](const via::cli::ServeRequest& request) {
       via::ServeOptions options;

@@ -8,6 +8,7 @@
 
 #include "cli/help.hpp"
 #include "cli/targets.hpp"
+#include "core/base/files.hpp"
 
 namespace via::cli {
 namespace {
@@ -105,7 +106,7 @@ std::string closest(const std::string& word, const std::vector<std::string>& kno
 
 std::filesystem::path default_state_dir(const Environment& environment) {
   if (const std::string set = environment.variable("VIA_STATE_DIR"); !set.empty()) return set;
-  const std::filesystem::path system = "/var/lib/via";
+  const std::filesystem::path system = system_path("/var/lib/via", environment.variable("VIA_TEST_ROOT"));
   if (::geteuid() == 0 || ::access(system.c_str(), X_OK) == 0) return system;
   if (const std::string state = environment.variable("XDG_STATE_HOME"); state.starts_with('/')) {
     return std::filesystem::path(state) / "via";
@@ -143,7 +144,11 @@ int run(const std::vector<std::string>& arguments, Environment& environment) {
   try {
     tree.root().parse(reversed);
   } catch (const CLI::CallForHelp&) {
-    environment.out << help_text(tree, deepest(tree.root()));
+    const CLI::App& at = deepest(tree.root());
+    // The help of a command that there is not would be that of something else.
+    if (const auto extra = tree.root().remaining(true); tree.find(&at) == nullptr && !extra.empty())
+      return unknown_word(environment, tree, at, extra.front());
+    environment.out << help_text(tree, at);
     return 0;
   } catch (const CLI::ParseError& error) {
     const CLI::App& at = deepest(tree.root());

@@ -82,6 +82,7 @@ Result<Target> find_target(const Environment& environment, const std::string& na
   if (const auto found = targets->by_name.find(wanted); found != targets->by_name.end()) {
     return Target{found->first, found->second};
   }
+  if (wanted.empty() && targets->by_name.empty()) return Target{"", default_state_dir(environment)};
   std::string known;
   for (const auto& [each, _] : targets->by_name) known += (known.empty() ? "" : ", ") + each;
   const std::string place = file.empty() ? "the file that $VARY_TARGETS names" : file.string();

@@ -24,8 +24,8 @@ struct Target {
 
 // Where the file is looked for; it need not exist. Empty when neither variable nor home folder is known.
 std::filesystem::path targets_file(const Environment& environment);
-// The target `name`, or for an empty name the default, or the only one. Code::not_found names the targets that there
-// are and the file to write; Code::bad_request when the file cannot be understood.
+// The target `name`, or for an empty name the default, or the only one, or where none is known the host of this machine
+// (default_state_dir(); a target without a name). Code::not_found names the targets that there are and the file to write; Code::bad_request when the file cannot be understood.
 Result<Target> find_target(const Environment& environment, const std::string& name);
 
 // The address of the container `name`; errors as of find_target.

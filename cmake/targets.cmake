@@ -7,6 +7,18 @@ function(via_library name)
   target_link_libraries(${name} PUBLIC ${A_DEPENDS} PRIVATE via_options ${A_PRIVATE_DEPENDS})
 endfunction()
 
+# No test sees the machine that it runs on: where Via looks when it is told nothing (/var/lib/via, /etc/via, the home folder) they have
+# decoys, laid out before the first test and looked at behind the last one (tests/support/machine).
+set(VIA_TEST_MACHINE ${CMAKE_BINARY_DIR}/tests/machine)
+function(via_on_test_machine)
+  set_tests_properties(${ARGN} PROPERTIES FIXTURES_REQUIRED machine
+    ENVIRONMENT "VIA_TEST_ROOT=${VIA_TEST_MACHINE};HOME=${VIA_TEST_MACHINE}/home;CCACHE_DIR=${VIA_CCACHE_DIR}")
+endfunction()
+set(VIA_CCACHE_DIR "$ENV{CCACHE_DIR}")  # of tests that build: not below the decoy of the home folder
+if(NOT VIA_CCACHE_DIR)
+  set(VIA_CCACHE_DIR "$ENV{HOME}/.cache/ccache")
+endif()
+
 # via_test(NAME SOURCES… DEPENDS … [LABELS …]): a GoogleTest program whose cases are single CTest tests.
 function(via_test name)
   cmake_parse_arguments(A "SERIAL" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
@@ -17,5 +29,6 @@ function(via_test name)
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 120)
   endif()
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}")
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}"
+    FIXTURES_REQUIRED machine ENVIRONMENT "VIA_TEST_ROOT=${VIA_TEST_MACHINE}\\;HOME=${VIA_TEST_MACHINE}/home")
 endfunction()

@@ -53,14 +53,19 @@ Result<std::unique_ptr<Host>> Host::open(const fs::path& given, const ServerConf
 Result<void> Host::prepare() {
   harden_process();
   log_->hide_folder(state_dir_.string());
-  if (auto made = make_private_folder(state_dir_); !made) {
-    Error error = made.error();
+  const auto taken = take_private_folder(state_dir_);
+  if (!taken) {
+    Error error = taken.error();
     error.message = "The state folder cannot be used: " + error.message + ". (--state-dir names another one.)";
     return error;
   }
+  if (*taken) log_->warn("state_folder_closed", {{"what", "the empty state folder was open to other users; its mode is 0700 now"}});
   auto lock = StateLock::take(state_dir_);
   if (!lock) return lock.error();
   lock_.emplace(std::move(*lock));
+  reserve_.emplace(state_dir_);
+  if (reserve_->is_full() && reserve_->give_up())
+    log_->error("disk_full", {{"what", "the disk of the state folder is full; the host's reserve was given up for this start"}});
   auto store = store::Store::open(state_dir_, clock_, entropy_);
   if (!store) return store.error();
   store_ = std::move(*store);
@@ -152,7 +157,7 @@ void Host::wire(const std::string& config_url) {
   settings.sandbox = {config_.sandbox, ::geteuid() == 0, apps.first_uid, apps.last_uid, apps.network,
                       {apps.memory_mb << 20, apps.cpu_percent, apps.pids, apps.files}};
   plane_ = std::make_unique<lifecycle::ControlPlane>(
-      lifecycle::Dependencies{*store_, *plugins_, authority_, *keys_, *issuer_, *this, *secrets_, clock_, entropy_, *log_},
+      lifecycle::Dependencies{*store_, *plugins_, authority_, *keys_, *issuer_, *this, *secrets_, clock_, entropy_, *log_, &*reserve_},
       std::move(settings));
   admin_ = std::make_unique<api::AdminApi>(*plane_);
 }

@@ -8,6 +8,7 @@
 
 #include "core/api/admin.hpp"
 #include "core/authorization/authority.hpp"
+#include "core/base/disk_reserve.hpp"
 #include "core/base/files.hpp"
 #include "core/base/log.hpp"
 #include "core/identity/keys.hpp"
@@ -61,6 +62,7 @@ class Host final : private lifecycle::PluginTrust {
   SystemEntropy entropy_;
   std::unique_ptr<Logger> log_;
   std::optional<StateLock> lock_;
+  std::optional<DiskReserve> reserve_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<identity::Keys> keys_;
   std::unique_ptr<identity::TokenIssuer> issuer_;

@@ -221,7 +221,12 @@ Result<json> restore_backup(const RestoreOptions& options) {
   const bool empty = !exists || (fs::is_directory(target, ec) && fs::is_empty(target, ec));
   if (!fs::is_directory(target.parent_path(), ec))
     return fail(Code::not_found, "The folder above the state folder does not exist. Create it first.");
-  if (exists) VIA_TRY(check_private_folder(target));
+  // An empty one is replaced by one of mode 0700.
+  if (exists && empty) {
+    VIA_TRY_LET(open, check_named_folder(target));
+  } else if (exists) {
+    VIA_TRY(check_private_folder(target));
+  }
   std::optional<StateLock> held;
   if (!empty) {
     VIA_TRY_LET(lock, StateLock::take(target));  // no host may run on it

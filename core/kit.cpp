@@ -34,12 +34,18 @@ Result<void> serve(const KitOptions& options, ExitLimit& limit) {
   SystemClock clock;
   SystemEntropy entropy;
   Logger log(Logger::Target::standard_error);
-  if (auto made = make_private_folder(options.folder); !made) {
-    Error error = made.error();
+  // By whatever name it was called: people keep data behind links.
+  std::error_code missing;
+  fs::path folder = fs::canonical(options.folder, missing);
+  if (missing) folder = options.folder;
+  const auto open = make_named_folder(folder);
+  if (!open) {
+    Error error = open.error();
     error.message = "The folder of the databases cannot be used: " + error.message + ".";
     return error;
   }
-  auto lock = StateLock::take(options.folder, ".lock");  // hidden: the folder's other files are the clients' own
+  if (*open) log.warn("folder_open_to_others", {{"what", "other users may look into the folder of the databases; what the kit writes there has mode 0600"}});
+  auto lock = StateLock::take(folder, ".lock");  // hidden: the folder's other files are the clients' own
   if (!lock) {
     if (lock.error().code == Code::conflict) return fail(Code::conflict, "Another kit serves this folder already.");
     return lock.error();
@@ -50,10 +56,10 @@ Result<void> serve(const KitOptions& options, ExitLimit& limit) {
   entropy.fill({reinterpret_cast<std::uint8_t*>(key.data()), key.size()});
   const plugins::SecretBox secrets(Secret(std::move(key)), entropy);  // a kit seals nothing that outlives it
   const plugins::Services services{clock, log, executor, metrics, secrets};
-  plugins::PluginHost plugins(services, options.folder);
-  for (const auto& [folder, sha256] : bundled_plugins(bundled_folder({}))) (void)plugins.load(folder, sha256, "bundled");
+  plugins::PluginHost plugins(services, folder);
+  for (const auto& [bundle, sha256] : bundled_plugins(bundled_folder({}))) (void)plugins.load(bundle, sha256, "bundled");
   const std::string config = nlohmann::json{{"kit", {{"allow_any_absolute_db_path", options.any_absolute_path}}}}.dump();
-  auto instance = plugins.standalone(options.type, config, options.folder);
+  auto instance = plugins.standalone(options.type, config, folder);
   if (!instance) return instance.error();
   if (auto opened = (*instance)->open(); !opened) return opened.error();
 
@@ -64,7 +70,7 @@ Result<void> serve(const KitOptions& options, ExitLimit& limit) {
   net::Listener listener(std::move(settings), clock, entropy, log, executor);
   if (auto bound = listener.bind(); !bound) return bound.error();
   api::KitApi api(*instance, options.allow_public, log);
-  if (auto up = listener.start(api); !up) return up.error();
+  listener.start(api);
   const std::string url = "http://" + listener.address();
   std::printf("%s\n", options.json ? nlohmann::json{{"url", url}, {"pid", ::getpid()}}.dump().c_str() : ("listening on " + url).c_str());
   std::fflush(stdout);

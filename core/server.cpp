@@ -45,6 +45,26 @@ class ConfigServerProber final : public lifecycle::Prober {
   net::HttpProbe probe_;
 };
 
+// What the host calls of a server while that is there, and not when it is gone: also after a start that failed half way.
+class Serving {
+ public:
+  Serving(Host& host, net::Listener& listener, releases::Runner& runner) : host_(host), runner_(runner) {
+    host.authority().set_listener({[&listener](auto index) { listener.deliver(index); },
+                                   [&listener](const auto& instances) { listener.quiesce(instances); }});
+  }
+  ~Serving() {
+    host_.plane().stop();
+    runner_.stop_all();
+    host_.authority().set_listener({});
+  }
+  Serving(const Serving&) = delete;
+  Serving& operator=(const Serving&) = delete;
+
+ private:
+  Host& host_;
+  releases::Runner& runner_;
+};
+
 constexpr int kStopGraceMs = 5000;           // of apps, out of the drain time
 constexpr std::uint64_t kStopOverMs = 1'800;  // behind the drain time
 
@@ -81,8 +101,6 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   const std::string url = url_of(*config, listener.address());
   host.wire(url);
   lifecycle::ControlPlane& plane = host.plane();
-  host.authority().set_listener({[&](auto index) { listener.deliver(index); },
-                                 [&](const auto& instances) { listener.quiesce(instances); }});
   const std::uint64_t started = host.clock().mono_ns();
   plane.set_server_info([&] {
     return lifecycle::ServerInfo{true, ::getpid(), listener.address(),
@@ -102,13 +120,12 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
     plane.on_process_state(instance, state, pid, status, reason);
   }, tools);
   lifecycle::RunnerLauncher launcher(runner, tools);
+  // Everything that an operator can have got wrong is looked at before the first app is launched.
   auto probe = net::HttpProbe::to(url, config->tls_ca.string());
   if (!probe) return probe.error();
   ConfigServerProber prober(std::move(*probe));
   plane.set_prober(&prober);
-  if (auto ready = plane.start(&launcher); !ready) return ready.error();
-
-  host.metrics().add_source([&](std::string& text) { net::append_metrics(listener.threads(), text); });
+  if (auto bound = listener.bind_admin(host.state_dir() / "admin.sock", config->admin_group); !bound) return bound.error();
   auto accesses = lifecycle::AccessWriter::open(host.store(), host.clock(), host.log());
   if (!accesses) return accesses.error();
   lifecycle::AccessAudit audit([&](const auto& entries) { return (*accesses)->write(entries); },
@@ -116,9 +133,13 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   api::RuntimeApi runtime({host.keys(), host.verifier(), plane.values(), plane.sealer(), audit, host.log(),
                            [&] { return url; }, [] { return std::string(); }});
   api::AdminHttp admin(host.admin(), [&] { return host.metrics().text(); }, !config->admin_group.empty(), host.log());
-  if (auto up = listener.start_admin(host.state_dir() / "admin.sock", admin, config->admin_group); !up)
-    return up.error();
-  if (auto up = listener.start(runtime); !up) return up.error();
+  const Serving serving(host, listener, runner);
+  if (auto ready = plane.start(&launcher); !ready) return ready.error();
+
+  host.metrics().add_source([&](std::string& text) { net::append_metrics(listener.threads(), text); });
+  plane.keep_reserve();
+  listener.start_admin(admin);
+  listener.start(runtime);
   host.log().info("ready", {{"listen", listener.address()}, {"tls", listener.tls() ? "on" : "off"}});
   std::printf("via is ready on %s\n", url.c_str());
   std::fflush(stdout);
@@ -133,13 +154,13 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
     }
     plane.refresh_tokens();
     if (++seconds % 60 == 0) plane.expire_retained();
+    if (seconds % 10 == 0) plane.keep_reserve();
   }
   // Apps first, while they can still be answered; then connections; then plugins (in ~Host).
   const std::uint64_t since = host.clock().mono_ns();
   plane.stop();
   runner.stop_all(std::min(kStopGraceMs, static_cast<int>(config->limits.drain_timeout_ms / 2)));
   const bool whole = listener.shutdown(since);
-  host.authority().set_listener({});
   host.plugins().close_all();
   host.log().info("stopped", {{"stuck_operations", whole ? "none" : "left behind"}});
   if (!whole) ExitLimit::leave();
@@ -175,7 +196,12 @@ int run_server(const ServeOptions& options) {
   return done ? 0 : report(done.error());
 }
 
-Result<std::unique_ptr<InProcessHost>> open_in_process(const std::filesystem::path& state_dir) {
+Result<std::unique_ptr<InProcessHost>> open_in_process(const std::filesystem::path& state_dir, IfMissing missing) {
+  if (missing == IfMissing::refuse && !store::Store::is_in(state_dir)) {
+    Error none = fail(Code::not_found, "There is no host in " + state_dir.string() + ". Start one: via serve");
+    none.details = "\"state_dir\":" + nlohmann::json(state_dir.string()).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return none;
+  }
   auto config = load_server_config({}, state_dir);
   if (!config) return config.error();
   auto host = Host::open(state_dir, *config, Logger::Target::none);

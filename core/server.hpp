@@ -32,8 +32,11 @@ class InProcessHost {
   virtual Result<nlohmann::json> call(std::string_view command, const nlohmann::json& args) = 0;
 };
 
-// conflict when a server (or another command) holds the state folder.
-Result<std::unique_ptr<InProcessHost>> open_in_process(const std::filesystem::path& state_dir);
+// A folder without a host: a command that begins one makes it there, any other makes nothing at all.
+enum class IfMissing { refuse, make };
+
+// conflict when a server (or another command) holds the state folder, not_found when there is no host and none shall be made.
+Result<std::unique_ptr<InProcessHost>> open_in_process(const std::filesystem::path& state_dir, IfMissing missing);
 
 struct RestoreOptions {
   std::filesystem::path file, state_dir;

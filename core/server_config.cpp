@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <map>
 #include <sstream>
@@ -235,8 +236,10 @@ Result<ServerConfig> parse_server_config(std::string_view source) {
 
 Result<ServerConfig> load_server_config(const std::filesystem::path& file, const std::filesystem::path& state_dir) {
   const bool named = !file.empty();
+  const char* test_root = std::getenv("VIA_TEST_ROOT");  // NOLINT(concurrency-mt-unsafe): nothing in Via calls setenv
+  const auto of_machine = system_path("/etc/via/server.toml", test_root != nullptr ? test_root : "");
   for (const auto& candidate : named ? std::vector<std::filesystem::path>{file}
-                                     : std::vector<std::filesystem::path>{state_dir / "config.toml", "/etc/via/server.toml"}) {
+                                     : std::vector<std::filesystem::path>{state_dir / "config.toml", of_machine}) {
     auto text = read_file(candidate, 1U << 20);
     if (!text) {
       if (!named && text.error().code == Code::not_found) continue;

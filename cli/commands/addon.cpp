@@ -155,7 +155,7 @@ void add_addon_commands(CommandTree& tree) {
       .render([](Output& out, const Json& answer) {
         out.table(kBindingRow, answer.value("unbound", Json::array()), "binding was there to end");
         return 0;
-      })
+      }, "unbound/id")
       .next([](const Json& answer) {
         const Json list = answer.value("unbound", Json::array());
         return list.empty() ? std::string() : next_deploy(list.front().value("app", "APP"));

@@ -46,7 +46,7 @@ void add_credential_commands(CommandTree& tree, CLI::App& group) {
       .destructive("name", "yes")
       .examples({"via addon revoke-credentials app-db --app api --binding DATABASE --generation 1",
                  "via addon revoke-credentials app-db --app api --binding DATABASE --generation 1 --when-unused 5m"})
-      .render(render_generation, "status");
+      .render(render_generation, "generation");
 }
 
 }  // namespace via::cli

@@ -42,6 +42,7 @@ void add_app_commands(CommandTree& tree) {
   CLI::App& group = tree.group("app", "apps", "APPS AND ADD-ONS");
   tree.add(group, "create", "create an app", "app.create")
       .argument("name", "APP", "its name: a-z, 0-9 and '-', a letter first")
+      .begins_host()
       .examples({"via app create api", "APP_ID=$(via app create api --json | jq -r .id)"})
       .render(render_app, "id")
       .next([](const Json& app) {

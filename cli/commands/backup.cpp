@@ -65,8 +65,8 @@ void add_backup_commands(CommandTree& tree) {
                        answer);
             const bool ok = out.checks(answer.value("checks", Json::array()));
             return ok && answer.value("ok", false) ? 0 : 7;
-          },
-          "ok");
+          })
+      .quiet(names_of_trouble);
   tree.add(backup, "list", "the archives this host made", "backup.list")
       .examples({"via backup list", "via backup list --json"})
       .render(
@@ -115,6 +115,10 @@ void add_backup_commands(CommandTree& tree) {
         if (!done) return report(session.environment, session.globals, done.error());
         if (session.globals.json) {
           session.output.line(done->dump(2));
+          return 0;
+        }
+        if (session.globals.quiet) {
+          session.output.line(printable(done->value("state_dir", "")));
           return 0;
         }
         session.output.fields({{"state", "state_dir"},

@@ -16,7 +16,7 @@ void add_config_commands(CommandTree& tree) {
                       "keys");
             return 0;
           },
-          "profile_version");
+          "keys/key");
   tree.add(group, "unset", "remove a value", "config.unset")
       .argument("app", "APP", "the app")
       .argument("key", "KEY", "the key")

@@ -121,6 +121,12 @@ int run_data(CommandTree& tree, Command& command, const std::string& path, const
   return spec.body == DataBody::transaction && body.is_object() && body.contains("reqIdx") ? 1 : 0;
 }
 
+// What --quiet leaves of a table: what its rows are called.
+void show_first_column(Session& session, const std::vector<Column>& columns, const Json& rows) {
+  if (columns.empty()) return;
+  for (const Json& row : rows) session.output.line(printable(row.value(columns.front().key, "")));
+}
+
 std::string upper(std::string text) {
   for (char& c : text) c = c == '_' ? ' ' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return text;
@@ -139,6 +145,7 @@ void show_items(Session& session, const OrderedJson& items) {
     }
     rows.push_back(std::move(row));
   }
+  if (session.globals.quiet) return show_first_column(session, columns, rows);
   session.output.table(columns, rows, "entries");
 }
 
@@ -230,6 +237,7 @@ void show_rows(Session& session, const Json& headers, const Json& rows, bool tru
     }
     shown.push_back(std::move(cells));
   }
+  if (session.globals.quiet) return show_first_column(session, columns, shown);
   session.output.table(columns, shown, "rows");
   if (truncated) session.output.hint("There are more rows than an answer holds. Ask for a page: LIMIT … OFFSET …");
 }
@@ -246,13 +254,17 @@ int show_answer(Session& session, const HttpAnswer& answer) {
     else session.output.line(printable(printed(body)));
     return 0;
   }
+  static constexpr std::string_view kNames[] = {"key", "path", "db", "index", "op_number"};
   for (const auto& [name, value] : body.items()) {
     if (value.is_array() && !value.empty() && value.front().is_object()) continue;
-    session.output.line(printable(name + ": " + printed(value)));
+    if (!session.globals.quiet)
+      session.output.line(printable(name + ": " + printed(value)));
+    else if (std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames))
+      session.output.line(printable(printed(value)));
   }
   for (const auto& [name, value] : body.items()) {
     if (!value.is_array() || value.empty() || !value.front().is_object()) continue;
-    session.output.heading(printable(name));
+    if (!session.globals.quiet) session.output.heading(printable(name));
     show_items(session, value);
   }
   return 0;

@@ -18,6 +18,8 @@ int show_transaction(Session& session, const HttpAnswer& answer) {
       session.output.line(printable(item + ": failed: " + result.value("error", "")));
     } else if (result.contains("resultSet")) {
       show_rows(session, result.value("resultHeaders", Json::array()), result["resultSet"], result.value("truncated", false));
+    } else if (session.globals.quiet) {
+      continue;
     } else if (result.contains("rowsUpdatedBatch")) {
       std::int64_t rows = 0;
       for (const Json& n : result["rowsUpdatedBatch"]) rows += n.get<std::int64_t>();

@@ -165,7 +165,8 @@ void add_deploy_commands(CommandTree& tree) {
                        {"GENERATION", "to/generation"}},
                       diff.value("bindings", Json::array()), "changes of bindings");
             return 0;
-          });
+          },
+          "bindings/binding");
 }
 
 }  // namespace via::cli

@@ -68,7 +68,7 @@ void add_host_commands(CommandTree& tree) {
 
   tree.add(root, "status", "is the host well, and what does it hold (exit 7 when a check fails)", "status")
       .examples({"via status", "via status --json", "via status --quiet && echo well"})
-      .render(render_status, "version")
+      .render(render_status, "installation")
       .next([](const Json& status) {
         return status.value("server", Json::object()).value("running", false) ? ""
                                                                               : "Start the host: via serve";
@@ -84,8 +84,8 @@ void add_host_commands(CommandTree& tree) {
             for (const Json& check : answer.value("checks", Json::array()))
               if (!check.value("ok", true) && check.value("next", Json()).is_string()) out.hint(check.value("next", ""));
             return ok ? 0 : kDegraded;
-          },
-          "ok");
+          })
+      .quiet(names_of_trouble);
   tree.place(*root.get_subcommand("doctor"), kSection);
 }
 

@@ -82,6 +82,10 @@ int show_history(Session& session, const HttpAnswer& answer) {
                     {"old", decoded(item.value("raw_old_value", Json()))},
                     {"new", decoded(item.value("raw_new_value", Json()))}});
   }
+  if (session.globals.quiet) {
+    for (const Json& row : rows) session.output.line(printable(value_text(row["number"])));
+    return 0;
+  }
   session.output.table({{"OP", "number"}, {"TIME", "time"}, {"OPERATION", "operation"}, {"OLD", "old"}, {"NEW", "new"}}, rows, "operations");
   show_gaps(session, body);
   return 0;

@@ -49,6 +49,7 @@ void add_manifest_commands(CommandTree& tree, CLI::App& app) {
           "app");
   add("apply", "make the app, its add-ons, bindings and values as the file says", "app.manifest.apply")
       .long_running()
+      .begins_host()
       .examples({"via app manifest apply --file via.app.toml"})
       .render(
           [](Output& out, const Json& answer) {
@@ -63,7 +64,8 @@ void add_manifest_commands(CommandTree& tree, CLI::App& app) {
   add("smoke", "check the app by its own identity and by the health check of the file", "app.manifest.smoke")
       .long_running()
       .examples({"via app manifest smoke --file via.app.toml"})
-      .render(render_health, "ok");
+      .render(render_health)
+      .quiet(names_of_trouble);
 }
 
 }  // namespace via::cli

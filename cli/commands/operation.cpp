@@ -53,7 +53,7 @@ void add_operation_commands(CommandTree& tree) {
   wait.argument("operation", "ID", "the operation")
       .examples({"via op wait op_01jd5qk7m8x9"})
       .local([&wait](Session& session) {
-        auto admin = session.environment.open_admin(session.state_dir);
+        auto admin = open_host(session, false);
         if (!admin) return report(session.environment, session.globals, admin.error());
         const std::string id = wait.text("operation");
         if (auto ended = follow_operation(session, **admin, id); !ended)
@@ -64,7 +64,9 @@ void add_operation_commands(CommandTree& tree) {
           session.output.line(operation->dump(2));
           return 0;
         }
-        return session.globals.quiet ? 0 : render_operation(session.output, *operation);
+        if (!session.globals.quiet) return render_operation(session.output, *operation);
+        session.output.line(printable(id));
+        return 0;
       });
   tree.add(op, "cancel", "stop an operation that has not changed anything yet", "op.cancel")
       .argument("operation", "ID", "the operation")

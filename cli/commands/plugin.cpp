@@ -81,6 +81,7 @@ void add_plugin_commands(CommandTree& tree) {
           "sha256");
   tree.add(group, "trust", "pin a plugin's SHA-256, so that the host may load it", "plugin.trust")
       .argument("file", "FILE", "library, manifest or bundle folder", Kind::file)
+      .begins_host()
       .examples({"via plugin trust ./libmy_addon.so"})
       .render(render_plugin, "id")
       .next([](const Json& plugin) { return "It runs with the host's privileges. Make an add-on: via addon create " + first_type(plugin) + " NAME --app APP"; });

@@ -41,6 +41,7 @@ void add_plugin_bundle_commands(CommandTree& tree, CLI::App& group) {
       .argument("file", "BUNDLE", "an ID-VERSION.viaplugin", Kind::file)
       .long_running()
       .plannable()
+      .begins_host()
       .examples({"via plugin install acme.notes-1.2.0.viaplugin", "via plugin install acme.notes-1.2.0.viaplugin --plan"})
       .render(render_installed, "sha256")
       .next([](const Json& plugin) {
@@ -86,6 +87,7 @@ void add_plugin_bundle_commands(CommandTree& tree, CLI::App& group) {
   tree.add(keys, "add", "trust a key that signs bundles", "plugin.keys.add")
       .argument("name", "NAME", "whose it is: a-z, 0-9, '-'")
       .argument("key", "FILE", "the public key (PEM; via plugin keygen writes it to FILE.pub)", Kind::file_text)
+      .begins_host()
       .examples({"via plugin keys add acme ~/acme.key.pub"})
       .render(render_key, "fingerprint")
       .next([](const Json&) { return "To take nothing else: require_plugin_signature = true in the host's config.toml"; });

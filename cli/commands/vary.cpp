@@ -17,8 +17,10 @@ void fill_target(Json& value, const std::string& target) {
     return;
   }
   if (!value.is_string()) return;
-  static constexpr std::string_view kPlaceholder = "{target}";
+  static constexpr std::string_view kOption = " --target {target}", kPlaceholder = "{target}";
   std::string text = value.get<std::string>();
+  // The host of this machine needs no name.
+  for (auto at = text.find(kOption); target.empty() && at != std::string::npos; at = text.find(kOption)) text.erase(at, kOption.size());
   for (auto at = text.find(kPlaceholder); at != std::string::npos; at = text.find(kPlaceholder, at + target.size())) {
     text.replace(at, kPlaceholder.size(), target);
   }
@@ -171,17 +173,19 @@ void add_health_commands(CommandTree& tree, CLI::App& app) {
   doctor.amend(complete_problems)
       .rescue(identity_problem(doctor))
       .examples({"vary app doctor api --target prod", "vary app doctor api --target prod --json"})
-      .render(render_health, "ok");
+      .render(render_health)
+      .quiet(names_of_trouble);
   Command& smoke = app_command(tree, app, "smoke", "use the app's own identity and bindings, as its processes do", "app.smoke");
   smoke.long_running()
       .amend(complete_problems)
       .rescue(identity_problem(smoke))
       .examples({"vary app smoke api --target prod", "vary app smoke api --target prod --json"})
-      .render(render_health, "ok");
+      .render(render_health)
+      .quiet(names_of_trouble);
   app_command(tree, app, "repair", "mint new runtime material, and restart what cannot reload it", "app.repair")
       .long_running()
       .examples({"vary app repair api --target prod"})
-      .render(render_repair, "repaired");
+      .render(render_repair, "repaired/instance");
 }
 
 }  // namespace
@@ -203,7 +207,7 @@ void add_vary_commands(CommandTree& tree) {
       .option("--instance", "instance", "ID", "only of this instance")
       .option("--lines", "lines", "N", "at most this many of each (100)", Kind::number)
       .examples({"vary app logs api --target prod", "vary app logs api --target prod --lines 20"})
-      .render(render_logs);
+      .render(render_logs, "instance");
   Command& bundle = app_command(tree, app, "debug-bundle", "write a report without secrets, to send to who can help",
                                 "app.debug-bundle");
   bundle.option("--out", "out", "FILE", "the file (else NAME-debug-TIME.json in this folder)", Kind::file)

@@ -1,5 +1,6 @@
 #include "core/api/admin.hpp"
 
+#include <algorithm>
 #include <iterator>
 
 #include <nlohmann/json.hpp>
@@ -54,6 +55,25 @@ constexpr Command kCommands[] = {
     {"runtime.stop", runtime_stop},
 };
 
+// What makes something new. It is not begun on a full disk; what is in neither list reads.
+constexpr std::string_view kNeedRoom[] = {
+    "app.create", "app.repair", "app.smoke", "app.manifest.apply", "app.manifest.smoke", "addon.create", "addon.ensure", "addon.bind", "addon.share",
+    "addon.snapshot", "addon.restore", "addon.import", "addon.export", "addon.undelete", "addon.repair", "addon.rotate-credentials", "deploy.create",
+    "deploy.rollback", "runtime.issue", "config.set", "secret.set", "secret.rotate", "identity.keys.rotate", "identity.issue", "backup.create",
+    "backup.verify", "plugin.trust", "plugin.install", "plugin.upgrade", "plugin.rollback", "plugin.keys.add"};
+// What ends something: the way out of a full disk, and what must work on one.
+constexpr std::string_view kHaveReserve[] = {
+    "app.delete", "addon.unbind", "addon.unshare", "addon.snapshot.delete", "addon.revoke-credentials", "addon.destroy", "addon.drain", "addon.resume",
+    "runtime.stop", "config.unset", "secret.unset", "identity.keys.revoke", "plugin.untrust", "plugin.remove", "plugin.keys.remove", "doctor"};
+
+ControlPlane::DiskNeed disk_need(std::string_view command, const json& args) {
+  const auto is_set = [&](const char* name) { return args.is_object() && args.contains(name) && args[name] == true; };
+  if (is_set("plan") || (command == "doctor" && !is_set("fix"))) return ControlPlane::DiskNeed::none;
+  const auto is_in = [&](const auto& list) { return std::find(std::begin(list), std::end(list), command) != std::end(list); };
+  if (is_in(kHaveReserve)) return ControlPlane::DiskNeed::reserve;
+  return is_in(kNeedRoom) ? ControlPlane::DiskNeed::room : ControlPlane::DiskNeed::none;
+}
+
 }  // namespace
 
 // Each file of handlers has a table of its own.
@@ -67,6 +87,7 @@ Result<json> AdminApi::call(std::string_view command, const json& args, const Ac
     for (const Command& known : table) {
       if (known.name != command) continue;
       if (!args.is_null() && !args.is_object()) return fail(Code::bad_request, "The arguments must be a JSON object.");
+      VIA_TRY(plane_.check_disk(disk_need(command, args)));
       Arguments arguments(command, args.is_null() ? kEmpty : args);
       return known.handle(plane_, arguments, actor);
     }

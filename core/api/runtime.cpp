@@ -41,7 +41,7 @@ constexpr std::size_t kMaximumConfigBody = 256 * 1024;
 
 std::int64_t unix_seconds(Exchange& exchange) { return exchange.thread().turn_unix_ms() / 1000; }
 
-// Browsers send these without asking first; no client of this API does (../shared/cases/http.md, L27).
+// Browsers send these without asking first; no client of this API does.
 bool form_content(std::string_view type) {
   return type.starts_with("text/plain") || type.starts_with("application/x-www-form-urlencoded") ||
          type.starts_with("multipart/form-data");

@@ -50,6 +50,7 @@ const CodeInfo& info(Code code) noexcept {
       {"overloaded", 503, 1},
       {"unavailable", 503, 1},
       {"deadline_exceeded", 504, 6},
+      {"disk_full", 507, 1},
       {"version_not_supported", 505, 2},
   };
   static_assert(std::size(kTable) == static_cast<std::size_t>(Code::version_not_supported) + 1);

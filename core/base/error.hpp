@@ -33,6 +33,7 @@ enum class Code : std::uint8_t {
   unsupported,                                                                             // 501
   draining, overloaded, unavailable,                                                       // 503
   deadline_exceeded,                                                                       // 504
+  disk_full,                                                                               // 507
   version_not_supported,                                                                   // 505
 };
 

@@ -53,12 +53,17 @@ Result<FileHandle> open_for_reading(const fs::path& path) {
 
 }  // namespace
 
+fs::path system_path(std::string_view absolute, std::string_view test_root) {
+  return fs::path(std::string(test_root) + std::string(absolute));
+}
+
 void FileHandle::reset() noexcept {
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;
 }
 
 Error system_error(std::string_view what, int error_number) {
+  if (error_number == ENOSPC || error_number == EDQUOT) return fail(Code::disk_full, "The disk is full: could not " + std::string(what));
   const Code code = error_number == ENOENT ? Code::not_found : Code::internal;
   return fail(code, "could not " + std::string(what) + ": " + std::strerror(error_number));
 }
@@ -104,23 +109,35 @@ Result<std::string> read_private_file(const fs::path& path, std::size_t max_byte
   return read_all(file->get(), max_bytes);
 }
 
-Result<void> check_private_folder(const fs::path& path) {
+namespace {
+
+// Its mode, when it is a folder of this user.
+Result<mode_t> mode_of_own_folder(const fs::path& path) {
   struct stat st {};
   if (::lstat(path.c_str(), &st) != 0) return system_error("inspect a folder", errno);
   if (!S_ISDIR(st.st_mode)) return fail(Code::not_allowed, "expected a folder, found something else");
   if (st.st_uid != ::geteuid()) return fail(Code::not_allowed, "the folder belongs to another user");
-  if ((st.st_mode & 077) != 0)
+  return st.st_mode;
+}
+
+Result<void> make_folder(const fs::path& path) {
+  if (::mkdir(path.c_str(), 0700) == 0) return sync_folder(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+  if (errno != EEXIST) return system_error("create a folder", errno);
+  return {};
+}
+
+}  // namespace
+
+Result<void> check_private_folder(const fs::path& path) {
+  const auto mode = mode_of_own_folder(path);
+  if (!mode) return mode.error();
+  if ((*mode & 077) != 0)
     return fail(Code::not_allowed, "the folder is open to other users; it must have mode 0700");
   return {};
 }
 
 Result<void> make_private_folder(const fs::path& path) {
-  if (::mkdir(path.c_str(), 0700) == 0) {
-    if (auto synced = sync_folder(path.parent_path().empty() ? fs::path(".") : path.parent_path()); !synced)
-      return synced;
-  } else if (errno != EEXIST) {
-    return system_error("create a folder", errno);
-  }
+  if (auto made = make_folder(path); !made) return made;
   return check_private_folder(path);
 }
 
@@ -133,6 +150,32 @@ std::uint64_t folder_bytes(const fs::path& path) {
     if (::lstat(at->path().c_str(), &st) == 0 && S_ISREG(st.st_mode)) sum += static_cast<std::uint64_t>(st.st_size);
   }
   return sum;
+}
+
+Result<bool> check_named_folder(const fs::path& path) {
+  const auto mode = mode_of_own_folder(path);
+  if (!mode) return mode.error();
+  if ((*mode & 022) != 0)
+    return fail(Code::not_allowed, "other users can write into the folder; take that from them first (chmod go-w)");
+  return (*mode & 055) != 0;
+}
+
+Result<bool> make_named_folder(const fs::path& path) {
+  if (auto made = make_folder(path); !made) return made.error();
+  return check_named_folder(path);
+}
+
+Result<bool> take_private_folder(const fs::path& path) {
+  if (auto made = make_folder(path); !made) return made.error();
+  std::error_code ec;
+  if (const auto open = check_named_folder(path); open && *open && fs::is_empty(path, ec) && !ec) {
+    const FileHandle folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (!folder || ::fchmod(folder.get(), 0700) != 0) return system_error("close a folder to other users", errno);
+    if (auto closed = check_private_folder(path); !closed) return closed.error();
+    return true;
+  }
+  if (auto checked = check_private_folder(path); !checked) return checked.error();
+  return false;
 }
 
 Result<void> remove_tree(const fs::path& path) {
@@ -156,18 +199,23 @@ bool holder_is_gone(int lock) {
 }  // namespace
 
 Result<StateLock> StateLock::take(const fs::path& folder, const char* name) {
+  FileHandle itself(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!itself) return system_error("open the folder to lock", errno);
   FileHandle file(::open((folder / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return system_error("open the lock file", errno);
-  for (int wait_ms = 5000; ::flock(file.get(), LOCK_EX | LOCK_NB) != 0; wait_ms -= 5) {
-    if (errno != EWOULDBLOCK) return system_error("lock the state folder", errno);
-    if (wait_ms <= 0 || !holder_is_gone(file.get()))
-      return fail(Code::conflict, "another via process holds this state folder");
-    ::usleep(5000);
+  int wait_ms = 5000;
+  for (const int lock : {itself.get(), file.get()}) {
+    for (; ::flock(lock, LOCK_EX | LOCK_NB) != 0; wait_ms -= 5) {
+      if (errno != EWOULDBLOCK) return system_error("lock the state folder", errno);
+      if (wait_ms <= 0 || !holder_is_gone(file.get()))
+        return fail(Code::conflict, "another via process holds this state folder");
+      ::usleep(5000);
+    }
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
   if (::ftruncate(file.get(), 0) != 0 || ::pwrite(file.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size()))
     return system_error("write the lock file", errno);
-  return StateLock(std::move(file));
+  return StateLock(std::move(itself), std::move(file));
 }
 
 }  // namespace via

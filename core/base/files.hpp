@@ -14,6 +14,10 @@ namespace via {
 
 namespace fs = std::filesystem;
 
+// Where a machine keeps things of Via when nobody says otherwise, /var/lib/via and /etc/via. Tests have a machine of their own: what
+// $VIA_TEST_ROOT holds comes before it.
+fs::path system_path(std::string_view absolute, std::string_view test_root);
+
 // Owns a file descriptor.
 class FileHandle {
  public:
@@ -54,21 +58,28 @@ Result<std::string> read_private_file(const fs::path& path, std::size_t max_byte
 Result<void> make_private_folder(const fs::path& path);
 // Owner is this user, mode has no bits for group or others, it is a folder and no symbolic link.
 Result<void> check_private_folder(const fs::path& path);
+// A folder that an operator named: made with mode 0700, or of this user and written by nobody else. Whether others may look into it:
+// what is put there is private by its own mode.
+Result<bool> make_named_folder(const fs::path& path);
+Result<bool> check_named_folder(const fs::path& path);
+// make_private_folder, but an empty folder that others may look into, as mkdir makes it, is closed. Whether it was.
+Result<bool> take_private_folder(const fs::path& path);
 Result<void> sync_folder(const fs::path& path);
 // Of all regular files below it; links are not followed, what cannot be read is left out.
 std::uint64_t folder_bytes(const fs::path& path);
 // Removes a tree; missing is fine. The parent folder is synced afterwards.
 Result<void> remove_tree(const fs::path& path);
 
-// Holds a file of a folder for the life of the object (flock: it ends with the process, however that ends).
+// Holds a folder for the life of the object (flock: it ends with the process, however that ends). The folder itself is locked,
+// which nobody can remove by mistake, and a file in it that says who has it.
 class StateLock {
  public:
   // Code::conflict when another process has it.
   static Result<StateLock> take(const fs::path& folder, const char* name = "lock");
 
  private:
-  explicit StateLock(FileHandle file) : file_(std::move(file)) {}
-  FileHandle file_;
+  StateLock(FileHandle folder, FileHandle file) : folder_(std::move(folder)), file_(std::move(file)) {}
+  FileHandle folder_, file_;
 };
 
 }  // namespace via

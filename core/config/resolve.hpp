@@ -1,4 +1,4 @@
-// resolve and refresh of the runtime API (docs of the wire: via-api.md): pure functions of what the caller may see.
+// resolve and refresh of the runtime API (docs/formats.md, "Resolve and refresh"): pure functions of what the caller may see.
 //
 // A key names, in this order: a binding (answer: its descriptor), a derived key of a binding (DATABASE_URL; a value
 // with scope "addon", secret), or a plain configuration value (scope "config"). Setting and binding refuse names that

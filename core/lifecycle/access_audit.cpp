@@ -71,7 +71,7 @@ void AccessAudit::flush() {
     for (auto& waiting : batch) accesses.push_back(std::move(waiting.access));
     Result<void> written = fail(Code::unavailable, "The audit record cannot be written now. Try again.");
     try {
-      if (auto out = write_(accesses)) written = out;
+      if (auto out = write_(accesses); out || out.error().code == Code::disk_full) written = out;
     } catch (const std::exception&) {
       // Not in the record, so not handed out.
     }

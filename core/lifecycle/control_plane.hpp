@@ -28,6 +28,7 @@
 
 #include "core/authorization/authority.hpp"
 #include "core/base/clock.hpp"
+#include "core/base/disk_reserve.hpp"
 #include "core/base/entropy.hpp"
 #include "core/base/error.hpp"
 #include "core/base/log.hpp"
@@ -105,6 +106,7 @@ struct Dependencies {
   const Clock& clock;
   Entropy& entropy;
   Logger& log;
+  DiskReserve* reserve = nullptr;  // none: nothing is kept back for a full disk
 };
 
 class Redactor;
@@ -137,6 +139,12 @@ class ControlPlane {
   // What resolve and refresh read. Thread: any.
   const config::Values& values() const { return values_; }
   const config::Sealer& sealer() const { return sealer_; }
+  // What a command needs of the disk before it begins: `disk_full` when it needs room and there is none. What frees space or takes
+  // rights away has the reserve.
+  enum class DiskNeed { none, room, reserve };
+  Result<void> check_disk(DiskNeed need);
+  // Called by the server now and then: the reserve is made again when there is room.
+  void keep_reserve();
   const Settings& settings() const { return settings_; }
   void set_server_info(std::function<ServerInfo()> info) { server_info_ = std::move(info); }
   // Before start().

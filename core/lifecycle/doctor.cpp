@@ -277,8 +277,25 @@ Check ControlPlane::disk_check() const {
   const std::uint64_t free = static_cast<std::uint64_t>(fs_info.f_bavail) * fs_info.f_frsize;
   const std::uint64_t all = static_cast<std::uint64_t>(fs_info.f_blocks) * fs_info.f_frsize;
   const std::uint64_t percent = all == 0 ? 0 : free * 100 / all;
-  return {"disk", free >= (std::uint64_t{1} << 30) && percent >= 5,
-          number(free >> 20) + " MiB free (" + number(percent) + " %)"};
+  const std::string room = number(free >> 20) + " MiB free (" + number(percent) + " %)";
+  if (d_.reserve != nullptr && !d_.reserve->has_room())
+    return {"disk", false, "the disk is full: " + room + ". Changes are refused until there is room; what stops, revokes, destroys and deletes still works" +
+                               (d_.reserve->is_there() ? "" : ", as far as a few bytes do")};
+  return {"disk", free >= (std::uint64_t{1} << 30) && percent >= 5, room};
+}
+
+Result<void> ControlPlane::check_disk(DiskNeed need) {
+  if (need == DiskNeed::none || d_.reserve == nullptr) return {};
+  if (need == DiskNeed::room) {
+    if (!d_.reserve->has_room()) return DiskReserve::full();
+    return {};
+  }
+  if (d_.reserve->is_full() && d_.reserve->give_up()) d_.log.error("disk_full", {{"what", "the disk of the state folder is full; the host's reserve was given up"}});
+  return {};
+}
+
+void ControlPlane::keep_reserve() {
+  if (d_.reserve != nullptr && d_.reserve->make()) d_.log.info("disk_reserve_made", {{"bytes", DiskReserve::kBytes}});
 }
 
 }  // namespace via::lifecycle

@@ -80,7 +80,7 @@ Result<json> ControlPlane::operate(Lock lock, Work work, const Actor& actor, boo
     VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
     VIA_TRY(d_.store.journal().add(row));
     VIA_TRY(work.first(row.id));
-    if (auto committed = change.commit(); !committed) return unknown(committed.error());
+    if (auto committed = change.commit(); !committed) return uncommitted(committed.error());
   } else {
     VIA_TRY(d_.store.journal().add(row));
   }
@@ -131,12 +131,15 @@ Result<json> ControlPlane::perform(const std::shared_ptr<RunningOperation>& runn
   Result<json> out = work.run(operation);
   const std::lock_guard lock(control_);
   for (const auto& claim : work.claims) claims_.erase(claim);
-  if (!out && operation.is_standing() && out.error().http_status() == 500) out = unknown(out.error());
+  if (!out && operation.is_standing() && (out.error().http_status() == 500 || out.error().code == Code::disk_full)) out = unknown(out.error());
   if (!out && is_unknown(out.error())) {
     d_.log.error("operation.outcome_unknown", {{"operation", running->id}, {"kind", work.kind}, {"reason", out.error().message}});
     return out;
   }
-  if (auto closed = close_operation(operation, out); !closed) {
+  auto closed = close_operation(operation, out);
+  // That it failed for a full disk is still to be recorded.
+  if (!closed && closed.error().code == Code::disk_full && d_.reserve != nullptr && d_.reserve->give_up()) closed = close_operation(operation, out);
+  if (!closed) {
     d_.log.error("operation.not_recorded", {{"operation", running->id}, {"reason", closed.error().message}});
     // The next start finds it open, and may finish it.
     if (!out) return unknown(out.error());

@@ -144,11 +144,15 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
         d_.addons.can_snapshot(**instance)) {
       VIA_TRY(operation.step("final_snapshot"));
       auto taken = copy_storage(operation, addon, "final", "when it was destroyed", wanted);
-      if (!taken)
-        return fail(Code::conflict, "The final snapshot of add-on '" + addon.name +
-                                        "' could not be taken, so its data is still there; nobody has rights to it any more. Free "
-                                        "some space and run it again (the next start of the host tries it, too), or give the data "
-                                        "up: via addon destroy " + addon.id + " --no-final-snapshot");
+      if (!taken) {
+        const bool full = taken.error().code == Code::disk_full;
+        return fail(full ? Code::disk_full : Code::conflict,
+                    "The final snapshot of add-on '" + addon.name + "' could not be taken (" +
+                        (full ? "the disk is full" : taken.error().http_status() == 500 ? "the host's log says why" : taken.error().message) +
+                        "), so its data is still there; nobody has rights to it any more. " + (full ? "Free some space" : "Mend that") +
+                        " and run it again (the next start of the host tries it, too), or give the data up: via addon destroy " + addon.id +
+                        " --no-final-snapshot");
+      }
       VIA_TRY_LET(held, operation.control());
       taken->expires_at = now() + settings_.retain_ms;
       VIA_TRY(snapshots_.insert(*taken));
@@ -170,7 +174,7 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
   if (auto removed = remove(); !removed) {
     // The rights are gone; the data goes when it is asked for again, or at the next start.
     Error error = removed.error();
-    if (error.http_status() == 500) error = unknown(std::move(error));
+    if (error.http_status() == 500 && !is_unknown(error)) error = unknown(std::move(error));
     const auto close = [&]() -> Result<void> {
       VIA_TRY_LET(held, operation.control());
       VIA_TRY_LET(change, Transaction::begin(d_.store.db()));

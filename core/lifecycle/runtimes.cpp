@@ -193,22 +193,24 @@ Result<uid_t> user_of(const std::string& owner) {
   return static_cast<uid_t>(number);
 }
 
-Result<void> check_out(const fs::path& out, const fs::path& state_dir, std::optional<uid_t> owner) {
+// Whether others may look into it.
+Result<bool> check_out(const fs::path& out, const fs::path& state_dir, std::optional<uid_t> owner) {
   if (!out.is_absolute()) return fail(Code::bad_request, "'out' must be an absolute path.");
   const fs::path normal = out.lexically_normal();
   const auto mismatch = std::mismatch(state_dir.begin(), state_dir.end(), normal.begin(), normal.end());
   if (mismatch.first == state_dir.end())
     return fail(Code::bad_request, "'out' must not be inside the state folder. Leave it out to use the host's own place.");
   struct stat st {};
-  if (owner && ::lstat(normal.c_str(), &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == *owner && (st.st_mode & 077) == 0) return {};
-  if (auto made = make_private_folder(normal); !made) {
+  if (owner && ::lstat(normal.c_str(), &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == *owner && (st.st_mode & 022) == 0) return (st.st_mode & 055) != 0;
+  auto made = make_named_folder(normal);
+  if (!made) {
     if (made.error().code == Code::not_found)
       return fail(Code::not_found, "The folder above 'out' does not exist. Create it first.");
     if (made.error().code == Code::not_allowed)
-      return fail(Code::not_allowed, "'out' must be a folder of the host's user with mode 0700: " + made.error().message);
+      return fail(Code::not_allowed, "'out' must be a folder of the host's user that nobody else can write: " + made.error().message);
     return fail(Code::not_allowed, "'out' could not be made: " + made.error().message);
   }
-  return {};
+  return made;
 }
 
 Result<std::int64_t> check_ttl(const std::optional<std::int64_t>& ttl, std::int64_t standard) {
@@ -233,7 +235,8 @@ Result<Instance> ControlPlane::issue_runtime(const IssueRuntime& request, const 
   if (request.out.empty()) {
     instance.material = own_material(instance.id).string();
   } else {
-    VIA_TRY(check_out(request.out, settings_.state_dir, owner));
+    VIA_TRY_LET(open, check_out(request.out, settings_.state_dir, owner));
+    if (open) d_.log.warn("folder_open_to_others", {{"instance", instance.id}, {"what", "other users may look into the folder of the material; its files have mode 0600"}});
     instance.material = fs::path(request.out).lexically_normal().string();
     // Before it is written: whoever gets the folder gets what is put into it.
     if (owner && ::lchown(instance.material.c_str(), *owner, static_cast<gid_t>(-1)) != 0) return system_error("give the folder to its owner", errno);

@@ -21,4 +21,7 @@ inline Error unknown(Error error) {
   return error;
 }
 
+// Of a transaction that was to begin a change: what a full disk refused was not begun.
+inline Error uncommitted(Error error) { return error.code == Code::disk_full ? error : unknown(std::move(error)); }
+
 }  // namespace via::lifecycle

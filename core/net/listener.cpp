@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <condition_variable>
+#include <cstring>
 #include <mutex>
 
 #include <boost/asio/as_tuple.hpp>
@@ -108,6 +110,7 @@ struct Listener::Impl {
   std::vector<std::unique_ptr<tcp::acceptor>> acceptors;  // one for each thread
   std::unique_ptr<Local::acceptor> admin;
   std::filesystem::path admin_path;
+  struct stat admin_file {};  // what we made there
   std::unique_ptr<asio::ssl::context> tls;
   std::string address;
   std::atomic<bool> running{false};
@@ -128,7 +131,10 @@ Listener::Listener(ListenerSettings settings, const Clock& clock, Entropy& entro
   }
 }
 
-Listener::~Listener() { shutdown(); }
+Listener::~Listener() {
+  shutdown();
+  remove_admin_socket();  // of a start that failed
+}
 
 Result<void> Listener::bind() {
   auto endpoint = parse_address(settings_.address);
@@ -210,7 +216,7 @@ std::uint64_t raise_descriptor_limit() {
   return limit.rlim_cur;
 }
 
-Result<void> Listener::start(Handler& runtime) {
+void Listener::start(Handler& runtime) {
   for (std::size_t i = 0; i < settings_.threads; ++i) {
     IoThread& thread = *threads_[i];
     auto start = [this, &thread, &runtime](tcp::socket socket) { admit(runtime, thread, std::move(socket), kTries); };
@@ -218,29 +224,49 @@ Result<void> Listener::start(Handler& runtime) {
   }
   for (auto& thread : threads_) thread->start();
   impl_->running = true;
-  return {};
 }
 
-Result<void> Listener::start_admin(const std::filesystem::path& path, Handler& handler, const std::string& group) {
+Result<void> Listener::bind_admin(const std::filesystem::path& path, const std::string& group) {
   if (path.native().size() >= 108)
-    return via::fail(Code::bad_request, "The state folder's path is too long for a Unix socket (107 bytes).");
+    return via::fail(Code::bad_request, "The path of the admin socket, admin.sock in the state folder, has " +
+                                            std::to_string(path.native().size()) +
+                                            " bytes, and a Unix socket's may have 107. Use a state folder with a shorter path (--state-dir).");
+  const struct group* entry = nullptr;
+  if (!group.empty() && (entry = ::getgrnam(group.c_str())) == nullptr)
+    return via::fail(Code::bad_request, "The admin group '" + group + "' does not exist. Create it, or correct admin_group in the configuration.");
   ::unlink(path.c_str());  // ours: the state lock is held
-  IoThread& thread = *threads_.back();
-  impl_->admin = std::make_unique<Local::acceptor>(thread.context());
+  impl_->admin = std::make_unique<Local::acceptor>(threads_.back()->context());
   boost::system::error_code ec;
   const mode_t old = ::umask(0177);
   impl_->admin->open(Local(), ec);
   if (!ec) impl_->admin->bind(Local::endpoint(path.string()), ec);
   ::umask(old);
-  if (!ec) impl_->admin->listen(128, ec);
-  if (ec) return via::fail(Code::internal, "Cannot open the admin socket: " + ec.message() + ".");
-  if (!group.empty()) {
-    const struct group* entry = ::getgrnam(group.c_str());
-    if (entry == nullptr) return via::fail(Code::bad_request, "The admin group '" + group + "' does not exist.");
-    if (::chown(path.c_str(), static_cast<uid_t>(-1), entry->gr_gid) != 0 || ::chmod(path.c_str(), 0660) != 0)
-      return system_error("give the admin socket to its group", errno);
+  if (!ec && ::lstat(path.c_str(), &impl_->admin_file) == 0) impl_->admin_path = path;
+  if (!ec && entry != nullptr && (::chown(path.c_str(), static_cast<uid_t>(-1), entry->gr_gid) != 0 || ::chmod(path.c_str(), 0660) != 0)) {
+    const int problem = errno;
+    remove_admin_socket();
+    return via::fail(problem == EPERM ? Code::not_allowed : Code::internal,
+                     "The admin socket cannot be given to the group '" + group + "': " + std::strerror(problem) + ".");
   }
-  impl_->admin_path = path;
+  if (!ec) impl_->admin->listen(128, ec);
+  if (ec) {
+    remove_admin_socket();
+    return via::fail(Code::internal, "Cannot open the admin socket: " + ec.message() + ".");
+  }
+  return {};
+}
+
+void Listener::remove_admin_socket() {
+  struct stat now {};
+  // Another one in its place is somebody else's.
+  if (!impl_->admin_path.empty() && ::lstat(impl_->admin_path.c_str(), &now) == 0 && now.st_dev == impl_->admin_file.st_dev &&
+      now.st_ino == impl_->admin_file.st_ino)
+    ::unlink(impl_->admin_path.c_str());
+  impl_->admin_path.clear();
+}
+
+void Listener::start_admin(Handler& handler) {
+  IoThread& thread = *threads_.back();
   auto start = [this, &thread, &handler](Local::socket socket) {
     ucred credentials{};
     socklen_t size = sizeof credentials;
@@ -255,7 +281,6 @@ Result<void> Listener::start_admin(const std::filesystem::path& path, Handler& h
                   std::move(slot));
   };
   asio::co_spawn(thread.context(), accept_loop(thread, *impl_->admin, log_, std::move(start)), asio::detached);
-  return {};
 }
 
 std::string Listener::address() const { return impl_->address; }
@@ -341,7 +366,7 @@ bool Listener::shutdown(std::uint64_t since_ns) {
   impl_->running = false;
   for (auto& thread : threads_) thread->stop();
   for (auto& thread : threads_) thread->join();
-  if (!impl_->admin_path.empty()) ::unlink(impl_->admin_path.c_str());
+  remove_admin_socket();
   return open == 0 && stuck == 0;
 }
 

@@ -50,10 +50,13 @@ class Listener {
   // Takes the address: connections wait in the backlog until start(). refused for a public plaintext address that was
   // not allowed.
   Result<void> bind();
+  // Takes a Unix socket for operators (mode 0660 with `group`, else 0600) in a folder whose lock the caller holds, in the
+  // place of a stale one; on failure nothing of it is left. Connections wait in the backlog until start_admin().
+  Result<void> bind_admin(const std::filesystem::path& path, const std::string& group);
+  // Serves `handler` there. Before start().
+  void start_admin(Handler& handler);
   // Starts the threads and accepts.
-  Result<void> start(Handler& runtime);
-  // Also serves `handler` on a Unix socket (mode 0660 with `group`, else 0600). Replaces a stale socket file. Before start().
-  Result<void> start_admin(const std::filesystem::path& path, Handler& handler, const std::string& group);
+  void start(Handler& runtime);
 
   // "127.0.0.1:43121", once started.
   std::string address() const;
@@ -74,6 +77,7 @@ class Listener {
   struct Impl;
   void admit(Handler& runtime, IoThread& thread, boost::asio::ip::tcp::socket socket, int tries);
   void on_every_thread(const std::function<void(IoThread&)>& work);
+  void remove_admin_socket();
   ListenerSettings settings_;
   const Clock& clock_;
   Logger& log_;

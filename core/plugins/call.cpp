@@ -44,6 +44,8 @@ Error error_of(via_status status, std::string_view message, std::string_view det
   if (!details.is_object()) return error;
   if (const auto code = details.find("code"); code != details.end()) {
     if (code->is_string() && good_code(code->get_ref<const std::string&>())) error.name = code->get<std::string>();
+    // A full disk is the operator's trouble and no quota of the caller's: it has a code of its own.
+    if (error.code == Code::queue_full && error.name == info(Code::disk_full).name) error.code = Code::disk_full;
     details.erase(code);
   }
   details.erase("message");

@@ -88,7 +88,10 @@ Result<void> put(const std::filesystem::path& folder, std::string_view file, std
 
 // One that is left from before may have been somebody else's to read.
 Result<void> make_folder(const std::filesystem::path& folder, const Readers& readers) {
-  if (!readers.group && !readers.owner) return make_private_folder(folder);
+  if (!readers.group && !readers.owner) {
+    if (auto made = make_named_folder(folder); !made) return made.error();
+    return {};
+  }
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return system_error("create a folder", errno);
   auto held = hold(folder);
   if (!held) return held.error();
@@ -115,7 +118,7 @@ Result<void> write_material(const std::filesystem::path& folder, const Secret& t
 
 Result<void> replace_token(const std::filesystem::path& folder, const Secret& token, const Readers& readers) {
   if (!readers.group && !readers.owner)
-    if (auto checked = check_private_folder(folder); !checked) return checked;
+    if (auto checked = check_named_folder(folder); !checked) return checked.error();
   return put(folder, kToken, token.reveal(), readers);
 }
 

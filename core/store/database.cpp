@@ -64,12 +64,19 @@ bool Query::next() {
   return false;
 }
 
+bool Query::is_full() const { return (rc_ & 0xff) == SQLITE_FULL; }
+
 Result<void> Query::end() {
   if (rc_ != SQLITE_OK) return db_.error(rc_);
   return {};
 }
 
 Error Database::error(int rc) const {
+  // By its own code, or by what the system said to SQLite; the shared memory is only ever made larger.
+  const int primary = rc & 0xff, system = db_ != nullptr ? sqlite3_system_errno(db_) : 0;
+  if (primary == SQLITE_FULL || rc == SQLITE_IOERR_SHMSIZE ||
+      ((primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN) && (system == ENOSPC || system == EDQUOT)))
+    return fail(Code::disk_full, "The disk of the host is full: its records cannot be written. Free some space and try again.");
   std::string text = "control-plane database: ";
   text += db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(rc);
   text += " (" + std::to_string(rc) + ")";
@@ -170,10 +177,15 @@ Transaction::~Transaction() {
 }
 
 Result<void> Transaction::commit() {
-  auto done = db_->run("COMMIT");
-  if (!done) {
+  Query query = db_->query("COMMIT");
+  while (query.next()) {
+  }
+  if (auto done = query.end(); !done) {
+    // There was no room for the pages, the last of which is what makes it a commit.
+    if (query.is_full()) return done;
     // A failed fsync is never tried again, and what reached the disk is only known after the next start.
     Error error = done.error();
+    error.code = Code::internal;
     error.message += "; outcome unknown";
     error.name = "outcome_unknown";
     return error;
@@ -196,6 +208,7 @@ Result<void> Database::copy_to(const std::filesystem::path& file) const {
   if (rc == SQLITE_OK) rc = sqlite3_exec(target, "PRAGMA journal_mode=DELETE", nullptr, nullptr, nullptr);
   const int closed = sqlite3_close(target);
   if (rc == SQLITE_OK) rc = closed;
+  if ((rc & 0xff) == SQLITE_FULL) return fail(Code::disk_full, "The disk is full: the control plane could not be copied.");
   if (rc != SQLITE_OK) return fail(Code::internal, std::string("the control plane could not be copied: ") + sqlite3_errstr(rc));
   return {};
 }

@@ -51,6 +51,7 @@ class Query {
   bool next();
   Row row() const { return Row(statement_); }
   Result<void> end();
+  bool is_full() const;  // it failed because a write found no room on the disk
 
  private:
   friend class Database;
@@ -181,7 +182,7 @@ class Transaction {
   Transaction(Transaction&& other) noexcept : db_(std::exchange(other.db_, nullptr)), turn_(std::move(other.turn_)) {}
   Transaction& operator=(Transaction&&) = delete;
   ~Transaction();
-  // Durable when it returns success. On failure nothing of it is there, unless the message says "outcome unknown".
+  // Durable when it returns success. On failure nothing of it is there (`disk_full`), unless its name is `outcome_unknown`.
   Result<void> commit();
 
  private:

@@ -1,5 +1,7 @@
 #include "core/store/store.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <system_error>
 
 #include "core/base/files.hpp"
@@ -11,6 +13,7 @@ namespace {
 
 constexpr std::string_view kFile = "control-plane.db";
 constexpr std::string_view kPartial = ".control-plane.db.partial";
+constexpr const char* kUsed[] = {"keys", "addons", "control-plane.db-wal"};  // nothing of these is in a fresh folder
 
 Result<void> remove_partial(const fs::path& folder) {
   for (const char* tail : {"", "-wal", "-shm", "-journal"}) {
@@ -67,11 +70,16 @@ Result<Meta> read_meta(Database& db) {
 
 }  // namespace
 
+bool Store::is_in(const fs::path& folder) {
+  std::error_code ec;
+  return fs::exists(fs::symlink_status(folder / kFile, ec)) || std::any_of(std::begin(kUsed), std::end(kUsed), [&](const char* used) { return holds(folder, used); });
+}
+
 Result<std::unique_ptr<Store>> Store::open(const fs::path& folder, const Clock& clock, Entropy& entropy) {
   const fs::path file = folder / kFile;
   std::error_code ec;
   if (!fs::exists(fs::symlink_status(file, ec))) {
-    for (const char* used : {"keys", "addons", "control-plane.db-wal"})
+    for (const char* used : kUsed)
       if (holds(folder, used))
         return fail(Code::internal, "control-plane.db is missing from a state folder that was in use (it has '" +
                                         std::string(used) + "'). Put it back, or restore a backup.");

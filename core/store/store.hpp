@@ -92,6 +92,8 @@ Result<void> check_copy(const std::filesystem::path& file);
 
 class Store {
  public:
+  // Whether the folder holds a host, or what is left of one: in any other folder open() makes a new one. Makes nothing.
+  static bool is_in(const std::filesystem::path& folder);
   // `folder` exists, is private and its lock is held by the caller.
   static Result<std::unique_ptr<Store>> open(const std::filesystem::path& folder, const Clock& clock, Entropy& entropy);
 

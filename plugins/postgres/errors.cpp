@@ -37,7 +37,8 @@ Failure from_result(const PGresult* result) {
   else if (is("40001") || is("40P01") || is("55P03") || is("55006")) {
     f = {VIA_E_UNAVAILABLE, "busy", "the statement met another one; nothing was written, try it again"};
     f.retry_after_ms = 20;
-  } else if (is("53100") || is("53400")) f = {VIA_E_EXHAUSTED, "quota_exceeded", "the server's disk is full"};
+  } else if (is("53100")) f = {VIA_E_EXHAUSTED, "disk_full", "the server's disk is full; nothing was written"};
+  else if (is("53400")) f = {VIA_E_EXHAUSTED, "quota_exceeded", "a limit of the server's configuration is reached"};
   else if (is("53200")) f = {VIA_E_INVALID, "memory_limit", "the statement needs more memory than the server has"};
   else if (is("53300")) f = unreachable("the server has no connection left");
   else if (group == "57" || group == "08") f = unreachable("the server is ending or starting; nothing was done");

@@ -118,7 +118,7 @@ Failure explained(Failure f, const std::string& said, const Watch& watch, const 
   if (f.status != VIA_E_INTERNAL) return f;
   const auto has = [&](const char* part) { return said.find(part) != said.npos; };
   if (watch.note) watch.note(std::string(doing) + " failed: " + said.substr(0, said.find('\n')));
-  if (has("No space left") || has("could not extend file")) return {VIA_E_EXHAUSTED, "quota_exceeded", std::string(doing) + " failed: the disk is full"};
+  if (has("No space left") || has("could not extend file")) return {VIA_E_EXHAUSTED, "disk_full", std::string(doing) + " failed: the disk is full"};
   if (has("server version mismatch"))
     return {VIA_E_PRECONDITION, "conflict", "The PostgreSQL tools of this machine are older than the server. Install those of the server's version."};
   if (has("connection to server") || has("server closed the connection")) return unreachable(std::string(doing) + " failed: the connection to the PostgreSQL server ended");

@@ -76,6 +76,8 @@ Failure Connection::open(const std::string& path, Kind kind, const Limits& limit
   keep_log = 0;
   if (rc == SQLITE_OK) sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep_log);
   if (rc == SQLITE_OK && kind == Kind::reader) rc = c->host_exec("PRAGMA query_only=ON");
+  // Opening makes the log and its index; the file itself does not grow, so that it is not the quota that is used up.
+  if ((rc & 0xff) == SQLITE_FULL) return disk_is_full(rc);
   if (rc != SQLITE_OK) return from_sqlite(db, rc);
   sqlite3_set_authorizer(db, Policy::callback, &c->policy_);
   sqlite3_progress_handler(db, kBeat, progress, c.get());

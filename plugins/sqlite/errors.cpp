@@ -1,6 +1,8 @@
 // The one table from SQLite's result codes to what a client and an operator see (docs/errors.md).
 #include "plugins/sqlite/errors.hpp"
 
+#include <cerrno>
+
 namespace via::sqlite {
 
 namespace {
@@ -19,6 +21,10 @@ Failure denied_by_policy() { return with_code(sqlwire::denied_by_policy()); }
 Failure writes_in_query() { return with_code(sqlwire::writes_in_query()); }
 Failure internal(std::string message, int sqlite_code) {
   return {VIA_E_INTERNAL, "internal", std::move(message), sqlite_code};
+}
+
+Failure disk_is_full(int sqlite_code) {
+  return {VIA_E_EXHAUSTED, "disk_full", "the disk is full; nothing was written, and what is there can be read", sqlite_code};
 }
 
 Failure from_sqlite(sqlite3* db, int rc) {
@@ -49,6 +55,11 @@ Failure from_sqlite(sqlite3* db, int rc) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return {VIA_E_CORRUPT, "internal", std::string("the database file is damaged: ") + sqlite3_errstr(rc), rc};
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+      // The shared memory is only ever made larger; of the rest the system said why.
+      if (const int why = db ? sqlite3_system_errno(db) : 0; rc == SQLITE_IOERR_SHMSIZE || why == ENOSPC || why == EDQUOT) return disk_is_full(rc);
+      [[fallthrough]];
     default:
       return internal(std::string("SQLite failed: ") + sqlite3_errstr(rc), rc);
   }

@@ -25,5 +25,7 @@ Failure internal(std::string message, int sqlite_code = 0);
 // What SQLite's result code means for the caller. Messages of the database reach the client only for mistakes of
 // the statement; damage, I/O and the like keep their text for the log and hold neither SQL nor a path.
 Failure from_sqlite(sqlite3* db, int rc);
+// The disk has no room: the operator's trouble, and not the quota of the add-on.
+Failure disk_is_full(int sqlite_code = 0);
 
 }  // namespace via::sqlite

@@ -31,7 +31,7 @@ void tell(via_call* call, uint64_t done, uint64_t total) {
 
 Failure disk(int error) {
   if (error == ENOSPC || error == EDQUOT)
-    return {VIA_E_EXHAUSTED, "disk_full", "the disk is full; free some space and try again"};
+    return disk_is_full();
   return internal("a file of the snapshot could not be read or written: " + std::string(std::strerror(error)));
 }
 Failure disk_of(sqlite3* db, int rc) {

@@ -1,4 +1,4 @@
-// Write-temp, fsync, rename, fsync of the folder; see safety.md "Durable sequences".
+// Write-temp, fsync, rename, fsync of the folder; docs/formats.md, "Durable files", has the order.
 #include "plugins/sqlite/storage.hpp"
 
 #include "plugins/sqlite/descriptor.hpp"
@@ -52,12 +52,18 @@ bool write_durable(const std::string& path, std::string_view text) {
   return ::rename(partial.c_str(), path.c_str()) == 0;
 }
 
+// Of a call that has just failed, or of SQLite.
+Failure not_made(const char* message, int rc = SQLITE_OK) {
+  const int why = errno;
+  return why == ENOSPC || why == EDQUOT || (rc & 0xff) == SQLITE_FULL ? disk_is_full(rc) : internal(message, rc);
+}
+
 Failure create_database(const std::string& path) {
   const std::string partial = path + ".partial";
   for (const char* suffix : {"", "-wal", "-shm", "-journal"}) ::unlink((partial + suffix).c_str());
   {
     const Descriptor f(::open(partial.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (f.get() < 0) return internal("cannot create the database file");
+    if (f.get() < 0) return not_made("cannot create the database file");
   }
   sqlite3* db = nullptr;
   int rc = sqlite3_open_v2(partial.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, nullptr);
@@ -66,11 +72,11 @@ Failure create_database(const std::string& path) {
                           "PRAGMA application_id=1449739569; BEGIN IMMEDIATE; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)",
                       nullptr, nullptr, nullptr);
   const int closed = sqlite3_close(db);
-  if (rc != SQLITE_OK || closed != SQLITE_OK) return internal("cannot initialise the database file", rc);
+  if (rc != SQLITE_OK || closed != SQLITE_OK) return not_made("cannot initialise the database file", rc);
   for (const char* suffix : {"-wal", "-shm", "-journal"})  // which SQLite removed, unless it could not
-    if (::unlink((partial + suffix).c_str()) != 0 && errno != ENOENT) return internal("cannot initialise the database file");
+    if (::unlink((partial + suffix).c_str()) != 0 && errno != ENOENT) return not_made("cannot initialise the database file");
   if (!sync_path(partial, O_RDWR) || ::rename(partial.c_str(), path.c_str()) != 0)
-    return internal("cannot make the database file durable");
+    return not_made("cannot make the database file durable");
   return {};
 }
 
@@ -104,7 +110,7 @@ Failure provision(const std::string& dir, std::string_view plan, std::string_vie
   if (!exists(data)) {
     if (Failure f = create_database(data)) return f;
   }
-  if (!write_durable(marker, record) || !sync_dir(dir)) return internal("cannot record the provisioning");
+  if (!write_durable(marker, record) || !sync_dir(dir)) return not_made("cannot record the provisioning");
   return {};
 }
 
@@ -148,8 +154,8 @@ Failure create_file(const std::string& path) {
   // What a file that was taken away left behind would be taken for the new one's.
   for (const char* suffix : {"-wal", "-shm", "-journal"}) ::unlink((path + suffix).c_str());
   if (!f && ::renameat2(AT_FDCWD, whole.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) != 0)
-    f = errno == EEXIST ? Failure{VIA_E_CONFLICT, "conflict", "the database exists already"} : internal("cannot make the database file");
-  if (!f && !sync_dir(folder)) f = internal("cannot make the database file durable");
+    f = errno == EEXIST ? Failure{VIA_E_CONFLICT, "conflict", "the database exists already"} : not_made("cannot make the database file");
+  if (!f && !sync_dir(folder)) f = not_made("cannot make the database file durable");
   if (f) {
     for (const char* suffix : {"", ".partial", ".partial-wal", ".partial-shm"}) ::unlink((whole + suffix).c_str());
   }

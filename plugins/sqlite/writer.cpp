@@ -244,6 +244,7 @@ void Writer::attempt(Group& group, bool& again) {
   const int rc = host(commit_, "COMMIT");
   if (changes_schema) handles_.schema.fetch_add(1, std::memory_order_release);
   if (rc == SQLITE_OK) {
+    told_full_ = false;
     connection_->policy().host_sql = true;
     if (database_.shared_quota() && page_count_ && sqlite3_step(page_count_) == SQLITE_ROW) {
       database_.set_bytes(sqlite3_column_int64(page_count_, 0) * page_size_);
@@ -257,8 +258,9 @@ void Writer::attempt(Group& group, bool& again) {
   if (in_transaction()) host(rollback_, "ROLLBACK");
   if ((rc & 0xff) == SQLITE_FULL) {
     f = full(f);
-  } else if (f.status == VIA_E_INTERNAL || f.status == VIA_E_CORRUPT) {
+  } else if (f.status == VIA_E_INTERNAL || f.status == VIA_E_CORRUPT || (rc & 0xff) == SQLITE_IOERR) {
     // It may be on disk or not. It is not tried again, and the next use recovers the file first.
+    f = internal(f.message, rc);
     f.code = "outcome_unknown";
     handles_.broken.store(true, std::memory_order_relaxed);
     handles_.commits.fetch_add(1, std::memory_order_release);
@@ -455,9 +457,9 @@ Failure Writer::full(Failure failure) {
   was_full_ = true;
   struct statvfs fs {};
   if (::statvfs(database_.path().c_str(), &fs) == 0 && static_cast<uint64_t>(fs.f_bavail) * fs.f_frsize < (1u << 20)) {
-    failure.status = VIA_E_INTERNAL;
-    failure.code = "internal";
-    failure.message = "the disk is full";
+    const int code = failure.sqlite_code;
+    failure = disk_is_full(code);
+    if (!std::exchange(told_full_, true)) database_.host().log(3, "the disk is full: writes are refused until there is room");
   }
   return failure;
 }

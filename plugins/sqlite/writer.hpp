@@ -89,6 +89,7 @@ class Writer final : private Overdue {
   int log_pages_ = 0;  // in the WAL after the last commit
   int64_t largest_pages_ = 0, page_bytes_ = 0;
   bool was_full_ = false;
+  bool told_full_ = false;  // that the disk is full is in the log, once for each time that it is
   int64_t page_size_ = 0, max_pages_ = -1;
   sqlite3_stmt* page_count_ = nullptr;
   sqlite3_stmt* schema_version_ = nullptr;

@@ -2,6 +2,9 @@
 // one.
 #include "functional/routes.hpp"
 
+#include <filesystem>
+#include <fstream>
+
 namespace via::test {
 namespace {
 
@@ -137,6 +140,49 @@ TEST_F(Cli, TokensOfEachKindAreIssuedOnceAndShownOnlyThere) {
       expect_error(answer, 403, kind + "_token");
     EXPECT_EQ(host.log().find(issued.value("token", "")), std::string::npos);
   }
+}
+
+// Whatever the folder is: one that is not there, an empty one, one with something else in it.
+TEST_F(Cli, WhereThereIsNoHostACommandSaysSoAndMakesNothing) {
+  const std::vector<std::vector<std::string>> commands{
+      {"status"},           {"doctor"},        {"doctor", "--fix"},      {"app", "list"},         {"app", "show", "api"}, {"addon", "list"},
+      {"addon", "status", "db"}, {"deploy", "list", "--app", "api"},     {"release", "list"},     {"runtime", "list"},    {"config", "list", "api"},
+      {"secret", "list", "api"}, {"identity", "keys", "list"},           {"identity", "keys", "rotate"}, {"plugin", "list"},
+      {"plugin", "show", "sqlite"}, {"backup", "list"}, {"backup", "create"}, {"op", "list"},     {"op", "wait", "op_1"}, {"audit", "list"},
+      {"audit", "verify"},  {"addon", "create", "sqlite", "db", "--app", "api"}, {"app", "delete", "api", "--yes"},
+      {"plugin", "install", "/nonexistent.viaplugin", "--plan"}};
+  const auto state = host.state_dir();
+  const auto entries = [&] { return std::distance(std::filesystem::directory_iterator(state), std::filesystem::directory_iterator()); };
+  for (const char* folder : {"nothing", "empty", "others"}) {
+    SCOPED_TRACE(folder);
+    std::filesystem::remove_all(state);
+    const std::string kind = folder;
+    if (kind != "nothing") std::filesystem::create_directory(state);
+    if (kind == "others") std::ofstream(state / "notes.txt") << "mine";
+    for (const auto& words : commands) {
+      SCOPED_TRACE(words.front() + " " + words.back());
+      const Finished done = via(words);
+      EXPECT_EQ(done.exit_code, 3) << done.err;
+      EXPECT_EQ(done.err, "via: There is no host in " + state.string() + ". Start one: via serve --state-dir " + state.string() + "\n");
+      EXPECT_EQ(done.out, "");
+      EXPECT_EQ(std::filesystem::exists(state), kind != "nothing");
+      if (kind != "nothing") EXPECT_EQ(entries(), kind == "others" ? 1 : 0);
+    }
+    const Finished program = via({"status", "--json"});
+    EXPECT_EQ(program.exit_code, 3);
+    const json said = json::parse(program.out, nullptr, false);
+    ASSERT_TRUE(said.is_object()) << program.out;
+    EXPECT_EQ(said["error"]["code"], "not_found");
+    EXPECT_EQ(said["error"]["exit_code"], 3);
+    EXPECT_EQ(said["error"]["state_dir"], state.string());
+  }
+  // By its default place.
+  const Finished done = run_program({VIA_BINARY, "status"}, {{"VIA_STATE_DIR", (state / "none").string()}});
+  EXPECT_EQ(done.exit_code, 3);
+  EXPECT_TRUE(done.err.ends_with("Start one: via serve\n")) << done.err;
+  std::filesystem::remove_all(state);
+  EXPECT_EQ(via({"app", "create", "api"}).exit_code, 0) << "what begins a host still does";
+  EXPECT_EQ(via({"status"}).exit_code, 0);
 }
 
 TEST_F(Cli, VersionHelpAndCompletionNeedNoHost) {

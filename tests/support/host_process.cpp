@@ -24,7 +24,8 @@ void pause_ms(int ms) {
 }
 
 std::vector<std::string> base_environment(const std::map<std::string, std::string>& more) {
-  std::vector<std::string> out{"PATH=/usr/bin:/bin", "HOME=/", "LANG=C.UTF-8"};
+  // Never this machine's own host or home, also where a test is run by hand.
+  std::vector<std::string> out{"PATH=/usr/bin:/bin", "HOME=" VIA_TEST_MACHINE "/home", "VIA_TEST_ROOT=" VIA_TEST_MACHINE, "LANG=C.UTF-8"};
   for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"})
     if (const char* value = std::getenv(name)) out.push_back(std::string(name) + "=" + value);
   for (const auto& [name, value] : more) out.push_back(name + "=" + value);

@@ -16,6 +16,7 @@ via_status status_of(int http) {
     case 501: return VIA_E_UNSUPPORTED;
     case 503: return VIA_E_UNAVAILABLE;
     case 504: return VIA_E_DEADLINE;
+    case 507: return VIA_E_EXHAUSTED;
     default: return http < 500 ? VIA_E_INVALID : VIA_E_INTERNAL;
   }
 }
@@ -23,6 +24,7 @@ via_status status_of(int http) {
 int http_of(const Failure& failure) {
   if (failure.http_status != 0) return failure.http_status;
   if (std::string_view(failure.code) == "body_too_large") return 413;
+  if (std::string_view(failure.code) == "disk_full") return 507;
   switch (failure.status) {
     case VIA_E_INVALID: return 400;
     case VIA_E_DENIED: return 403;

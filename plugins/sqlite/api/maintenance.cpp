@@ -59,7 +59,7 @@ class OwnConnection {
     if ((rc_ & 0xff) == SQLITE_INTERRUPT)
       return late_ ? Failure{VIA_E_DEADLINE, "deadline_exceeded", "the maintenance was not done in time"}
                    : Failure{VIA_E_CANCELLED, "cancelled", "the maintenance was cancelled"};
-    if ((rc_ & 0xff) == SQLITE_FULL) return {VIA_E_EXHAUSTED, "disk_full", "the disk is full"};
+    if ((rc_ & 0xff) == SQLITE_FULL) return disk_is_full(rc_);
     return from_sqlite(db_, rc_);
   }
 

@@ -86,7 +86,7 @@ void yaml(const json::value& v, size_t depth, std::string& out) {
 }  // namespace
 
 const std::vector<int>& common_statuses() {
-  static const std::vector<int> all{400, 403, 404, 429, 500, 503, 504};
+  static const std::vector<int> all{400, 403, 404, 429, 500, 503, 504, 507};
   return all;
 }
 

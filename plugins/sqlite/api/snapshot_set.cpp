@@ -35,7 +35,7 @@ Failure bad_set(std::string message) { return {VIA_E_INVALID, "snapshot_invalid"
 Failure unknown(std::string message) { return {VIA_E_INTERNAL, "outcome_unknown", std::move(message)}; }
 
 Failure disk(const char* what) {
-  if (errno == ENOSPC || errno == EDQUOT) return {VIA_E_EXHAUSTED, "disk_full", "the disk is full; free some space and try again"};
+  if (errno == ENOSPC || errno == EDQUOT) return disk_is_full();
   return internal(std::string(what) + ": " + std::strerror(errno));
 }
 

@@ -105,6 +105,43 @@ TEST_F(FilesTest, APrivateFolderIsMadeOrChecked) {
   EXPECT_FALSE(make_private_folder(at("file")));
 }
 
+TEST_F(FilesTest, AFolderThatAnOperatorNamedMayBeReadByOthersAndNotWritten) {
+  const auto made = make_named_folder(at("data"));
+  ASSERT_TRUE(made);
+  EXPECT_FALSE(*made);
+  EXPECT_EQ(mode(at("data")), 0700U);
+  for (const unsigned readable : {0755U, 0750U, 0711U, 0704U}) {
+    ::chmod(at("data").c_str(), readable);
+    const auto open = make_named_folder(at("data"));
+    ASSERT_TRUE(open) << readable;
+    EXPECT_TRUE(*open) << readable;
+    EXPECT_EQ(mode(at("data")), readable) << "left as it is";
+  }
+  for (const unsigned writable : {0775U, 0757U, 0720U, 0777U, 01777U}) {
+    ::chmod(at("data").c_str(), writable);
+    EXPECT_EQ(make_named_folder(at("data")).error().code, Code::not_allowed) << writable;
+  }
+}
+
+TEST_F(FilesTest, OnlyAnEmptyFolderThatNobodyElseWritesIsClosedWhenItIsTaken) {
+  for (const unsigned readable : {0755U, 0750U}) {
+    fs::create_directory(at("state"));
+    ::chmod(at("state").c_str(), readable);
+    const auto taken = take_private_folder(at("state"));
+    ASSERT_TRUE(taken);
+    EXPECT_TRUE(*taken);
+    EXPECT_EQ(mode(at("state")), 0700U);
+    EXPECT_FALSE(*take_private_folder(at("state"))) << "it is closed already";
+    ::chmod(at("state").c_str(), readable);
+    std::ofstream(at("state") / "something") << "x";
+    EXPECT_EQ(take_private_folder(at("state")).error().code, Code::not_allowed) << "somebody may have looked into it";
+    fs::remove_all(at("state"));
+  }
+  fs::create_directory(at("state"));
+  ::chmod(at("state").c_str(), 0770);
+  EXPECT_EQ(take_private_folder(at("state")).error().code, Code::not_allowed);
+}
+
 TEST_F(FilesTest, RemovingATreeIsFineWhenItIsMissingAndDoesNotFollowLinks) {
   fs::create_directories(at("tree") / "deep");
   std::ofstream(at("keep")) << "x";
@@ -112,6 +149,18 @@ TEST_F(FilesTest, RemovingATreeIsFineWhenItIsMissingAndDoesNotFollowLinks) {
   ASSERT_TRUE(remove_tree(at("tree")));
   ASSERT_TRUE(remove_tree(at("tree")));
   EXPECT_TRUE(fs::exists(at("keep")));
+}
+
+TEST_F(FilesTest, TheStateLockHoldsWithoutItsFile) {
+  const auto first = StateLock::take(folder.path());
+  ASSERT_TRUE(first);
+  for (const bool put_back : {false, true}) {
+    ASSERT_TRUE(std::filesystem::remove(at("lock")));
+    if (put_back) std::ofstream(at("lock")) << "2147483647\n";  // of nobody: as a file from a copy of the folder would be
+    const auto second = StateLock::take(folder.path());
+    ASSERT_FALSE(second) << put_back;
+    EXPECT_EQ(second.error().code, Code::conflict);
+  }
 }
 
 TEST_F(FilesTest, TheStateLockIsHeldByOneAndEndsWithItsHolder) {

@@ -133,39 +133,39 @@ class Nothing final : public AdminTransport {
 TEST(OpenAdmin, PrefersARunningServer) {
   Folder folder;
   int in_process = 0;
-  const auto opener = [&](const std::filesystem::path&) {
+  const auto opener = [&](const std::filesystem::path&, bool) {
     ++in_process;
     return Result<std::unique_ptr<AdminTransport>>(std::make_unique<Nothing>());
   };
-  EXPECT_TRUE(open_admin(folder.path, opener).has_value());
+  EXPECT_TRUE(open_admin(folder.path, false, opener).has_value());
   EXPECT_EQ(in_process, 1);
   {
     const FileHandle listener = listen_at(folder.path / "admin.sock");
-    EXPECT_TRUE(open_admin(folder.path, opener).has_value());
+    EXPECT_TRUE(open_admin(folder.path, false, opener).has_value());
     EXPECT_EQ(in_process, 1);
   }
   // The file of a server that crashed is no server.
   EXPECT_TRUE(std::filesystem::exists(folder.path / "admin.sock"));
-  EXPECT_TRUE(open_admin(folder.path, opener).has_value());
+  EXPECT_TRUE(open_admin(folder.path, false, opener).has_value());
   EXPECT_EQ(in_process, 2);
 }
 
 TEST(OpenAdmin, LooksAgainWhenAServerTookTheLockMeanwhile) {
   Folder folder;
   FileHandle listener;
-  const auto opener = [&](const std::filesystem::path&) -> Result<std::unique_ptr<AdminTransport>> {
+  const auto opener = [&](const std::filesystem::path&, bool) -> Result<std::unique_ptr<AdminTransport>> {
     listener = listen_at(folder.path / "admin.sock");
     return fail(Code::conflict, "another process has it");
   };
-  EXPECT_TRUE(open_admin(folder.path, opener).has_value());
+  EXPECT_TRUE(open_admin(folder.path, false, opener).has_value());
 }
 
 TEST(OpenAdmin, SaysWhenTheLockIsHeldAndNobodyListens) {
   Folder folder;
-  const auto opener = [](const std::filesystem::path&) -> Result<std::unique_ptr<AdminTransport>> {
+  const auto opener = [](const std::filesystem::path&, bool) -> Result<std::unique_ptr<AdminTransport>> {
     return fail(Code::conflict, "another process has it");
   };
-  const auto opened = open_admin(folder.path, opener);
+  const auto opened = open_admin(folder.path, false, opener);
   ASSERT_FALSE(opened.has_value());
   EXPECT_EQ(opened.error().exit_code(), 4);
 }

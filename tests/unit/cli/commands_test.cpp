@@ -2,8 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 
+#include "cli/command.hpp"
 #include "harness.hpp"
+#include "support/fakes.hpp"
 
 namespace via::cli::testing {
 namespace {
@@ -133,6 +137,84 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"plugin remove acme.notes --version 1.2.0", "plugin.remove", R"({"plugin":"acme.notes","version":"1.2.0"})"},
         Case{"plugin keys list", "plugin.keys.list", "{}"},
         Case{"plugin keys remove acme --plan", "plugin.keys.remove", R"({"name":"acme","plan":true})"}));
+
+// A host's answer to any of the commands: something at every member that a command may show.
+const json kEverything = json::parse(R"({
+  "id":"id_1","name":"n1","app":"a1","deleted":"n1","state":"active","installation":"I1","version":"0.1","kid":"key_1","head":"h1","url":"http://u/c/1",
+  "generation":2,"profile_version":3,"file":"/f","sha256":"00ff","token":"t.t.t","fingerprint":"f1","to":"1.2","plugin":"p1","safety_snapshot":null,
+  "unbound":[{"id":"bind_1","binding":"DATABASE","app":"a1"},{"id":"bind_2","binding":"REPORTS","app":"a1"}],
+  "bindings":[{"id":"bind_1","binding":"DATABASE","change":"added"}],
+  "keys":[{"key":"A","generation":1}],
+  "repaired":[{"instance":"ins_1","action":"restarted"}],
+  "changes":["made the app"],
+  "checks":[{"name":"disk","ok":false,"detail":"it is full"},{"name":"keys","ok":true,"detail":"all there"}],
+  "layers":[{"name":"storage","ok":true,"detail":"all there"}],
+  "problems":[{"code":"runtime_identity_expired","message":"It has expired."}],
+  "hash":"00ff","note":"a note of some words","ok":false,"ready":true})");
+
+// Every command of the tree, by its examples.
+TEST(Quiet, PrintsIdsAndNamesOnlyWhateverTheCommand) {
+  int commands = 0;
+  const auto visit = [&](const auto& self, const CommandTree& tree, const CLI::App& app) -> void {
+    for (const CLI::App* child : app.get_subcommands({})) self(self, tree, *child);
+    const Command* command = tree.find(&app);
+    if (command == nullptr || command->admin_command().empty()) return;
+    ++commands;
+    EXPECT_TRUE(command->has_quiet_form()) << command->admin_command();
+    std::string line = command->example_lines().front();
+    line = line.substr(line.find(tree.program() + " ") + tree.program().size() + 1);
+    for (const char* end : {" -- ", "   ", " >", " |"}) line = line.substr(0, line.find(end));
+    Shell shell;
+    shell.program = tree.program();
+    shell.input = "from standard input\n";
+    shell.variables["VARY_TARGETS"] = shell.private_file("[targets.prod]\nstate_dir = \"/srv/prod\"\n");
+    auto words = words_of(line);
+    via::test::TemporaryFolder home;
+    for (std::string& word : words)
+      if (word == "via.app.toml" || word.starts_with("~/")) {
+        word = home.path() / "file";
+        std::ofstream(word) << "app = \"api\"\n";
+      }
+    words.emplace_back("--quiet");
+    const bool list = command->admin_command().ends_with(".list") || command->admin_command().ends_with("shares") || command->admin_command().ends_with("snapshots");
+    json item = kEverything;
+    item["key"] = "k1";
+    item["sequence"] = 7;
+    shell.host.answer = succeed(list ? json{{"app", "a1"}, {"items", {item, item}}} : kEverything);
+    if (command->admin_command() == "app.debug-bundle") words.insert(words.end(), {"--out", home.path() / "report.json"});
+    const Ran ran = shell.run(words);
+    EXPECT_EQ(ran.err, "") << line;
+    std::istringstream out(ran.out);
+    int lines = 0;
+    for (std::string text; std::getline(out, text); ++lines) {
+      EXPECT_FALSE(text.empty()) << line;
+      EXPECT_EQ(text.find(' '), std::string::npos) << line << ": " << text;
+      EXPECT_EQ(text.find_first_of("[{\""), std::string::npos) << line << ": " << text;
+      EXPECT_NE(text, "null") << line;
+      EXPECT_NE(text, "false") << line;
+    }
+    if (list) EXPECT_EQ(lines, 2) << line;
+  };
+  for (const char* program : {"via", "vary"}) {
+    const CommandTree tree(program);
+    visit(visit, tree, tree.root());
+  }
+  EXPECT_GT(commands, 60);
+}
+
+TEST(Quiet, OfUnbindPrintsTheBindingsThatEnded) {
+  Shell shell;
+  shell.host.answer = succeed(kEverything);
+  EXPECT_EQ(shell.run({"addon", "unbind", "api", "db", "-q"}).out, "bind_1\nbind_2\n");
+  shell.host.answer = succeed({{"unbound", json::array()}});
+  EXPECT_EQ(shell.run({"addon", "unbind", "api", "db", "-q"}).out, "");
+}
+
+TEST(Quiet, OfAPlanPrintsItsHash) {
+  Shell shell;
+  shell.host.answer = succeed({{"plan", {{"action", "destroy"}}}, {"hash", "00ff"}});
+  EXPECT_EQ(shell.run({"addon", "destroy", "db", "--plan", "-q"}).out, "00ff\n");
+}
 
 TEST(Requests, NameFilesByTheirAbsolutePath) {
   Shell shell;
@@ -343,7 +425,7 @@ Followed follow_with(json end, std::vector<std::string> words, bool terminal = f
       return host.call(command, arguments);
     }
   };
-  environment.open_admin = [&](const std::filesystem::path&) {
+  environment.open_admin = [&](const std::filesystem::path&, bool) {
     return Result<std::unique_ptr<AdminTransport>>(std::make_unique<Counting>(end, calls));
   };
   words.insert(words.begin(), "via");

@@ -28,6 +28,7 @@ struct Host {
   std::filesystem::path state_dir;
   int opened = 0;
   bool in_process = false;
+  bool may_make = false;  // as the last command asked
 };
 
 class RecordingTransport final : public AdminTransport {
@@ -55,7 +56,8 @@ struct Ran {
 class Shell {
  public:
   Host host;
-  std::map<std::string, std::string> variables;
+  // A machine without anything: a command that is told nothing finds nothing.
+  std::map<std::string, std::string> variables{{"VIA_TEST_ROOT", "/nonexistent"}};
   std::string program = "via";
   bool input_terminal = false;
   int interrupts = 0;  // how often Ctrl-C is pressed
@@ -88,8 +90,9 @@ class Shell {
     environment.width = width;
     environment.now_ms = 1795262400000;  // 2026-11-21T12:00:00Z
     environment.variable = [this](const char* name) { return variables[name]; };
-    environment.open_admin = [this](const std::filesystem::path& state_dir) {
+    environment.open_admin = [this](const std::filesystem::path& state_dir, bool may_make) {
       host.state_dir = state_dir;
+      host.may_make = may_make;
       ++host.opened;
       return Result<std::unique_ptr<AdminTransport>>(std::make_unique<RecordingTransport>(host));
     };

@@ -88,6 +88,11 @@ TEST(Help, ExamplesAreCommandsThatParse) {
       for (std::string& word : words) {
         if (word == "via.app.toml") word = shell.private_file("app = \"api\"\n");
       }
+      // The folders that examples name may be there, and hold somebody's host.
+      via::test::TemporaryFolder machine;
+      for (std::string& word : words)
+        for (const char* place : {"/var/", "/srv/", "/etc/", "/run/", "/opt/"})
+          if (word.starts_with(place)) word.insert(0, machine.path().string());
       std::string written;
       if (line.starts_with("via plugin new")) {  // it writes where it is told
         written = shell.private_file("") + ".new";
@@ -98,6 +103,7 @@ TEST(Help, ExamplesAreCommandsThatParse) {
         stand_in_for_files(words, home.path(), path.back());
       const Ran ran = shell.run(words);
       EXPECT_EQ(ran.code, 0) << line << "\n" << ran.err;
+      if (!shell.restored.file.empty()) EXPECT_TRUE(shell.restored.state_dir.string().starts_with(machine.path().string())) << line;
       if (!written.empty()) std::filesystem::remove_all(written);
       for (const std::string& word : path) EXPECT_NE(line.find(word), std::string::npos) << line;
     }
@@ -135,6 +141,14 @@ TEST(Mistakes, ExitWithTwoAndSayWhatWasMeant) {
       {{"app", "lst"}, "Did you mean 'via app list'?"},
       {{"identity", "keys", "lsit"}, "Did you mean 'via identity keys list'?"},
       {{"xyzzy"}, "'via' has no command 'xyzzy'."},
+      {{"console", "--help"}, "'via' has no command 'console'."},
+      {{"console", "-h"}, "'via' has no command 'console'."},
+      {{"--help", "console"}, "'via' has no command 'console'."},
+      {{"--json", "console", "list", "--help"}, "'via' has no command 'console'."},
+      {{"addno", "list", "--help"}, "Did you mean 'via addon'?"},
+      {{"addon", "crate", "--help"}, "Did you mean 'via addon create'?"},
+      {{"identity", "keys", "lsit", "--help"}, "Did you mean 'via identity keys list'?"},
+      {{"addon", "--jsno", "--help"}, "Did you mean --json?"},
       {{"addon", "list", "--ap", "api"}, "Did you mean --app?"},
       {{"addon", "list", "--jsno"}, "Did you mean --json?"},
       {{"app", "create"}, "'via app create' needs APP."},
@@ -164,6 +178,19 @@ TEST(Mistakes, ExitWithTwoAndSayWhatWasMeant) {
     EXPECT_EQ(ran.out, "") << line;
     EXPECT_TRUE(shell.host.calls.empty()) << line;
   }
+}
+
+TEST(Mistakes, OfAWordAreNotHiddenByHelpUnderAnyNameOfTheProgram) {
+  for (const char* program : {"via", "vary", "hoody"}) {
+    Shell shell;
+    shell.program = program;
+    const Ran ran = shell.run({"console", "--help"});
+    EXPECT_EQ(ran.code, 2) << program;
+    EXPECT_EQ(ran.out, "") << program;
+    EXPECT_NE(ran.err.find("has no command 'console'"), std::string::npos) << ran.err;
+  }
+  Shell shell;
+  EXPECT_EQ(shell.run({"addon", "create", "sqlite", "db", "--help"}).code, 0) << "a command with arguments has a help";
 }
 
 TEST(Version, IsShortFullOrJson) {

@@ -48,7 +48,7 @@ TEST_F(Vary, TargetMayBeLeftOutWhenItIsClear) {
 }
 
 TEST_F(Vary, AnUnknownTargetNamesTheKnownOnesAndTheFile) {
-  const Ran none = shell.run({"app", "status", "api"});
+  const Ran none = shell.run({"app", "status", "api", "--target", "prod"});
   EXPECT_EQ(none.code, 3);
   EXPECT_NE(none.err.find((folder / "targets.toml").string()), std::string::npos) << none.err;
   targets(kTwo);
@@ -59,6 +59,30 @@ TEST_F(Vary, AnUnknownTargetNamesTheKnownOnesAndTheFile) {
     EXPECT_TRUE(ran.err.starts_with("vary: ")) << ran.err;
   }
   EXPECT_EQ(shell.host.opened, 0);
+}
+
+TEST_F(Vary, WithoutTargetsItIsTheHostOfThisMachine) {
+  shell.variables["VIA_STATE_DIR"] = "/srv/here";
+  for (const char* text : {"", "[containers.dev]\nurl = \"http://127.0.0.1:8080\"\n"}) {
+    if (*text != '\0') targets(text);
+    shell.host.answer = succeed({{"app", "api"},
+                                 {"state", "degraded"},
+                                 {"problems", json::array({{{"code", "runtime_identity_expired"},
+                                                            {"message", "It has expired."},
+                                                            {"recommend", "vary app repair api --target {target}"}}})}});
+    const Ran ran = shell.run({"app", "status", "api", "--json"});
+    EXPECT_EQ(ran.code, 7) << ran.err;
+    EXPECT_EQ(shell.host.state_dir, "/srv/here");
+    EXPECT_EQ(json::parse(ran.out)["problems"].at(0)["recommend"], "vary app repair api");
+  }
+  // Without a name for the folder either, it is the one that every other command takes.
+  shell.variables.erase("VIA_STATE_DIR");
+  shell.variables["VARY_TARGETS"] = "";
+  shell.host.answer = succeed({{"app", "api"}, {"ok", true}, {"state", "ok"}});
+  EXPECT_EQ(shell.run({"app", "status", "api"}).code, 0);
+  Shell other;
+  EXPECT_EQ(other.run({"app", "list"}).code, 0);
+  EXPECT_EQ(shell.host.state_dir, other.host.state_dir);
 }
 
 TEST_F(Vary, AMalformedFileIsSaidWithItsPlace) {

@@ -40,13 +40,19 @@ TEST_F(Runtimes, IssueNeedsARelease) {
   EXPECT_EQ(w.error("identity.issue", {{"kind", "runtime"}, {"app", "web"}}), "precondition_failed");
 }
 
-TEST_F(Runtimes, OutMustBeAbsolutePrivateAndOutsideTheStateFolder) {
+TEST_F(Runtimes, OutMustBeAbsoluteWrittenByNobodyElseAndOutsideTheStateFolder) {
   TemporaryFolder other;
   EXPECT_EQ(w.error("runtime.issue", {{"app", "api"}, {"out", "relative"}}), "bad_request");
   EXPECT_EQ(w.error("runtime.issue", {{"app", "api"}, {"out", w.folder.path() / "x"}}), "bad_request");
   EXPECT_EQ(w.error("runtime.issue", {{"app", "api"}, {"out", other.path() / "a" / "b"}}), "not_found");
-  ::chmod(other.path().c_str(), 0755);
-  EXPECT_EQ(w.error("runtime.issue", {{"app", "api"}, {"out", other.path()}}), "not_allowed");
+  for (const unsigned mode : {0775U, 0757U, 0722U}) {
+    ::chmod(other.path().c_str(), mode);
+    EXPECT_EQ(w.error("runtime.issue", {{"app", "api"}, {"out", other.path()}}), "not_allowed") << mode;
+  }
+  ::chmod(other.path().c_str(), 0755);  // as mkdir makes it
+  const json open = w.must("runtime.issue", {{"app", "api"}, {"out", other.path()}});
+  EXPECT_TRUE(std::filesystem::exists(other.path() / "token"));
+  w.must("runtime.stop", {{"instance", open["id"]}});
   const json made = w.must("runtime.issue", {{"app", "api"}, {"out", other.path() / "new"}});
   EXPECT_TRUE(std::filesystem::exists(other.path() / "new" / "token"));
   std::ofstream(other.path() / "new" / "mine") << "x";

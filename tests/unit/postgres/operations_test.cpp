@@ -271,7 +271,7 @@ TEST_F(PostgresOperations, AConnectionThatIsCutLosesNoReadAndNoAcknowledgedWrite
 
 TEST_F(PostgresOperations, AFullDiskIsSaidAndItsServerGoesOn) {
   ASSERT_EQ(setup("CREATE TABLE t(a text)").status, VIA_OK);
-  EXPECT_EQ(execute("DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$").code(), "quota_exceeded");
+  EXPECT_EQ(execute("DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$").code(), "disk_full");
   const Result damaged = execute("DO $$ BEGIN RAISE EXCEPTION 'could not read file base/1' USING ERRCODE = '58030'; END $$");
   EXPECT_EQ(damaged.status, VIA_E_INTERNAL);
   // A disk that is really full, where this machine lets a test have one of its own.
@@ -293,7 +293,7 @@ TEST_F(PostgresOperations, AFullDiskIsSaidAndItsServerGoesOn) {
     last = execute("INSERT INTO u SELECT string_agg(md5((g * random())::text), '') FROM generate_series(1, 8000) g");
     if (last.status != VIA_OK) break;
   }
-  EXPECT_EQ(last.code(), "quota_exceeded") << last.message;
+  EXPECT_EQ(last.code(), "disk_full") << last.message;
   EXPECT_EQ(value("SELECT count(*) FROM u"), rows) << "what was acknowledged is there, what was refused is not";
   std::filesystem::remove(reserve);  // the operator makes a little room
   EXPECT_EQ(execute("TRUNCATE u").status, VIA_OK);

@@ -100,9 +100,12 @@ TEST_F(Material, AFileThatIsALinkIsReplacedNotFollowed) {
   EXPECT_TRUE(S_ISREG(stat_of(folder() / "token").st_mode));
 }
 
-TEST_F(Material, OpenOrLinkedFoldersAreRefused) {
+TEST_F(Material, FoldersThatOthersMayWriteAndLinksAreRefusedAndFilesArePrivateWhereOthersMayLook) {
   ASSERT_TRUE(write_material(folder(), Secret("t"), bootstrap(), {}));
   ::chmod(folder().c_str(), 0755);
+  ASSERT_TRUE(replace_token(folder(), Secret("t")));
+  for (const auto& entry : std::filesystem::directory_iterator(folder())) EXPECT_EQ(stat_of(entry.path()).st_mode & 0777, 0600U) << entry.path();
+  ::chmod(folder().c_str(), 0775);
   for (const auto& refused : {write_material(folder(), Secret("CANARY"), bootstrap(), {}), replace_token(folder(), Secret("CANARY"))}) {
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().message.find("CANARY"), std::string::npos);

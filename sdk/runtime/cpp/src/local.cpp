@@ -27,8 +27,8 @@ const char* code_of(int result) {
       return "sql_denied";
     case SQLITE_INTERRUPT:
       return "deadline_exceeded";
-    case SQLITE_FULL:
-      return "quota_exceeded";
+    case SQLITE_FULL:  // a local file has no quota
+      return "disk_full";
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return "busy";

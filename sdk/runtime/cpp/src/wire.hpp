@@ -1,4 +1,4 @@
-// The JSON of the config server: statements out, rows, counts and errors in (docs/formats.md; via-api).
+// The JSON of the config server: statements out, rows, counts and errors in (docs/formats.md, "Resolve and refresh"; docs/errors.md).
 // Thread: any (pure).
 #pragma once
 

@@ -148,6 +148,7 @@ void Host::wire(const std::string& config_url) {
   settings.check_timeout_seconds = config_.check_timeout_seconds;
   settings.restart_commands = config_.restart_commands;
   settings.require_plugin_signature = config_.require_plugin_signature;
+  settings.logs = config_.logs;
   plane_ = std::make_unique<lifecycle::ControlPlane>(
       lifecycle::Dependencies{*store_, *plugins_, authority_, *keys_, *issuer_, *this, *secrets_, clock_, entropy_, *log_},
       std::move(settings));

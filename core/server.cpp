@@ -87,7 +87,11 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
     return lifecycle::ServerInfo{true, ::getpid(), listener.address(),
                                  static_cast<std::int64_t>((host.clock().mono_ns() - started) / 1'000'000'000), room};
   });
-  releases::Runner runner(host.clock(), host.log(), [&](const std::string& instance, auto state, int pid, int status) {
+  const std::uint32_t dropped = host.metrics().define(plugins::Metrics::Kind::counter, "via_app_log_dropped_total", {"app", "reason"});
+  logs::Collector output(host.clock(), host.log(), config->logs, [&host, dropped](const std::string& app, std::string_view why, std::uint64_t lines) {
+    host.metrics().record(dropped, {app, why}, static_cast<double>(lines));
+  });
+  releases::Runner runner(host.clock(), host.log(), output, [&](const std::string& instance, auto state, int pid, int status) {
     plane.on_process_state(instance, state, pid, status);
   });
   lifecycle::RunnerLauncher launcher(runner);
@@ -96,6 +100,7 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   ConfigServerProber prober(std::move(*probe));
   plane.set_prober(&prober);
   if (auto ready = plane.start(&launcher); !ready) return ready.error();
+  plane.trim_logs();
 
   host.metrics().add_source([&](std::string& text) { net::append_metrics(listener.threads(), text); });
   auto accesses = lifecycle::AccessWriter::open(host.store(), host.clock(), host.log());
@@ -121,7 +126,9 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
       break;
     }
     plane.refresh_tokens();
-    if (++seconds % 60 == 0) plane.expire_retained();
+    if (++seconds % 60 != 0) continue;
+    plane.expire_retained();
+    plane.trim_logs();
   }
   // Apps first, while they can still be answered; then connections; then plugins (in ~Host).
   const std::uint64_t since = host.clock().mono_ns();

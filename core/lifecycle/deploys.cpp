@@ -213,7 +213,8 @@ releases::ProcessSpec ControlPlane::spec_of(const Instance& instance, const rele
   spec.command = deploy.command;
   spec.working_folder = deploy.cwd;
   spec.material = instance.material;
-  spec.log_file = settings_.state_dir / "logs" / (instance.id + ".log");
+  spec.log_file = logs_folder() / (instance.id + ".log");
+  spec.app = instance.app;
   spec.config_url = settings_.config_url;
   spec.environment = settings_.environment;
   for (const auto& [name, value] : deploy.env) spec.variables.emplace_back(name, value);
@@ -222,7 +223,7 @@ releases::ProcessSpec ControlPlane::spec_of(const Instance& instance, const rele
 
 Result<void> ControlPlane::launch(Instance& instance, const releases::Deploy& deploy) {
   VIA_TRY(deliver_material(instance, settings_.token_ttl_seconds));
-  VIA_TRY(make_private_folder(settings_.state_dir / "logs"));
+  VIA_TRY(make_private_folder(logs_folder()));
   return launcher_->start(spec_of(instance, deploy));
 }
 

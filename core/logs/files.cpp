@@ -185,9 +185,9 @@ void remove_log(const fs::path& base) {
     for (const auto number : found->second) ::unlink(file_of(base, number).c_str());
 }
 
-Trimmed trim(const fs::path& folder, const std::vector<AppFiles>& apps, const Limits& limits, std::int64_t now_ms) {
+Trimmed trim(const fs::path& folder, const Numbers& listed, const std::vector<AppFiles>& apps, const Limits& limits, std::int64_t now_ms) {
   Trimmed out;
-  Numbers there = numbers_in(folder);
+  Numbers there = listed;
   const auto remove = [&](const fs::path& file, std::uint64_t bytes) {
     if (::unlink(file.c_str()) != 0) return;
     ++out.files;

@@ -68,12 +68,12 @@ struct AppFiles {
 };
 
 // Removes what is too old, what is over an app's bytes (oldest first, never what is written to), and the logs of nobody.
-// `apps` are all there are.
+// `there` was listed before `apps`, who are all there are: a log that is made meanwhile is left alone.
 struct Trimmed {
   std::size_t files = 0;
   std::uint64_t bytes = 0;
 };
-Trimmed trim(const fs::path& folder, const std::vector<AppFiles>& apps, const Limits& limits, std::int64_t now_ms);
+Trimmed trim(const fs::path& folder, const Numbers& there, const std::vector<AppFiles>& apps, const Limits& limits, std::int64_t now_ms);
 // Every file of it.
 void remove_log(const fs::path& base);
 

@@ -123,7 +123,7 @@ FileHandle lift(int fd) {
   return FileHandle(::fcntl(low.get(), F_DUPFD_CLOEXEC, 10));
 }
 
-[[noreturn]] void become(const Image& image, int null_fd, int log_fd, int pipe_fd, pid_t parent) {
+[[noreturn]] void become(const Image& image, int null_fd, int out_fd, int err_fd, int pipe_fd, pid_t parent) {
   constexpr int kPipe = 3;
   const auto give_up = [&](Failure::Step step, int fd) {
     const Failure failure{step, errno};
@@ -140,7 +140,7 @@ FileHandle lift(int fd) {
   standard.sa_handler = SIG_DFL;
   for (int signal = 1; signal <= SIGRTMAX; ++signal) ::sigaction(signal, &standard, nullptr);
   ::umask(077);
-  if (::dup2(null_fd, 0) < 0 || ::dup2(log_fd, 1) < 0 || ::dup2(log_fd, 2) < 0 || ::dup3(pipe_fd, kPipe, O_CLOEXEC) < 0)
+  if (::dup2(null_fd, 0) < 0 || ::dup2(out_fd, 1) < 0 || ::dup2(err_fd, 2) < 0 || ::dup3(pipe_fd, kPipe, O_CLOEXEC) < 0)
     give_up(Failure::descriptors, pipe_fd);
   if (::syscall(SYS_close_range, kPipe + 1U, ~0U, 0U) != 0) give_up(Failure::descriptors, kPipe);
   if (::chdir(image.folder.c_str()) != 0) give_up(Failure::folder, kPipe);
@@ -162,22 +162,21 @@ FileHandle lift(int fd) {
 struct Child {
   pid_t pid = 0;
   FileHandle pidfd, pipe;
+  logs::Collector::Run output;  // read to its end when the process is reaped
 };
 
-Result<Child> launch(const ProcessSpec& spec) {
+Result<Child> launch(const ProcessSpec& spec, logs::Collector& output) {
   const Image image(spec);
   const FileHandle null = lift(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!null) return system_error("open /dev/null", errno);
-  const FileHandle log =
-      lift(::open(spec.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-  struct stat st {};
-  if (!log || ::fstat(log.get(), &st) != 0) return system_error("open the log file of a process", errno);
-  if (!S_ISREG(st.st_mode)) return fail(Code::refused, "the log file of a process is not a regular file");
-  if (::fchmod(log.get(), 0600) != 0 || ::fcntl(log.get(), F_SETFL, O_APPEND) != 0)
-    return system_error("prepare the log file of a process", errno);
+  auto run = output.open(spec.app, spec.instance, spec.log_file);
+  if (!run) return run.error();
+  const FileHandle out_end = lift(run->out.release()), err_end = lift(run->err.release());
+  if (!out_end || !err_end) return system_error("make a pipe", errno);
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) return system_error("make a pipe", errno);
   Child out;
+  out.output = std::move(*run);
   out.pipe = lift(ends[0]);
   FileHandle write_end = lift(ends[1]);
   if (!out.pipe || !write_end || ::fcntl(out.pipe.get(), F_SETFL, O_NONBLOCK) != 0)
@@ -189,7 +188,7 @@ Result<Child> launch(const ProcessSpec& spec) {
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t parent = ::getpid();
   out.pid = ::fork();
-  if (out.pid == 0) become(image, null.get(), log.get(), write_end.get(), parent);
+  if (out.pid == 0) become(image, null.get(), out_end.get(), err_end.get(), write_end.get(), parent);
   const int error_number = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (out.pid < 0) return system_error("start a process", error_number);
@@ -245,8 +244,8 @@ struct Runner::Impl {
     int pid, status;
   };
 
-  Impl(const Clock& c, Logger& l, StateCallback callback, Backoff b)
-      : clock(c), log(l), on_state(std::move(callback)), backoff(b) {
+  Impl(const Clock& c, Logger& l, logs::Collector& o, StateCallback callback, Backoff b)
+      : clock(c), log(l), output(o), on_state(std::move(callback)), backoff(b) {
     wake_fd = FileHandle(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake_fd) throw std::system_error(errno, std::generic_category(), "eventfd");
     thread = std::thread([this] { run(); });
@@ -343,7 +342,7 @@ struct Runner::Impl {
     report(entry, ProcessState::starting, 0, 0);
     entry.started = Time::now();
     entry.started_ns = clock.mono_ns();
-    auto child = launch(entry.spec);
+    auto child = launch(entry.spec, output);
     if (!child) {
       log.error("process_not_started", {{"instance", entry.spec.instance}, {"reason", child.error().message}});
       entry.info.exit_status = kNotStarted;
@@ -426,6 +425,7 @@ struct Runner::Impl {
 
   const Clock& clock;
   Logger& log;
+  logs::Collector& output;
   const StateCallback on_state;
   const Backoff backoff;
   FileHandle wake_fd;
@@ -440,8 +440,8 @@ struct Runner::Impl {
   std::thread thread;
 };
 
-Runner::Runner(const Clock& clock, Logger& log, StateCallback on_state, Backoff backoff)
-    : impl_(std::make_unique<Impl>(clock, log, std::move(on_state), backoff)) {}
+Runner::Runner(const Clock& clock, Logger& log, logs::Collector& output, StateCallback on_state, Backoff backoff)
+    : impl_(std::make_unique<Impl>(clock, log, output, std::move(on_state), backoff)) {}
 
 Runner::~Runner() {
   {

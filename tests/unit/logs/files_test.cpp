@@ -231,13 +231,13 @@ TEST_F(LogFiles, TrimRemovesWhatIsTooOldOverTheAppsBytesOrOfNobody) {
   make("ins_d.log.1", 9000, 900);  // written to, whatever its size
   make("notes.txt", 10, 900);
   limits.app_bytes = 3000;
-  const Trimmed done = trim(folder.path(), {{{{"ins_a.log", true}, {"ins_b.log", false}}}, {{{"ins_d.log", true}}}}, limits, clock.unix_ms());
+  const Trimmed done = trim(folder.path(), numbers_in(folder.path()), {{{{"ins_a.log", true}, {"ins_b.log", false}}}, {{{"ins_d.log", true}}}}, limits, clock.unix_ms());
   EXPECT_EQ(done.files, 5U) << "ins_b too: it is older than ins_a.log.2";
   std::set<std::string> left;
   for (const auto& entry : fs::directory_iterator(folder.path())) left.insert(entry.path().filename());
   EXPECT_EQ(left, (std::set<std::string>{"ins_a.log.3", "ins_d.log.1", "notes.txt"}));
   make("ins_b.log.7", 10, 400);
-  EXPECT_EQ(trim(folder.path(), {{{{"ins_a.log", true}, {"ins_b.log", false}}}, {{{"ins_d.log", true}}}}, limits, clock.unix_ms()).files, 0U);
+  EXPECT_EQ(trim(folder.path(), numbers_in(folder.path()), {{{{"ins_a.log", true}, {"ins_b.log", false}}}, {{{"ins_d.log", true}}}}, limits, clock.unix_ms()).files, 0U);
   remove_log(folder.path() / "ins_a.log");
   EXPECT_FALSE(fs::exists(folder.path() / "ins_a.log.3"));
   EXPECT_TRUE(fs::exists(folder.path() / "ins_b.log.7"));

@@ -192,7 +192,6 @@ int report(Environment& environment, const Globals& globals, const Error& error)
 // The registrations, one file each.
 void add_host_commands(CommandTree& tree);
 void add_app_commands(CommandTree& tree);
-void add_logs_commands(CommandTree& tree);
 void add_addon_commands(CommandTree& tree);
 void add_deploy_commands(CommandTree& tree);
 void add_runtime_commands(CommandTree& tree);

@@ -2,6 +2,7 @@
 // command.
 #include <algorithm>
 
+#include "cli/commands/logs.hpp"
 #include "cli/help.hpp"
 
 namespace via::cli {

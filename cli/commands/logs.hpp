@@ -7,5 +7,7 @@ namespace via::cli {
 
 // `lines_flag` is what the number of last lines is called.
 Command& logs_command(Command& command, const std::string& lines_flag);
+// `via logs`.
+void add_logs_commands(CommandTree& tree);
 
 }  // namespace via::cli

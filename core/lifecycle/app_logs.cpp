@@ -19,7 +19,7 @@ using releases::Instance;
 namespace {
 
 constexpr std::size_t kPage = 1000;              // lines of an answer that is not the last lines
-constexpr std::chrono::milliseconds kLook{100};  // while an answer waits for lines
+constexpr std::chrono::milliseconds kLook{200};  // while an answer waits for lines
 
 std::string log_name(const Instance& instance) { return instance.id + ".log"; }
 

@@ -196,23 +196,21 @@ struct Collector::Impl : std::enable_shared_from_this<Impl> {
       }
     }
     for (auto& [id, source] : added) {
-      epoll_event event{};
-      event.events = EPOLLIN;
-      event.data.u64 = id;
-      ::epoll_ctl(poll_fd.get(), EPOLL_CTL_ADD, source.fd.get(), &event);
-      sources.emplace(id, std::move(source));
+      watch(id, sources.emplace(id, std::move(source)).first->second, true);
     }
     for (const std::uint64_t run : ended) end_run(run);
     return end;
   }
 
+  // What is not watched is taken off: without events it would still tell of a hang-up, again and again. Where the kernel
+  // has no room for it, it is tried again.
   void watch(std::uint64_t id, Source& source, bool on) {
-    source.paused = !on;
     epoll_event event{};
-    event.events = on ? EPOLLIN : 0U;
+    event.events = EPOLLIN;
     event.data.u64 = id;
-    // Without events it still tells of a hang-up, again and again: it is taken off.
-    ::epoll_ctl(poll_fd.get(), on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, source.fd.get(), &event);
+    const bool done = ::epoll_ctl(poll_fd.get(), on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, source.fd.get(), &event) == 0;
+    source.paused = !on || !done;
+    if (on && !done) source.resume = Time::now() + kLook;
   }
 
   void pause(std::uint64_t id, Source& source) {

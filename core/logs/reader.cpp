@@ -25,13 +25,23 @@ struct Open {
   std::int64_t changed = 0;
 };
 
+std::int64_t milliseconds(const struct stat& st) {
+  return static_cast<std::int64_t>(st.st_mtim.tv_sec) * 1000 + st.st_mtim.tv_nsec / 1'000'000;
+}
+
+// 0 of what is not there.
+std::int64_t changed_at(const fs::path& path) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0 ? milliseconds(st) : 0;
+}
+
 Open open_file(const fs::path& path) {
   Open out;
   out.file = FileHandle(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat st {};
   if (!out.file || ::fstat(out.file.get(), &st) != 0 || !S_ISREG(st.st_mode)) return {};
   out.size = static_cast<std::uint64_t>(st.st_size);
-  out.changed = static_cast<std::int64_t>(st.st_mtim.tv_sec) * 1000 + st.st_mtim.tv_nsec / 1'000'000;
+  out.changed = milliseconds(st);
   return out;
 }
 
@@ -240,10 +250,10 @@ Answer read_logs(const fs::path& folder, const Query& query, std::int64_t now_ms
       if (placed) out.cursor.places[source.instance] = before->places.at(source.instance);
       continue;
     }
-    const Open newest = open_file(file_of(folder / found->first, found->second.back()));
-    if (!placed && newest.changed < query.since && !source.running) continue;
-    if (!placed && before != nullptr && newest.changed < before->made_at - kStillMs && !source.running) continue;
-    known.push_back({&source, &found->second, newest.changed});
+    const std::int64_t changed = changed_at(file_of(folder / found->first, found->second.back()));
+    if (!placed && changed < query.since && !source.running) continue;
+    if (!placed && before != nullptr && changed < before->made_at - kStillMs && !source.running) continue;
+    known.push_back({&source, &found->second, changed});
   }
   std::stable_sort(known.begin(), known.end(), [](const Known& a, const Known& b) {
     return a.source->running != b.source->running ? a.source->running : a.changed > b.changed;

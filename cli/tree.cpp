@@ -2,6 +2,7 @@
 // command.
 #include <algorithm>
 
+#include "cli/commands/logs.hpp"
 #include "cli/help.hpp"
 
 namespace via::cli {
@@ -150,6 +151,7 @@ CommandTree::CommandTree(const std::string& program) : root_("The add-on host", 
   root_.add_option("--state-dir", globals_.state_dir, "the host's state folder")->type_name("DIR:FILE");
   add_host_commands(*this);
   add_app_commands(*this);
+  add_logs_commands(*this);
   add_addon_commands(*this);
   add_deploy_commands(*this);
   add_runtime_commands(*this);

@@ -156,6 +156,7 @@ void Host::wire(const std::string& config_url) {
   const AppsConfig& apps = config_.apps;
   settings.sandbox = {config_.sandbox, ::geteuid() == 0, apps.first_uid, apps.last_uid, apps.network,
                       {apps.memory_mb << 20, apps.cpu_percent, apps.pids, apps.files}};
+  settings.logs = config_.logs;
   plane_ = std::make_unique<lifecycle::ControlPlane>(
       lifecycle::Dependencies{*store_, *plugins_, authority_, *keys_, *issuer_, *this, *secrets_, clock_, entropy_, *log_, &*reserve_},
       std::move(settings));

@@ -106,6 +106,10 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
     return lifecycle::ServerInfo{true, ::getpid(), listener.address(),
                                  static_cast<std::int64_t>((host.clock().mono_ns() - started) / 1'000'000'000), room};
   });
+  const std::uint32_t dropped = host.metrics().define(plugins::Metrics::Kind::counter, "via_app_log_dropped_total", {"app", "reason"});
+  logs::Collector output(host.clock(), host.log(), config->logs, [&host, dropped](const std::string& app, std::string_view why, std::uint64_t lines) {
+    host.metrics().record(dropped, {app, why}, static_cast<double>(lines));
+  });
   releases::SandboxTools tools;
   if (config->sandbox) {
     tools.means = sandbox::Means::find(program_beside("via-sandbox-init"));
@@ -116,7 +120,7 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
     host.log().warn("sandbox_off", {{"reason", "configured: apps can read all that the host can"}});
   }
   plane.set_sandbox_info({config->sandbox, tools.means.missing, tools.means.remedy, tools.groups.name(), tools.means.landlock});
-  releases::Runner runner(host.clock(), host.log(), [&](const std::string& instance, auto state, int pid, int status, const std::string& reason) {
+  releases::Runner runner(host.clock(), host.log(), output, [&](const std::string& instance, auto state, int pid, int status, const std::string& reason) {
     plane.on_process_state(instance, state, pid, status, reason);
   }, tools);
   lifecycle::RunnerLauncher launcher(runner, tools);
@@ -136,6 +140,7 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   const Serving serving(host, listener, runner);
   if (auto ready = plane.start(&launcher); !ready) return ready.error();
 
+  plane.trim_logs();
   host.metrics().add_source([&](std::string& text) { net::append_metrics(listener.threads(), text); });
   plane.keep_reserve();
   listener.start_admin(admin);
@@ -153,7 +158,10 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
       break;
     }
     plane.refresh_tokens();
-    if (++seconds % 60 == 0) plane.expire_retained();
+    if (++seconds % 60 == 0) {
+      plane.expire_retained();
+      plane.trim_logs();
+    }
     if (seconds % 10 == 0) plane.keep_reserve();
   }
   // Apps first, while they can still be answered; then connections; then plugins (in ~Host).

@@ -10,6 +10,7 @@
 
 #include "core/base/error.hpp"
 #include "core/base/log.hpp"
+#include "core/logs/files.hpp"
 #include "core/net/limits.hpp"
 
 namespace via {
@@ -48,6 +49,7 @@ struct ServerConfig {
   std::map<std::string, std::string> restart_commands;  // by app
   std::map<std::string, TypeConfig> types;              // by the id of the type
   Level log_level = Level::info;
+  logs::Limits logs;  // of apps
   net::Limits limits;
 };
 

@@ -4,6 +4,7 @@
 
 #include "cli/commands/app_health.hpp"
 #include "cli/commands/deploy.hpp"
+#include "cli/commands/logs.hpp"
 #include "cli/follow.hpp"
 #include "core/base/files.hpp"
 
@@ -91,21 +92,6 @@ int render_inspect(Output& out, const Json& app) {
        {{"INSTANCE", "id"}, {"STATE", "state", Show::state}, {"DRIVER", "driver"}, {"PID", "pid"}});
   part("Operations", "operations",
        {{"OPERATION", "id"}, {"KIND", "kind"}, {"STATE", "state", Show::state}, {"CREATED", "created_at", Show::time}});
-  return 0;
-}
-
-int render_logs(Output& out, const Json& answer) {
-  const Json items = answer.value("items", Json::array());
-  if (items.empty()) out.hint("No logs.");
-  for (const Json& item : items) {
-    if (items.size() > 1) out.heading(printable(item.value("instance", "")));
-    const std::string text = item.value("text", "");
-    for (std::size_t at = 0; at < text.size();) {
-      const auto end = std::min(text.find('\n', at), text.size());
-      out.line(printable(text.substr(at, end - at)));
-      at = end + 1;
-    }
-  }
   return 0;
 }
 
@@ -203,11 +189,8 @@ void add_vary_commands(CommandTree& tree) {
                  "vary app deploy api --target prod --check ./smoke.sh --replicas 2 -- /srv/api/bin/api"})
       .render(render_deploy, "id")
       .next([](const Json& deploy) { return "See that it works: vary app smoke " + deploy.value("app", "NAME"); });
-  app_command(tree, app, "logs", "the last lines that the app's processes wrote", "app.logs")
-      .option("--instance", "instance", "ID", "only of this instance")
-      .option("--lines", "lines", "N", "at most this many of each (100)", Kind::number)
-      .examples({"vary app logs api --target prod", "vary app logs api --target prod --lines 20"})
-      .render(render_logs, "instance");
+  logs_command(app_command(tree, app, "logs", "what the app's processes wrote: time, instance, stream and line", ""), "--tail,--lines")
+      .examples({"vary app logs api --target prod", "vary app logs api --target prod -f", "vary app logs api --target prod --since 10m --json"});
   Command& bundle = app_command(tree, app, "debug-bundle", "write a report without secrets, to send to who can help",
                                 "app.debug-bundle");
   bundle.option("--out", "out", "FILE", "the file (else NAME-debug-TIME.json in this folder)", Kind::file)

@@ -39,13 +39,25 @@ Answer app_delete(ControlPlane& plane, Arguments& a, const Actor& actor) {
 }
 
 Answer app_logs(ControlPlane& plane, Arguments& a, const Actor&) {
-  const auto name = a.text("name");
-  const auto instance = a.optional_text("instance").value_or("");
-  const auto lines = a.optional_integer("lines").value_or(100);
+  lifecycle::AppLogs request;
+  request.name = a.text("name");
+  request.instance = a.optional_text("instance").value_or("");
+  const auto lines = a.optional_integer("lines");
+  request.since = a.since("since");
+  request.cursor = a.optional_text("cursor").value_or("");
+  request.wait_seconds = a.optional_integer("wait_seconds").value_or(0);
   VIA_TRY(a.done());
-  if (lines < 1 || lines > 10'000)
-    return fail(Code::bad_request, "Argument 'lines' of app.logs must be from 1 to 10000.");
-  return plane.app_logs(name, instance, static_cast<int>(lines));
+  if (lines && (*lines < 0 || *lines > 10'000))
+    return fail(Code::bad_request, "Argument 'lines' of app.logs must be from 0 to 10000.");
+  if (lines && !request.cursor.empty())
+    return fail(Code::bad_request, "app.logs takes 'lines' or 'cursor': a cursor goes on from an answer.");
+  if (request.wait_seconds < 0 || request.wait_seconds > 30)
+    return fail(Code::bad_request, "Argument 'wait_seconds' of app.logs must be from 0 to 30.");
+  constexpr int kStandard = 100;
+  const bool from_somewhere = !request.cursor.empty() || request.since.seconds_back != 0 || request.since.unix_ms != 0;
+  if (lines) request.lines = static_cast<int>(*lines);
+  else if (!from_somewhere) request.lines = kStandard;
+  return plane.app_logs(request);
 }
 
 Answer host_doctor(ControlPlane& plane, Arguments& a, const Actor& actor) {

@@ -37,7 +37,5 @@ class Redactor {
   std::vector<std::string> values_;  // longest first
 };
 
-// The last `lines` lines of a file, of at most its last MiB. not_found when it is not there or no regular file.
-Result<std::string> tail_of(const std::string& file, int lines);
 
 }  // namespace via::lifecycle

@@ -1,7 +1,4 @@
-// What support asks for: an app's records, the ends of its logs, and both in one redacted report.
-#include <algorithm>
-#include <set>
-
+// What support asks for: an app's records, and a redacted report of them with the end of its logs.
 #include <nlohmann/json.hpp>
 
 #include "core/lifecycle/app_health.hpp"
@@ -11,8 +8,6 @@
 namespace via::lifecycle {
 
 using nlohmann::json;
-using releases::Driver;
-using releases::Instance;
 
 namespace {
 
@@ -75,40 +70,6 @@ Result<json> ControlPlane::inspect_app(const std::string& name) {
   return inspect_of(app);
 }
 
-// Newest first: what runs, then what ran, until a few logs are found.
-Result<json> ControlPlane::logs_of(const releases::App& app, const std::string& instance, int lines,
-                                   const Redactor& redactor) {
-  constexpr std::size_t kMostLogs = 16;
-  VIA_TRY_LET(all, instances_.list(app.id));
-  std::stable_sort(all.begin(), all.end(), [](const Instance& a, const Instance& b) { return a.wanted && !b.wanted; });
-  const bool some_run = !all.empty() && all.front().wanted;
-  auto items = json::array();
-  bool known = false;
-  for (const auto& one : all) {
-    if (!instance.empty() && one.id != instance) continue;
-    known = true;
-    if (one.driver != Driver::process) continue;
-    if (instance.empty() && (items.size() == kMostLogs || (some_run && !one.wanted))) break;
-    auto text = tail_of((settings_.state_dir / "logs" / (one.id + ".log")).string(), lines);
-    if (!text) {
-      if (text.error().code != Code::not_found) return text.error();
-      continue;
-    }
-    items.push_back({{"instance", one.id}, {"text", redactor.text(*text)}});
-    if (!some_run && instance.empty()) break;  // of what ran, the last one
-  }
-  if (!instance.empty() && !known)
-    return fail(Code::not_found, "App '" + app.name + "' has no instance '" + instance +
-                                     "'. See which it has: via runtime list --app " + app.name);
-  return answer({{"app", app.name}, {"items", std::move(items)}});
-}
-
-Result<json> ControlPlane::app_logs(const std::string& name, const std::string& instance, int lines) {
-  VIA_TRY_LET(lock, control());
-  VIA_TRY_LET(app, need_app(name));
-  return logs_of(app, instance, lines, Redactor(settings_.state_dir.string()));
-}
-
 // Everything that the operator gave the app as a value, so that it is found in whatever the app printed.
 Result<Redactor> ControlPlane::redactor_of(const releases::App& app) {
   Redactor out(settings_.state_dir.string());
@@ -133,7 +94,7 @@ Result<json> ControlPlane::debug_bundle(const std::string& name) {
   VIA_TRY_LET(status, app_status_of(app));
   VIA_TRY_LET(doctor, app_doctor_of(app));
   VIA_TRY_LET(inspect, inspect_of(app));
-  VIA_TRY_LET(logs, logs_of(app, {}, kTailLines, redactor));
+  VIA_TRY_LET(instances, instances_.list(app.id));
   VIA_TRY_LET(addons, addons_.list(app.id));
   VIA_TRY_LET(deploys, releases_.list_deploys(app.id));
   std::vector<std::string> targets = {app.id};
@@ -161,7 +122,7 @@ Result<json> ControlPlane::debug_bundle(const std::string& name) {
                        {"inspect", std::move(inspect)},
                        {"operations", std::move(operations)},
                        {"audit", std::move(audit)},
-                       {"logs", std::move(logs["items"])}};
+                       {"logs", last_lines(instances, kTailLines, redactor)}};
   return answer(redactor.all(report));
 }
 

@@ -53,6 +53,7 @@ Result<json> ControlPlane::delete_app(const std::string& name, const PlanRequest
   VIA_TRY_LET(owned, addons_.list(app.id));
   VIA_TRY_LET(bound, bindings_.of_app(app.id));
   VIA_TRY_LET(instances, instances_.wanted(app.id));
+  VIA_TRY_LET(logged, instances_.list(app.id));
   VIA_TRY_LET(values, value_table_.load(app.id));
   auto ids = json::array(), plain = json::array(), secrets = json::array(), releases = json::array();
   for (const auto& instance : instances) ids.push_back(instance.id);
@@ -88,6 +89,7 @@ Result<json> ControlPlane::delete_app(const std::string& name, const PlanRequest
   values_.forget(name);
   withdraw(instances);
   end_processes(std::move(lock), instances);
+  remove_logs(logged);  // what is written yet, or after a crash here, trim_logs() removes
   {
     VIA_TRY_LET(again, control());
     forget_app_files(app.id, app.uid);

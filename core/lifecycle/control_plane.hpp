@@ -49,6 +49,7 @@
 #include "core/lifecycle/plugin_trust.hpp"
 #include "core/lifecycle/prober.hpp"
 #include "core/lifecycle/requests.hpp"
+#include "core/logs/files.hpp"
 #include "core/plugins/addon_host.hpp"
 #include "core/releases/material.hpp"
 #include "core/shares/share.hpp"
@@ -84,6 +85,7 @@ struct Settings {
   std::map<std::string, std::string> restart_commands;
   std::int64_t check_timeout_seconds = 60;  // of a deploy's check that names none
   bool require_plugin_signature = false;    // take in only plugins that a trusted key signed
+  logs::Limits logs;
   SandboxSettings sandbox;
 };
 
@@ -166,8 +168,7 @@ class ControlPlane {
   Result<nlohmann::json> inspect_app(const std::string& name);
   Result<nlohmann::json> smoke_app(const std::string& name, const Actor& actor, bool wait);
   Result<nlohmann::json> repair_app(const std::string& name, const Actor& actor, bool wait);
-  // `instance` empty = those that run, else the last one that did.
-  Result<nlohmann::json> app_logs(const std::string& name, const std::string& instance, int lines);
+  Result<nlohmann::json> app_logs(const AppLogs& request);
   Result<nlohmann::json> debug_bundle(const std::string& name);
   Result<nlohmann::json> validate_manifest(const std::string& text);
   Result<nlohmann::json> apply_manifest(const std::string& text, const Actor& actor, bool wait);
@@ -224,8 +225,9 @@ class ControlPlane {
   Result<nlohmann::json> cancel_operation(const std::string& id);
   Result<std::vector<store::AuditEntry>> list_audit(const Since& since, int limit, const std::string& target);
   Result<nlohmann::json> verify_audit();
-  // Called by the server now and then: retained data whose time is over goes.
+  // Called by the server now and then: retained data whose time is over goes, and so do logs.
   void expire_retained();
+  void trim_logs();
 
   Result<nlohmann::json> create_deploy(const CreateDeploy& request, const Actor& actor, bool wait = true);
   Result<nlohmann::json> rollback_deploy(const RollbackDeploy& request, const Actor& actor, bool wait);
@@ -379,11 +381,15 @@ class ControlPlane {
   Result<nlohmann::json> repair_instance(Operation& operation, const releases::App& app, const InstanceIdentity& one);
   // app_inspect.cpp, app_smoke.cpp
   Result<nlohmann::json> inspect_of(const releases::App& app);
-  Result<nlohmann::json> logs_of(const releases::App& app, const std::string& instance, int lines, const Redactor& redactor);
   Result<Redactor> redactor_of(const releases::App& app);
   Result<nlohmann::json> start_smoke(Lock lock, const releases::App& app, std::shared_ptr<const AppManifest> manifest,
                                      const Actor& actor, bool wait);
   Result<nlohmann::json> run_smoke(Operation& operation, const releases::App& app, const AppManifest* manifest);
+  // app_logs.cpp
+  std::filesystem::path logs_folder() const;
+  Result<std::vector<releases::Instance>> logged_instances(const std::string& name, const std::string& instance);
+  nlohmann::json last_lines(const std::vector<releases::Instance>& instances, int lines, const Redactor& redactor) const;
+  void remove_logs(const std::vector<releases::Instance>& instances) const;
   // doctor.cpp
   Result<void> examine_store(std::vector<DoctorCheck>& out);
   Result<void> examine_storage(std::vector<DoctorCheck>& out);

@@ -232,7 +232,8 @@ releases::ProcessSpec ControlPlane::spec_of(const Instance& instance, const rele
   spec.command = deploy.command;
   spec.working_folder = deploy.cwd;
   spec.material = instance.material;
-  spec.log_file = settings_.state_dir / "logs" / (instance.id + ".log");
+  spec.log_file = logs_folder() / (instance.id + ".log");
+  spec.app = instance.app;
   if (settings_.sandbox.on) spec.sandbox = sandbox_of(instance, deploy);
   spec.config_url = settings_.config_url;
   spec.environment = settings_.environment;
@@ -245,7 +246,7 @@ Result<void> ControlPlane::launch(Instance& instance, releases::Deploy deploy) {
   deploy.uid = uid;
   VIA_TRY(make_data(deploy));
   VIA_TRY(deliver_material(instance, settings_.token_ttl_seconds));
-  VIA_TRY(make_private_folder(settings_.state_dir / "logs"));
+  VIA_TRY(make_private_folder(logs_folder()));
   return launcher_->start(spec_of(instance, deploy));
 }
 

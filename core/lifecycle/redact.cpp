@@ -1,14 +1,8 @@
 // Text of others (app logs, records) made fit to leave the host.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 
 #include <nlohmann/json.hpp>
 
-#include "core/base/files.hpp"
 #include "core/lifecycle/app_health.hpp"
 
 namespace via::lifecycle {
@@ -79,28 +73,6 @@ json Redactor::all(json value) const {
   if (value.is_structured())
     for (auto& member : value) member = all(std::move(member));
   return value;
-}
-
-Result<std::string> tail_of(const std::string& file, int lines) {
-  constexpr off_t kMost = 1 << 20;
-  const FileHandle in(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  struct stat st {};
-  if (!in || ::fstat(in.get(), &st) != 0 || !S_ISREG(st.st_mode)) return fail(Code::not_found, "there is no such log");
-  const off_t from = std::max<off_t>(0, st.st_size - kMost);
-  std::string text(static_cast<std::size_t>(st.st_size - from), '\0');
-  std::size_t have = 0;
-  while (have < text.size()) {
-    const ssize_t n = ::pread(in.get(), text.data() + have, text.size() - have, from + static_cast<off_t>(have));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return system_error("read a log", errno);
-    if (n == 0) break;
-    have += static_cast<std::size_t>(n);
-  }
-  text.resize(have);
-  std::size_t at = text.size() - (text.ends_with('\n') ? 1 : 0);
-  for (int seen = 0; at > 0; --at)
-    if (text[at - 1] == '\n' && ++seen == lines) break;
-  return text.substr(at);
 }
 
 }  // namespace via::lifecycle

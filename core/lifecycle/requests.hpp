@@ -108,6 +108,15 @@ struct Since {
   std::int64_t seconds_back = 0, unix_ms = 0;
 };
 
+// Lines of an app's processes: the last `lines`, or without it the first ones from `since` or behind `cursor`.
+struct AppLogs {
+  std::string name, instance;  // instance empty = all
+  std::optional<int> lines;
+  Since since;
+  std::string cursor;  // of an answer before
+  std::int64_t wait_seconds = 0;  // for a line, when there is none
+};
+
 struct RestoreAddon {
   std::string name, snapshot;
   std::optional<std::string> app;

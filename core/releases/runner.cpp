@@ -160,7 +160,7 @@ struct Inside {
 };
 
 struct Descriptors {
-  int null = -1, log = -1, pipe = -1;
+  int null = -1, out = -1, err = -1, pipe = -1;
 };
 
 [[noreturn]] void become(const Image& image, const Descriptors& given, const Inside* inside, pid_t parent) {
@@ -183,7 +183,7 @@ struct Descriptors {
   if (inside != nullptr && inside->group)
     for (const FileHandle& door : inside->group->doors())
       if (::write(door.get(), "0", 1) != 1) give_up(Failure::group, given.pipe);
-  if (::dup2(given.null, 0) < 0 || ::dup2(given.log, 1) < 0 || ::dup2(given.log, 2) < 0 || ::dup3(given.pipe, pipe_fd, O_CLOEXEC) < 0)
+  if (::dup2(given.null, 0) < 0 || ::dup2(given.out, 1) < 0 || ::dup2(given.err, 2) < 0 || ::dup3(given.pipe, pipe_fd, O_CLOEXEC) < 0)
     give_up(Failure::descriptors, given.pipe);
   if (inside != nullptr &&
       (::dup2(inside->socket.get(), sandbox::kSocket) < 0 || ::dup2(inside->launch.options.get(), sandbox::kOptions) < 0 ||
@@ -214,17 +214,8 @@ struct Child {
   pid_t app = 0;
   bool ran = false;
   std::unique_ptr<sandbox::Group> group;
+  logs::Collector::Run output;  // read to its end when the process is reaped
 };
-
-Result<FileHandle> open_log(const fs::path& path) {
-  FileHandle log = lift(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-  struct stat st {};
-  if (!log || ::fstat(log.get(), &st) != 0) return system_error("open the log file of a process", errno);
-  if (!S_ISREG(st.st_mode)) return fail(Code::refused, "the log file of a process is not a regular file");
-  if (::fchmod(log.get(), 0600) != 0 || ::fcntl(log.get(), F_SETFL, O_APPEND) != 0)
-    return system_error("prepare the log file of a process", errno);
-  return log;
-}
 
 // Turns the image into one of bubblewrap.
 Result<void> wrap(const ProcessSpec& spec, const SandboxTools& tools, Image& image, Inside& inside, Child& child) {
@@ -252,15 +243,18 @@ Result<void> wrap(const ProcessSpec& spec, const SandboxTools& tools, Image& ima
   return {};
 }
 
-Result<Child> launch(const ProcessSpec& spec, const SandboxTools& tools) {
+Result<Child> launch(const ProcessSpec& spec, const SandboxTools& tools, logs::Collector& output) {
   Image image(spec);
   const FileHandle null = lift(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!null) return system_error("open /dev/null", errno);
-  auto log = open_log(spec.log_file);
-  if (!log) return log.error();
+  auto run = output.open(spec.app, spec.instance, spec.log_file);
+  if (!run) return run.error();
+  const FileHandle out_end = lift(run->out.release()), err_end = lift(run->err.release());
+  if (!out_end || !err_end) return system_error("make a pipe", errno);
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) return system_error("make a pipe", errno);
   Child out;
+  out.output = std::move(*run);
   out.pipe = lift(ends[0]);
   FileHandle write_end = lift(ends[1]);
   if (!out.pipe || !write_end || ::fcntl(out.pipe.get(), F_SETFL, O_NONBLOCK) != 0)
@@ -275,7 +269,7 @@ Result<Child> launch(const ProcessSpec& spec, const SandboxTools& tools) {
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t parent = ::getpid();
   out.pid = ::fork();
-  if (out.pid == 0) become(image, {null.get(), log->get(), write_end.get()}, spec.sandbox ? &inside : nullptr, parent);
+  if (out.pid == 0) become(image, {null.get(), out_end.get(), err_end.get(), write_end.get()}, spec.sandbox ? &inside : nullptr, parent);
   const int error_number = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (out.pid < 0) return system_error("start a process", error_number);
@@ -339,8 +333,8 @@ struct Runner::Impl {
     std::string reason;
   };
 
-  Impl(const Clock& c, Logger& l, StateCallback callback, SandboxTools t, Backoff b)
-      : clock(c), log(l), on_state(std::move(callback)), tools(std::move(t)), backoff(b) {
+  Impl(const Clock& c, Logger& l, logs::Collector& o, StateCallback callback, SandboxTools t, Backoff b)
+      : clock(c), log(l), output(o), on_state(std::move(callback)), tools(std::move(t)), backoff(b) {
     wake_fd = FileHandle(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake_fd) throw std::system_error(errno, std::generic_category(), "eventfd");
     thread = std::thread([this] { run(); });
@@ -447,7 +441,7 @@ struct Runner::Impl {
     entry.started = Time::now();
     entry.started_ns = clock.mono_ns();
     entry.info.reason.clear();
-    auto child = launch(entry.spec, tools);
+    auto child = launch(entry.spec, tools, output);
     if (!child) {
       log.error("process_not_started", {{"instance", entry.spec.instance}, {"reason", child.error().message}});
       entry.info.exit_status = kNotStarted;
@@ -587,6 +581,7 @@ struct Runner::Impl {
 
   const Clock& clock;
   Logger& log;
+  logs::Collector& output;
   const StateCallback on_state;
   const SandboxTools tools;
   const Backoff backoff;
@@ -602,8 +597,8 @@ struct Runner::Impl {
   std::thread thread;
 };
 
-Runner::Runner(const Clock& clock, Logger& log, StateCallback on_state, SandboxTools tools, Backoff backoff)
-    : impl_(std::make_unique<Impl>(clock, log, std::move(on_state), std::move(tools), backoff)) {}
+Runner::Runner(const Clock& clock, Logger& log, logs::Collector& output, StateCallback on_state, SandboxTools tools, Backoff backoff)
+    : impl_(std::make_unique<Impl>(clock, log, output, std::move(on_state), std::move(tools), backoff)) {}
 
 Runner::~Runner() {
   {

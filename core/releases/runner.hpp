@@ -3,8 +3,9 @@
 // A process gets the operator's command, its working folder, a small clean environment (PATH, HOME, LANG, TZ, what the
 // deploy named, VARY_CONFIG_URL, VARY_CONFIG_TOKEN_PATH, VARY_ENVIRONMENT, VIA_BOOTSTRAP) and no descriptor, path of an
 // add-on or credential; no inherited file descriptors; its own process group; PR_SET_PDEATHSIG, so that it never
-// outlives the host. With a sandbox (core/sandbox) it is in that; its paths are then those of the inside. Standard output and error
-// go to a log file. A process that exits with failure is started again with growing pauses (0.5 s … 30 s); one that exits with 0 is done.
+// outlives the host. With a sandbox (core/sandbox) it is in that; its paths are then those of the inside. Standard output and error are
+// pipes of the logs' collector. A process that exits with failure is started again with growing pauses (0.5 s … 30 s); one that exits
+// with 0 is done.
 // Thread: start/stop/list any; the callbacks run on the runner's own thread.
 #pragma once
 
@@ -20,6 +21,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/error.hpp"
 #include "core/base/log.hpp"
+#include "core/logs/collector.hpp"
 #include "core/sandbox/cgroup.hpp"
 #include "core/sandbox/sandbox.hpp"
 
@@ -30,7 +32,8 @@ struct ProcessSpec {
   std::vector<std::string> command;                          // argv; [0] is looked up in PATH
   std::filesystem::path working_folder;
   std::filesystem::path material;                            // folder with token and bootstrap.json
-  std::filesystem::path log_file;                            // appended to, 0600
+  std::filesystem::path log_file;                            // core/logs/files.hpp has what is made of it
+  std::string app;                                           // its name: whose log it is
   std::string config_url, environment;
   std::vector<std::pair<std::string, std::string>> variables;  // the deploy's own
   std::optional<sandbox::Plan> sandbox;                        // none = the host's own user, seeing what it sees
@@ -69,7 +72,8 @@ class Runner {
  public:
   // state(instance, state, pid, exit status, reason) is called on every change.
   using StateCallback = std::function<void(const std::string&, ProcessState, int, int, const std::string&)>;
-  Runner(const Clock& clock, Logger& log, StateCallback on_state, SandboxTools tools = {}, Backoff backoff = {});
+  // `output` lives longer.
+  Runner(const Clock& clock, Logger& log, logs::Collector& output, StateCallback on_state, SandboxTools tools = {}, Backoff backoff = {});
   ~Runner();  // stops everything
 
   // Returns before the process runs; on_state tells how it went. bad_request for a spec that cannot be run, conflict

@@ -6,6 +6,7 @@
 #include <deque>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <sstream>
 #include <string>
@@ -61,6 +62,7 @@ class Shell {
   std::string program = "via";
   bool input_terminal = false;
   int interrupts = 0;  // how often Ctrl-C is pressed
+  std::function<bool()> on_interrupt;  // in its place
   bool terminal = false;
   int width = 0;
   ServeRequest served;
@@ -97,7 +99,7 @@ class Shell {
       return Result<std::unique_ptr<AdminTransport>>(std::make_unique<RecordingTransport>(host));
     };
     environment.input_terminal = input_terminal;
-    environment.interrupted = [this] { return interrupts > 0 && interrupts-- > 0; };
+    environment.interrupted = [this] { return on_interrupt ? on_interrupt() : interrupts > 0 && interrupts-- > 0; };
     std::istringstream in(input);
     environment.in = &in;
     environment.restore_backup = [this](const RestoreBackupRequest& request) {

@@ -170,8 +170,8 @@ TEST_F(Vary, TheDebugBundleIsAPrivateFileThatIsNotReplaced) {
 
 TEST_F(Vary, LogsCannotSteerTheTerminal) {
   targets(kTwo);
-  shell.host.answer = succeed({{"items", json::array({{{"instance", "ins_1"}, {"text", "one\n\x1b]0;owned\x07two"}}})}});
-  EXPECT_EQ(shell.run({"app", "logs", "api", "--target", "prod"}).out, "one\n\\x1b]0;owned\\x07two\n");
+  shell.host.answer = succeed({{"items", json::array({{{"instance", "ins_1"}, {"time", "t"}, {"stream", "stdout"}, {"text", "one\n\x1b]0;owned\x07two"}}})}});
+  EXPECT_EQ(shell.run({"app", "logs", "api", "--target", "prod"}).out, "t ins_1 out one\\n\\x1b]0;owned\\x07two\n");
 }
 
 TEST_F(Vary, IsATreeOfItsOwn) {

@@ -90,7 +90,7 @@ const std::vector<Command>& table() {
       {"app.inspect", {{"name", true, "api"}}},
       {"app.smoke", {{"name", true, "api"}, {"wait", false, true}}},
       {"app.repair", {{"name", true, "api"}, {"wait", false, true}}},
-      {"app.logs", {{"name", true, "api"}, {"instance", false, "ins_x"}, {"lines", false, 5}}},
+      {"app.logs", {{"name", true, "api"}, {"instance", false, "ins_x"}, {"lines", false, 5}, {"since", false, 60}, {"wait_seconds", false, 0}}},
       {"app.debug-bundle", {{"name", true, "api"}}},
       {"app.manifest.validate", {{"manifest", true, "x"}}},
       {"app.manifest.apply", {{"manifest", true, "x"}, {"wait", false, true}}},

@@ -229,12 +229,59 @@ TEST_F(AppHealth, LogsAreTheLastLinesWithoutTokens) {
   std::ofstream(w.folder.path() / "logs" / (id + ".log"))
       << "one\ntwo \x1b[31m\nthree eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ2aWEifQ.c2lnbmF0dXJl end\nBearer abcdefghijkl\n"
          "GET /c/cap_KvEfvInlsMAuKWd9oQZQ8ND9CkaIz0cinYfrvLEbSJI/api\n";
-  EXPECT_EQ(w.must("app.logs", {{"name", "api"}, {"lines", 1}})["items"][0]["text"], "GET /c/[token]\n");
+  const auto texts = [](const json& answer) {
+    std::string out;
+    for (const json& one : answer["items"]) out += one["text"].get<std::string>() + "\n";
+    return out;
+  };
+  EXPECT_EQ(texts(w.must("app.logs", {{"name", "api"}, {"lines", 1}})), "GET /c/[token]\n");
   const json all = w.must("app.logs", {{"name", "api"}, {"instance", id}});
-  EXPECT_EQ(all["items"][0]["text"], "one\ntwo \x1b[31m\nthree [token] end\nBearer [token]\nGET /c/[token]\n");
-  EXPECT_EQ(w.error("app.logs", {{"name", "api"}, {"lines", 0}}), "bad_request");
-  EXPECT_EQ(w.error("app.logs", {{"name", "api"}, {"lines", 10001}}), "bad_request");
+  EXPECT_EQ(texts(all), "one\ntwo \\x1b[31m\nthree [token] end\nBearer [token]\nGET /c/[token]\n");
+  EXPECT_EQ(all["items"][0]["instance"], id);
+  EXPECT_EQ(all["items"][0]["stream"], "stdout");
+  EXPECT_EQ(all["more"], false);
+  std::ofstream(w.folder.path() / "logs" / (id + ".log.1")) << "2027-01-15T08:00:00.250Z stderr P next\n";
+  const json next = w.must("app.logs", {{"name", "api"}, {"cursor", all["cursor"]}});
+  ASSERT_EQ(next["items"].size(), 1U) << next;
+  EXPECT_EQ(next["items"][0], (json{{"instance", id}, {"time", "2027-01-15T08:00:00.250Z"}, {"stream", "stderr"}, {"text", "next"}, {"cut", true}}));
+  EXPECT_EQ(texts(w.must("app.logs", {{"name", "api"}, {"since", "2027-01-15T08:00:00.250Z"}})), "next\n");
+  EXPECT_EQ(texts(w.must("app.logs", {{"name", "api"}, {"since", "2027-01-15T08:00:00.251Z"}})), "");
+}
+
+TEST_F(AppHealth, LogsOfWhatIsNotThereNameWhatIs) {
+  const std::string id = launched()["id"];
+  for (const json& more : {json{{"lines", -1}}, json{{"lines", 10'001}}, json{{"wait_seconds", 31}}, json{{"cursor", "x"}}, json{{"cursor", "1:1"}, {"lines", 1}}}) {
+    json arguments = {{"name", "api"}};
+    arguments.update(more);
+    EXPECT_EQ(w.error("app.logs", arguments), "bad_request") << more;
+  }
+  EXPECT_EQ(w.error("app.logs", {{"name", "apo"}}), "not_found");
+  EXPECT_NE(w.error_text("app.logs", {{"name", "apo"}}).find("There are: api"), std::string::npos) << w.error_text("app.logs", {{"name", "apo"}});
   EXPECT_EQ(w.error("app.logs", {{"name", "api"}, {"instance", "ins_other"}}), "not_found");
+  EXPECT_NE(w.error_text("app.logs", {{"name", "api"}, {"instance", "ins_other"}}).find(id), std::string::npos);
+}
+
+TEST_F(AppHealth, LogsGoWithTheAppAndLogsOfNobodyAreTrimmed) {
+  const std::string id = launched()["id"];
+  const fs::path logs = w.folder.path() / "logs";
+  fs::create_directories(logs);
+  const auto put = [&](const std::string& name) { std::ofstream(logs / name) << "2027-01-15T08:00:00.250Z stdout F x\n"; };
+  put(id + ".log.1");
+  put("ins_gone.log.3");
+  w.plane->trim_logs();
+  EXPECT_TRUE(fs::exists(logs / (id + ".log.1")));
+  EXPECT_FALSE(fs::exists(logs / "ins_gone.log.3"));
+  w.must("deploy.create", {{"app", "api"}, {"command", json::array({"x"})}});
+  w.plane->trim_logs();
+  EXPECT_TRUE(fs::exists(logs / (id + ".log.1"))) << "its instance ended, its release is there";
+  w.must("app.create", {{"name", "shop"}});
+  const std::string other = w.must("deploy.create", {{"app", "shop"}, {"command", json::array({"x"})}})["instances"][0]["id"];
+  put(other + ".log.1");
+  w.must("app.delete", {{"name", "shop"}});
+  EXPECT_FALSE(fs::exists(logs / (other + ".log.1")));
+  put(other + ".log.2");  // its last words came after that
+  w.plane->trim_logs();
+  EXPECT_FALSE(fs::exists(logs / (other + ".log.2")));
 }
 
 TEST_F(AppHealth, InspectNamesKeysAndShowsNoValue) {
@@ -262,24 +309,8 @@ TEST_F(AppHealth, DebugBundleHoldsNoSecretOfAnyKind) {
   EXPECT_EQ(text.find("CANARY"), std::string::npos) << text;
   EXPECT_EQ(text.find(token), std::string::npos);
   EXPECT_EQ(text.find(w.folder.path().string()), std::string::npos) << text;
-  EXPECT_NE(out["logs"][0]["text"].get<std::string>().find("plain line"), std::string::npos);
+  EXPECT_EQ(out["logs"][1]["text"], "plain line");
   for (const char* part : {"status", "doctor", "inspect", "operations", "audit", "plugins"}) EXPECT_FALSE(out[part].empty()) << part;
-}
-
-TEST(Tail, CountsLinesFromTheEnd) {
-  TemporaryFolder folder;
-  const auto tail = [&](const std::string& text, int lines) {
-    std::ofstream(folder.path() / "log") << text;
-    return *lifecycle::tail_of((folder.path() / "log").string(), lines);
-  };
-  EXPECT_EQ(tail("", 3), "");
-  EXPECT_EQ(tail("a", 1), "a");
-  EXPECT_EQ(tail("a\nb\n", 1), "b\n");
-  EXPECT_EQ(tail("a\nb", 1), "b");
-  EXPECT_EQ(tail("\na\n", 2), "\na\n");
-  EXPECT_EQ(tail("a\nb\nc\n", 9), "a\nb\nc\n");
-  fs::create_symlink(folder.path() / "log", folder.path() / "link");
-  EXPECT_FALSE(lifecycle::tail_of((folder.path() / "link").string(), 1));
 }
 
 }  // namespace

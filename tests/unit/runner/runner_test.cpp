@@ -25,6 +25,7 @@
 #include <gtest/gtest.h>
 
 #include "core/base/files.hpp"
+#include "core/logs/record.hpp"
 #include "core/releases/runner.hpp"
 #include "support/fakes.hpp"
 
@@ -63,7 +64,7 @@ class RunnerTest : public ::testing::Test {
   }
   void make(Backoff backoff = {1, 20, 3'600'000}) {
     runner = std::make_unique<Runner>(
-        clock, log,
+        clock, log, output,
         [this](const std::string& instance, ProcessState state, int pid, int status, const std::string&) {
           const std::lock_guard lock(mutex);
           changes.push_back({instance, state, pid, status});
@@ -105,11 +106,26 @@ class RunnerTest : public ::testing::Test {
     EXPECT_TRUE(came) << "state " << static_cast<int>(state) << " did not come";
     return last;
   }
-  // Waits until the log file holds `text`.
+  // What processes wrote, as it was, by stream and in order.
+  std::string output_text(std::string_view stream = "") const {
+    std::string all;
+    std::ifstream in(root.path() / "app.log.1");
+    for (std::string line; std::getline(in, line);) {
+      const auto record = logs::parse_record(line);
+      if (record && (stream.empty() || logs::to_string(record->stream) == stream)) all.append(record->text).append("\n");
+    }
+    return all;
+  }
+  // Of those that have ended: all of it.
+  std::string ended_output(std::string_view stream = "") {
+    EXPECT_TRUE(output.settle(30'000));
+    return output_text(stream);
+  }
+  // Waits until their log holds `text`.
   std::string wait_for_output(std::string_view text) const {
     const auto limit = std::chrono::steady_clock::now() + kLimit;
     for (;;) {
-      std::string all = text_of(out());
+      std::string all = output_text();
       if (all.find(text) != std::string::npos) return all;
       if (std::chrono::steady_clock::now() > limit) {
         ADD_FAILURE() << "no " << text << " in " << all;
@@ -128,6 +144,7 @@ class RunnerTest : public ::testing::Test {
   SystemClock clock;
   std::shared_ptr<std::vector<std::string>> lines = std::make_shared<std::vector<std::string>>();
   Logger log{lines};
+  logs::Collector output{clock, log, {}};
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<Change> changes;
@@ -140,7 +157,8 @@ TEST_F(RunnerTest, ProcessThatEndsWellIsDone) {
   EXPECT_EQ(end.instance, "ins_1");
   EXPECT_EQ(end.status, 0);
   EXPECT_GT(end.pid, 0);
-  EXPECT_EQ(text_of(out()), "hello\ntrouble\n");
+  EXPECT_EQ(ended_output("stdout"), "hello\n");
+  EXPECT_EQ(ended_output("stderr"), "trouble\n");
   EXPECT_FALSE(runner->supervises("ins_1"));
   EXPECT_TRUE(runner->list().empty());
   ASSERT_EQ(changes.size(), 3U);
@@ -148,7 +166,7 @@ TEST_F(RunnerTest, ProcessThatEndsWellIsDone) {
   EXPECT_EQ(changes[1].state, ProcessState::running);
   EXPECT_EQ(changes[1].pid, end.pid);
   struct stat st {};
-  ASSERT_EQ(::stat(out().c_str(), &st), 0);
+  ASSERT_EQ(::stat((root.path() / "app.log.1").c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777U, 0600U);
 }
 
@@ -162,7 +180,7 @@ TEST_F(RunnerTest, EnvironmentIsWhatWasPromisedAndNothingElse) {
   ::unsetenv("VIA_TEST_CANARY");
   std::set<std::string> names;
   std::map<std::string, std::string> values;
-  std::istringstream in(text_of(out()));
+  std::istringstream in(ended_output());
   for (std::string line; std::getline(in, line);) {
     const auto equals = line.find('=');
     EXPECT_TRUE(names.insert(line.substr(0, equals)).second) << line;
@@ -192,10 +210,10 @@ TEST_F(RunnerTest, NoDescriptorIsInherited) {
   spec.command = {"ls", "-l", "/proc/self/fd"};
   ASSERT_TRUE(runner->start(std::move(spec)));
   wait_for(ProcessState::exited);
-  const std::string text = text_of(out());
+  const std::string text = ended_output();
   EXPECT_NE(text.find("0 -> /dev/null"), std::string::npos) << text;
-  EXPECT_NE(text.find("1 -> " + out().string()), std::string::npos) << text;
-  EXPECT_NE(text.find("2 -> " + out().string()), std::string::npos) << text;
+  EXPECT_NE(text.find("1 -> pipe:"), std::string::npos) << text;
+  EXPECT_NE(text.find("2 -> pipe:"), std::string::npos) << text;
   std::size_t links = 0;
   for (std::size_t at = 0; (at = text.find(" -> ", at)) != std::string::npos; ++at) ++links;
   EXPECT_EQ(links, 4U) << text;
@@ -214,7 +232,7 @@ TEST_F(RunnerTest, ChildHasItsOwnSessionPlainSignalsAndAPrivateUmask) {
   const Change end = wait_for(ProcessState::exited);
   ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
   ::sigaction(SIGHUP, &before, nullptr);
-  std::istringstream in(text_of(out()));
+  std::istringstream in(ended_output());
   std::string mask, folder;
   int pid = 0, group = 0, session = 0;
   in >> mask >> folder >> pid >> group >> session;
@@ -294,15 +312,22 @@ TEST_F(RunnerTest, FolderLogFileAndCommandThatCannotBeUsedFail) {
   ASSERT_TRUE(runner->start(std::move(no_folder)));
   EXPECT_EQ(wait_for(ProcessState::failed).status, 127);
   ProcessSpec no_log = shell("true", "b");
+  no_log.log_file = root.path() / "none" / "b.log";  // of no matter to the app: its lines are dropped
   std::filesystem::create_symlink(root.path() / "victim", root.path() / "link.log");
-  no_log.log_file = root.path() / "link.log";
   ASSERT_TRUE(runner->start(std::move(no_log)));
-  EXPECT_EQ(wait_for(ProcessState::failed, 2).status, 127);
+  EXPECT_EQ(wait_for(ProcessState::exited).status, 0);
+  ProcessSpec link = shell("echo x", "d");
+  link.log_file = root.path() / "link.log";
+  std::filesystem::create_symlink(root.path() / "victim", root.path() / "link.log.1");
+  ASSERT_TRUE(runner->start(std::move(link)));
+  EXPECT_EQ(wait_for(ProcessState::exited, 2).status, 0);
+  EXPECT_TRUE(output.settle(30'000));
   EXPECT_FALSE(std::filesystem::exists(root.path() / "victim"));
+  EXPECT_TRUE(std::filesystem::exists(root.path() / "link.log.2"));
   ProcessSpec no_program = shell("true", "c");
   no_program.command = {"/etc/passwd"};
   ASSERT_TRUE(runner->start(std::move(no_program)));
-  EXPECT_EQ(wait_for(ProcessState::failed, 3).status, 127);
+  EXPECT_EQ(wait_for(ProcessState::failed, 2).status, 127);
   runner->stop_all();
   EXPECT_NE(logged().find("its working folder cannot be entered"), std::string::npos) << logged();
   EXPECT_NE(logged().find("Permission denied"), std::string::npos) << logged();
@@ -343,7 +368,7 @@ TEST_F(RunnerTest, CommandsAreFoundInThePathOfTheChildAndNeverInItsFolder) {
   spec.variables = {{"PATH", (root.path() / "bin").string() + ":/bin"}};
   ASSERT_TRUE(runner->start(std::move(spec)));
   wait_for(ProcessState::exited);
-  EXPECT_NE(text_of(out()).find(" 3\n"), std::string::npos) << text_of(out());
+  EXPECT_NE(ended_output().find(" 3\n"), std::string::npos) << ended_output();
 
   make({60'000, 60'000, 3'600'000});
   ProcessSpec local = shell("");
@@ -399,7 +424,7 @@ TEST_F(RunnerTest, StopReachesTheWholeGroup) {
 TEST_F(RunnerTest, WhatALeaderLeavesBehindEndsWithIt) {
   ASSERT_TRUE(runner->start(shell("trap '' TERM; sleep 1000 & echo child $!")));
   wait_for(ProcessState::exited);
-  const pid_t grandchild = std::stoi(text_of(out()).substr(6));
+  const pid_t grandchild = std::stoi(ended_output().substr(6));
   EXPECT_TRUE(ends(grandchild));
 }
 
@@ -416,7 +441,7 @@ TEST_F(RunnerTest, ProcessMayEndItselfWithinItsGrace) {
   wait_for_output("up");
   ASSERT_TRUE(runner->stop("ins_1", 30'000));
   EXPECT_EQ(wait_for(ProcessState::exited).status, 3);
-  EXPECT_NE(text_of(out()).find("bye"), std::string::npos);
+  EXPECT_NE(ended_output().find("bye"), std::string::npos);
 }
 
 TEST_F(RunnerTest, StopRightAfterStartLeavesNothing) {
@@ -454,7 +479,7 @@ TEST_F(RunnerTest, StopAllAndTheDestructorStopEverything) {
 TEST_F(RunnerTest, CallbackMayStartAndStop) {
   std::atomic<int> ended{0};
   std::unique_ptr<Runner> own;
-  own = std::make_unique<Runner>(clock, log, [&](const std::string& instance, ProcessState state, int, int, const std::string&) {
+  own = std::make_unique<Runner>(clock, log, output, [&](const std::string& instance, ProcessState state, int, int, const std::string&) {
     if (state == ProcessState::running && instance == "a") {
       EXPECT_TRUE(own->stop("a"));
     }
@@ -491,7 +516,8 @@ TEST_F(RunnerTest, ProcessEndsWithAHostThatIsKilled) {
   const pid_t host = ::fork();
   ASSERT_GE(host, 0);
   if (host == 0) {  // a host of its own, which never stops its process
-    Runner own(clock, log, [&](const std::string&, ProcessState state, int pid, int, const std::string&) {
+    logs::Collector own_output(clock, log, {});
+    Runner own(clock, log, own_output, [&](const std::string&, ProcessState state, int pid, int, const std::string&) {
       if (state == ProcessState::running && ::write(write_end.get(), &pid, sizeof pid) < 0) ::_exit(1);
     });
     if (!own.start(shell("trap '' TERM HUP; while :; do sleep 1000; done"))) ::_exit(1);

@@ -41,6 +41,13 @@ key = "/etc/via/key.pem"
 ca = "/etc/via/ca.pem"
 [log]
 level = "warn"
+[logs]
+max_bytes = 300000
+files = 7
+max_age_hours = 24
+app_bytes = 5000000
+burst_lines_per_s = 10
+burst_bytes_per_s = 70000
 [limits]
 header_bytes = 2048
 fields = 20
@@ -56,6 +63,12 @@ drain_timeout_ms = 106
 )");
   ASSERT_TRUE(c) << c.error().message;
   EXPECT_EQ(c->listen, "0.0.0.0:9000");
+  EXPECT_EQ(c->logs.max_bytes, 300'000U);
+  EXPECT_EQ(c->logs.files, 7);
+  EXPECT_EQ(c->logs.max_age_hours, 24);
+  EXPECT_EQ(c->logs.app_bytes, 5'000'000U);
+  EXPECT_EQ(c->logs.burst_lines_per_s, 10U);
+  EXPECT_EQ(c->logs.burst_bytes_per_s, 70'000U);
   EXPECT_EQ(c->public_url, "https://via.example");
   EXPECT_EQ(c->environment, "staging");
   EXPECT_EQ(c->admin_group, "ops");
@@ -197,7 +210,7 @@ TEST(ServerConfig, TheReferenceNamesEveryMemberAndItsDefaultParses) {
   }
   const std::set<std::string> all{
       "listen", "public_url", "environment", "admin_group", "threads", "workers", "allow_plaintext", "plugins", "require_plugin_signature",
-      "token_ttl_seconds", "retain_days", "check_timeout_seconds", "restart.APP", "types.TYPE.settings", "types.TYPE.isolation", "types.TYPE.memory_mb", "types.TYPE.grace_seconds", "tls.certificate", "tls.key", "tls.ca", "log.level", "limits.header_bytes", "limits.fields",
+      "token_ttl_seconds", "retain_days", "check_timeout_seconds", "restart.APP", "types.TYPE.settings", "types.TYPE.isolation", "types.TYPE.memory_mb", "types.TYPE.grace_seconds", "tls.certificate", "tls.key", "tls.ca", "log.level", "logs.max_bytes", "logs.files", "logs.max_age_hours", "logs.app_bytes", "logs.burst_lines_per_s", "logs.burst_bytes_per_s", "limits.header_bytes", "limits.fields",
       "limits.body_bytes", "limits.connections", "limits.memory_bytes", "limits.memory_per_app_bytes", "limits.pipelined_burst", "limits.header_timeout_ms",
       "limits.idle_timeout_ms", "limits.body_timeout_ms", "limits.write_timeout_ms", "limits.operation_timeout_ms",
       "limits.drain_timeout_ms"};

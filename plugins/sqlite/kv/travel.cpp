@@ -3,6 +3,7 @@
 
 #include "plugins/sqlite/api/answer.hpp"
 #include "plugins/sqlite/kv/host_query.hpp"
+#include "plugins/sqlite/kv/content_type.hpp"
 #include "plugins/sqlite/kv/json_path.hpp"
 #include "plugins/sqlite/kv/table.hpp"
 #include "plugins/sqlite/render.hpp"
@@ -25,11 +26,6 @@ std::optional<Entry> entry_from(const HostQuery& q, int column, int64_t updated_
   e.expires_ms = q.number_or_null(column + 2);
   e.updated_ms = updated_ms;
   return e;
-}
-
-bool is_json(std::string_view content_type) {
-  const std::string_view type = content_type.substr(0, content_type.find(';'));
-  return type == "application/json" || type.ends_with("+json");
 }
 
 }  // namespace
@@ -321,7 +317,7 @@ Failure table_at(Connection& connection, const Table& table, std::string_view pr
     entries += ",\"raw_value\":";
     append_base64(entries, state.entry.value);
     entries += ",\"content_type\":";
-    append_text(entries, state.entry.content_type);
+    append_text(entries, shown_type(state.entry));
     entries += ",\"op_number\":" + std::to_string(state.op_number) + ",\"updated_at\":" + std::to_string(state.entry.updated_ms) +
                ",\"expires_at\":" + (state.entry.expires_ms ? std::to_string(*state.entry.expires_ms) : "null") + "}";
     return true;
@@ -377,7 +373,7 @@ void append_raw(std::string& out, const std::optional<Entry>& entry) {
 }
 
 bool append_document(std::string& out, std::string_view name, const Entry& entry) {
-  if (!is_json(entry.content_type)) return false;
+  if (!says_json(entry.content_type)) return false;
   if (!valid_json(entry.value)) return false;
   out += ",\"";
   out += name;

@@ -1,5 +1,6 @@
 // The endpoints of history and time travel: parameters in, the answers of travel.hpp and rollback.hpp out.
 #include "plugins/sqlite/api/endpoints.hpp"
+#include "plugins/sqlite/kv/content_type.hpp"
 #include "plugins/sqlite/kv/rollback.hpp"
 
 #include <algorithm>
@@ -122,7 +123,7 @@ void key_snapshot(Context& c) {
         kv::append_text(json, after->value);
       }
       json += ",\"content_type\":";
-      kv::append_text(json, after->content_type);
+      kv::append_text(json, kv::shown_type(*after));
       json += ",\"expires_at\":" + (after->expires_ms ? std::to_string(*after->expires_ms) : "null");
     }
     json += std::string(",\"has_gaps\":") + (gaps ? "true}" : "false}");

@@ -60,6 +60,10 @@ Failure Connection::open(const std::string& path, Kind kind, const Limits& limit
   sqlite3_limit(db, SQLITE_LIMIT_TRIGGER_DEPTH, 100);
   sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
   if (rc = register_linear_functions(db); rc != SQLITE_OK) return from_sqlite(db, rc);
+  constexpr int kFunction = SQLITE_UTF8 | SQLITE_INNOCUOUS;
+  rc = sqlite3_create_function_v2(db, "changes", 0, kFunction, c.get(), sql_changes, nullptr, nullptr, nullptr);
+  if (rc == SQLITE_OK) rc = sqlite3_create_function_v2(db, "total_changes", 0, kFunction, c.get(), sql_total_changes, nullptr, nullptr, nullptr);
+  if (rc != SQLITE_OK) return from_sqlite(db, rc);
   sqlite3_busy_timeout(db, kind == Kind::writer ? 5'000 : 1'000);
   rc = c->host_exec("PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY");
   if (rc == SQLITE_OK) rc = c->host_exec(kind == Kind::writer ? "PRAGMA cache_size=-32768" : "PRAGMA cache_size=-8192");
@@ -127,6 +131,7 @@ Failure Connection::prepare(Operation mode, std::string_view sql, bool keep, Sta
   }
   out.alters = policy_.alters;
   out.creates_view = policy_.creates_view;
+  out.inserts = policy_.inserts;
   out.bounded = policy_.bounded;
   out.columns = sqlite3_column_count(out.stmt);
   out.parameters = sqlite3_bind_parameter_count(out.stmt);
@@ -226,6 +231,21 @@ int Connection::host_statement(std::string_view sql, sqlite3_stmt*& out) {
   }
   host_cache_.emplace(sql, out);
   return rc;
+}
+
+void Connection::begin_request() {
+  sqlite3_set_last_insert_rowid(db_, 0);
+  changes_before_ = sqlite3_total_changes64(db_);
+}
+
+void Connection::sql_changes(sqlite3_context* context, int, sqlite3_value**) {
+  const auto& c = *static_cast<const Connection*>(sqlite3_user_data(context));
+  sqlite3_result_int64(context, sqlite3_total_changes64(c.db_) == c.changes_before_ ? 0 : sqlite3_changes64(c.db_));
+}
+
+void Connection::sql_total_changes(sqlite3_context* context, int, sqlite3_value**) {
+  const auto& c = *static_cast<const Connection*>(sqlite3_user_data(context));
+  sqlite3_result_int64(context, sqlite3_total_changes64(c.db_) - c.changes_before_);
 }
 
 void Connection::begin_guard(uint64_t deadline_ns, const via_call* call, uint64_t operations) {

@@ -52,12 +52,12 @@ void Policy::begin_prepare(Operation m) {
   mode = m;
   host_sql = false;
   preparing = bounded = true;
-  denied = denied_write = denied_schema = drops_or_alters = alters = creates_view = creates_index = false;
+  denied = denied_write = denied_schema = drops_or_alters = alters = creates_view = creates_index = inserts = false;
   shadow_suspects.clear();
 }
 
-int Policy::callback(void* self, int action, const char* a, const char* b, const char* database, const char*) {
-  return static_cast<Policy*>(self)->decide(action, a, b, database);
+int Policy::callback(void* self, int action, const char* a, const char* b, const char* database, const char* trigger) {
+  return static_cast<Policy*>(self)->decide(action, a, b, database, trigger);
 }
 
 int Policy::deny() {
@@ -65,7 +65,7 @@ int Policy::deny() {
   return SQLITE_DENY;
 }
 
-int Policy::decide(int action, const char* a, const char* b, const char* database) {
+int Policy::decide(int action, const char* a, const char* b, const char* database, const char* trigger) {
   if (host_sql) return SQLITE_OK;
   if (frozen) return deny();
   a = a ? a : "";
@@ -80,6 +80,8 @@ int Policy::decide(int action, const char* a, const char* b, const char* databas
     case SQLITE_PRAGMA:
       return pragma(a, b);
     case SQLITE_INSERT:
+      if (!trigger) inserts = true;
+      [[fallthrough]];
     case SQLITE_UPDATE:
     case SQLITE_DELETE:
       return write(a, database);

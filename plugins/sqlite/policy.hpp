@@ -28,10 +28,11 @@ class Policy {
   bool denied = false, denied_write = false, denied_schema = false;
   bool bounded = true;  // it called only functions of constant cost
   bool drops_or_alters = false, alters = false, creates_view = false, creates_index = false;
+  bool inserts = false;  // by itself, not by a trigger
   std::vector<std::string> shadow_suspects;  // tables named like those inside of a virtual table
 
   void begin_prepare(Operation m);
-  int decide(int action, const char* a, const char* b, const char* database);
+  int decide(int action, const char* a, const char* b, const char* database, const char* trigger);
 
   static int callback(void* self, int action, const char* a, const char* b, const char* database, const char* trigger);
 

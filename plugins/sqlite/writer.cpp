@@ -368,6 +368,7 @@ void Writer::let_go(Group& group) {
 void Writer::run_guarded(Job& job) {
   job.result.clear();
   const Guarded guarded(database_.watchdog(), *connection_, job.deadline_ns, job.call, this);
+  connection_->begin_request();
   if (job.write) {
     job.answer = {};
     if (too_much_unsent()) {

@@ -38,6 +38,20 @@ TEST_P(Local, KeepsWhatWasWritten) {
   EXPECT_EQ(rows.types, (std::vector<std::string>{"INTEGER", "TEXT", "REAL"}));
 }
 
+TEST_P(Local, LastInsertRowidIsWhatTheStatementInsertedElseZero) {
+  auto db = open();
+  db.setup("CREATE TABLE t(a INTEGER PRIMARY KEY, b UNIQUE); INSERT INTO t VALUES(1, 'x')");
+  EXPECT_EQ(db.execute("INSERT OR IGNORE INTO t(b) VALUES('x')").last_insert_rowid, 0);
+  EXPECT_EQ(db.execute("INSERT INTO t VALUES(7, 'y')").last_insert_rowid, 7);
+  EXPECT_EQ(db.execute("UPDATE t SET b=a").last_insert_rowid, 0);
+  const auto results = db.batch({execute("INSERT INTO t VALUES(9, 'z')"), execute("INSERT OR IGNORE INTO t VALUES(9, 'z')"),
+                                 execute("UPDATE t SET b=a"), execute("INSERT INTO t VALUES(last_insert_rowid()+1, 'w')")});
+  EXPECT_EQ(results.at(0).last_insert_rowid, 9);
+  EXPECT_EQ(results.at(1).last_insert_rowid, 0);
+  EXPECT_EQ(results.at(2).last_insert_rowid, 0);
+  EXPECT_EQ(results.at(3).last_insert_rowid, 10);
+}
+
 TEST_P(Local, ReturningGivesRowsAndDdlCountsNothing) {
   auto db = open();
   db.setup("CREATE TABLE t(a)");

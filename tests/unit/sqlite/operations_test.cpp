@@ -150,6 +150,46 @@ TEST(Execute, CountsAsJdbcDoes) {
   EXPECT_EQ(a.execute("DELETE FROM t").json()["update_count"], 3);
 }
 
+// The writer is shared: what others did before on it is nobody's business.
+TEST(Execute, LastInsertRowidIsWhatTheRequestInsertedElseZero) {
+  Addon a;
+  ASSERT_EQ(a.setup(std::string(kTable) + "; CREATE TABLE log(id INTEGER PRIMARY KEY, x); CREATE TABLE plain(k TEXT PRIMARY KEY) WITHOUT ROWID;"
+                    "CREATE VIEW w AS SELECT name FROM t; CREATE TRIGGER wi INSTEAD OF INSERT ON w BEGIN INSERT INTO log(x) VALUES(new.name); END;"
+                    "CREATE TRIGGER tu AFTER UPDATE ON t BEGIN INSERT INTO log(x) VALUES(new.id); END").status, VIA_OK);
+  ASSERT_EQ(a.execute("INSERT INTO t(id, name) VALUES(41, 'a')").json(), (Json{{"update_count", 1}, {"last_insert_rowid", 41}}));
+  const auto rowid = [&](const char* sql) {
+    const Answer r = a.execute(sql);
+    EXPECT_EQ(r.status, VIA_OK) << sql << ": " << r.message;
+    return r.json()["last_insert_rowid"];
+  };
+  for (const char* sql : {"INSERT OR IGNORE INTO t(name) VALUES('a')", "INSERT INTO t(name) SELECT 'x' WHERE 0", "UPDATE t SET data=NULL",
+                          "INSERT INTO t(id) VALUES(41) ON CONFLICT DO UPDATE SET data=x'00'", "INSERT INTO plain VALUES('k')",
+                          "INSERT INTO w VALUES('by a trigger')", "DELETE FROM log"})
+    EXPECT_EQ(rowid(sql), 0) << sql;
+  EXPECT_EQ(rowid("INSERT INTO t(id, name) VALUES(50, 'b')"), 50);
+  EXPECT_EQ(rowid("REPLACE INTO t(id, name) VALUES(50, 'c')"), 50);
+  EXPECT_EQ(a.execute("INSERT OR IGNORE INTO t(name) VALUES('a') RETURNING id").json()["last_insert_rowid"], 0);
+  EXPECT_EQ(a.batch({{{"operation", "execute"}, {"sql", "INSERT INTO t(id) VALUES(60)"}}, {{"operation", "execute"}, {"sql", "UPDATE t SET data=NULL"}},
+                     {{"operation", "execute"}, {"sql", "INSERT OR IGNORE INTO t(id) VALUES(60)"}},
+                     {{"operation", "execute"}, {"sql", "INSERT INTO log(id, x) VALUES(last_insert_rowid(), 'its own')"}}})
+                .json()["results"],
+            Json::parse(R"([{"update_count":1,"last_insert_rowid":60},{"update_count":3,"last_insert_rowid":0},)"
+                        R"({"update_count":0,"last_insert_rowid":0},{"update_count":1,"last_insert_rowid":60}])"));
+}
+
+TEST(Execute, TellsNothingOfWhatOthersChangedOnTheWriter) {
+  Addon a;
+  ASSERT_EQ(a.setup("CREATE TABLE t(a, b, c); INSERT INTO t VALUES(1,1,1),(2,2,2)").status, VIA_OK);
+  ASSERT_EQ(a.execute("INSERT INTO t VALUES(last_insert_rowid(), changes(), total_changes())").status, VIA_OK);
+  EXPECT_EQ(a.query("SELECT * FROM t WHERE a NOT IN (1,2)").rows(), (Json{{0, 0, 0}}));
+  const Answer r = a.batch({{{"operation", "query"}, {"sql", "SELECT changes(), total_changes(), last_insert_rowid()"}},
+                            {{"operation", "execute"}, {"sql", "UPDATE t SET b=b WHERE a<3"}},
+                            {{"operation", "query"}, {"sql", "SELECT changes(), total_changes(), last_insert_rowid()"}}});
+  ASSERT_EQ(r.status, VIA_OK) << r.message;
+  EXPECT_EQ(r.json()["results"][0]["rows"], (Json{{0, 0, 0}}));
+  EXPECT_EQ(r.json()["results"][2]["rows"], (Json{{3, 3, 0}}));
+}
+
 TEST(Execute, ReturningGivesRows) {
   Addon a;
   ASSERT_EQ(a.setup(kTable).status, VIA_OK);

@@ -3,6 +3,7 @@
 
 #include "cli/commands/data.hpp"
 #include "core/base/base64.hpp"
+#include "core/base/json_text.hpp"
 
 namespace via::cli {
 namespace {
@@ -43,7 +44,7 @@ void show_gaps(Session& session, const Json& body) {
 }
 
 int show_keys(Session& session, const HttpAnswer& answer) {
-  const Json body = Json::parse(answer.body, nullptr, false);
+  const Json body = Json::parse(parseable_json(answer.body), nullptr, false);
   Json rows = Json::array();
   for (const Json& item : first_array(body)) {
     if (!item.is_object()) return show_answer(session, answer);
@@ -71,7 +72,7 @@ std::string decoded(const Json& raw) {
 }
 
 int show_history(Session& session, const HttpAnswer& answer) {
-  const Json body = Json::parse(answer.body, nullptr, false);
+  const Json body = Json::parse(parseable_json(answer.body), nullptr, false);
   Json rows = Json::array();
   for (const Json& item : first_array(body)) {
     if (!item.is_object()) return show_answer(session, answer);

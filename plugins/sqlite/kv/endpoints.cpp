@@ -233,7 +233,9 @@ void remove(Context& c) {
     });
   const auto wanted = kv::parse_json(r.body);
   if (!wanted) return c.fail(invalid_body());
-  change_array(c, "remove", false, [wanted](std::vector<std::string_view>& all, Answer& a) -> Failure {
+  change_array(c, "remove", false, [wanted, text = r.body](std::vector<std::string_view>& all, Answer& a) -> Failure {
+    // By its digits first: numbers beyond 64 bits are compared as doubles below, where neighbours are one.
+    if (const auto same = std::find(all.begin(), all.end(), text); same != all.end()) return take(all, static_cast<size_t>(same - all.begin()), a);
     for (size_t i = 0; i < all.size(); ++i)
       if (kv::parse_json(all[i]) == wanted) return take(all, i, a);
     return error(404, "Element not found");

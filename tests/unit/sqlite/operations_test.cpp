@@ -31,7 +31,7 @@ TEST(Query, IntegersAreExactTo64Bits) {
 TEST(Query, RealsReadBackAsTheSameDouble) {
   Addon a;
   EXPECT_EQ(a.query("SELECT ?, ?, ?", {0.1, 1e300, 5e-324}).rows()[0], (Json{0.1, 1e300, 5e-324}));
-  EXPECT_NE(a.query("SELECT 3.0, 9e999, -9e999").body.find("[3.0,null,null]"), std::string::npos);
+  EXPECT_NE(a.query("SELECT 3.0, 9e999, -9e999").body.find("[3.0,9e999,-9e999]"), std::string::npos);
 }
 
 TEST(Query, TextThatIsNotUtf8StaysValidJson) {

@@ -252,13 +252,16 @@ void list(Context& c) {
   if (!checked(c, p.integer("offset", offset)) || !checked(c, p.timestamp("at_timestamp", at_ms, at))) return;
   limit = limit <= 0 ? 100 : std::min(limit, kLargestLimit);
   if (offset < 0) return c.fail(error(400, "offset must not be negative"));
+  if (!at && !checked(c, p.numbered_cursor(offset))) return;
   if (!opened(c, false, database, list_files)) return;
   Answer a;
   const Failure failure = c.read(*database, [&](Connection& connection) -> Failure {
-    if (at) return kv::table_at(connection, table, p.text("prefix"), limit, at_ms, c.now_ms(), a.body);
+    if (at) return kv::table_at(connection, table, {p.text("prefix"), p.text("cursor"), limit}, at_ms, c.now_ms(), a.body);
     std::string items;
     int64_t count = 0;
-    const Failure read = kv::list(connection, table, p.text("prefix"), limit, offset, c.now_ms(), [&](std::string_view key, const Entry& e) {
+    bool more = false;
+    const Failure read = kv::list(connection, table, p.text("prefix"), limit + 1, offset, c.now_ms(), [&](std::string_view key, const Entry& e) {
+      if (more = count >= limit || items.size() >= kListBytes; more) return false;
       items += count++ == 0 ? "{\"key\":" : ",{\"key\":";
       kv::append_text(items, key);
       items += ",\"value\":";
@@ -266,10 +269,10 @@ void list(Context& c) {
       items += ",\"content_type\":";
       kv::append_text(items, kv::shown_type(e));
       items += ",\"updated_at\":" + std::to_string(e.updated_ms) + ",\"expires_at\":" + (e.expires_ms ? std::to_string(*e.expires_ms) : "null") + "}";
-      return items.size() < kListBytes;
+      return true;
     });
     a.body = "{\"items\":[" + items + "],\"count\":" + std::to_string(count) + ",\"limit\":" + std::to_string(limit) +
-             ",\"offset\":" + std::to_string(offset) + "}";
+             ",\"offset\":" + std::to_string(offset) + paging(more ? std::to_string(offset + count) : "") + "}";
     return read;
   });
   if (failure) return c.fail(failure);

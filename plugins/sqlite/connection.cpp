@@ -99,7 +99,8 @@ Failure Connection::prepare(Operation mode, std::string_view sql, bool keep, Sta
   const std::string_view text = skip_blank(sql);
   rest = {};
   if (text.empty()) return {};
-  if (is_vacuum(text)) return denied_by_policy();
+  if (is_vacuum(text))
+    return denied_by_policy("VACUUM is not allowed: free space is used again by itself; the data API makes a compact copy (POST /maintenance, vacuum_into)");
   for (int attempt = 0; attempt < 2; ++attempt) {
     policy_.begin_prepare(mode);
     const char* tail = nullptr;
@@ -109,15 +110,10 @@ Failure Connection::prepare(Operation mode, std::string_view sql, bool keep, Sta
     policy_.preparing = false;
     if (rc != SQLITE_OK) {
       if (policy_.denied_write) return writes_in_query();
-      if (policy_.denied_schema) {
-        Failure f = denied_by_policy();
-        f.message += "; changes of the schema go through setup";
-        return f;
-      }
-      return policy_.denied ? denied_by_policy() : failure(rc);
+      return policy_.denied ? denied_by_policy(policy_.why) : failure(rc);
     }
     if (!out.stmt) return {};
-    if (sqlite3_stmt_isexplain(out.stmt)) return denied_by_policy();
+    if (sqlite3_stmt_isexplain(out.stmt)) return denied_by_policy("EXPLAIN is not allowed: run it with sqlite3 on a copy (via addon export)");
     rest = text.substr(std::min(static_cast<size_t>(tail - text.data()), text.size()));
     if (policy_.shadow_suspects.empty()) break;
     const auto suspects = policy_.shadow_suspects;
@@ -125,7 +121,7 @@ Failure Connection::prepare(Operation mode, std::string_view sql, bool keep, Sta
     for (const auto& base : suspects) inside = inside || inside_virtual_table(base);
     if (!inside) break;
     // The first use of a virtual table may itself have prepared reads of its tables; the second prepare tells.
-    if (attempt == 1) return denied_by_policy();
+    if (attempt == 1) return denied_by_policy("the tables that a virtual table keeps itself in are not for statements of apps; use the virtual table");
     sqlite3_finalize(out.stmt);
     out.stmt = nullptr;
   }
@@ -298,7 +294,7 @@ Failure Connection::failure(int rc) {
                 SQLITE_INTERRUPT, -1, 100};
     }
   }
-  if (rc == SQLITE_ERROR && policy_.denied) return denied_by_policy();
+  if (rc == SQLITE_ERROR && policy_.denied) return denied_by_policy(policy_.why);
   return from_sqlite(db_, rc);
 }
 

@@ -200,7 +200,8 @@ Failure check_views(Connection& connection) {
     std::string_view rest;
     const Failure f = connection.prepare(Operation::query, sql, false, s, rest);
     // A view over a table that is not there yet is the app's business; one that the policy forbids is ours.
-    if (f && (std::string_view(f.code) == "sql_denied" || f.message.find("unsafe use of") != f.message.npos)) return denied_by_policy();
+    if (f && (std::string_view(f.code) == "sql_denied" || f.message.find("unsafe use of") != f.message.npos))
+      return denied_by_policy("a view uses something that statements of this binding may not use: " + f.message);
   }
   return {};
 }

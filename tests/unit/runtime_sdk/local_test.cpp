@@ -91,6 +91,17 @@ TEST_P(Local, RefusesWhatABindingRefuses) {
   EXPECT_EQ(db.query("SELECT 1 ; -- the end\n ").scalar<int>(), 1);
 }
 
+TEST_P(Local, AScriptThatIsWrappedInOnePairRunsAsADumpIs) {
+  auto db = open();
+  EXPECT_EQ(db.setup("PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE c(p REFERENCES q(a)); INSERT INTO c VALUES(1);"
+                     "CREATE TABLE q(a PRIMARY KEY); INSERT INTO q VALUES(1);\nCOMMIT;\n"), 2);
+  EXPECT_EQ(code_of([&] { db.setup("PRAGMA foreign_keys=OFF; BEGIN; INSERT INTO c VALUES(9); COMMIT"); }), "constraint");
+  EXPECT_EQ(code_of([&] { db.execute("INSERT INTO c VALUES(9)"); }), "constraint");
+  for (const char* sql : {"BEGIN; CREATE TABLE x(a)", "CREATE TABLE x(a); COMMIT", "BEGIN; COMMIT; CREATE TABLE x(a)", "BEGIN; ROLLBACK", "BEGIN; SAVEPOINT s; COMMIT"})
+    EXPECT_EQ(code_of([&] { db.setup(sql); }), "sql_denied") << sql;
+  EXPECT_EQ(db.query("SELECT count(*) FROM sqlite_schema WHERE name='x'").scalar<int>(), 0);
+}
+
 TEST_P(Local, EndsAtTheDeadline) {
   auto db = open();
   Statement endless =

@@ -119,8 +119,10 @@ class Local final : public Connection::Backend {
   }
 
   // Transactions belong to setup and batch, here as behind a host.
-  static int authorize(void* data, int action, const char*, const char*, const char*, const char* trigger) {
+  static int authorize(void* data, int action, const char* what, const char* value, const char*, const char* trigger) {
     auto& self = *static_cast<Local*>(data);
+    if (action == SQLITE_TRANSACTION || action == SQLITE_SAVEPOINT) self.control_ = action == SQLITE_TRANSACTION ? what : "SAVEPOINT";
+    if (action == SQLITE_PRAGMA && value != nullptr && std::string_view(what) == "foreign_keys") self.drops_keys_ = true;
     if (action == SQLITE_INSERT && trigger == nullptr) self.inserts_ = true;
     const bool control = action == SQLITE_TRANSACTION || action == SQLITE_SAVEPOINT;
     return control && !self.own_ ? SQLITE_DENY : SQLITE_OK;
@@ -304,16 +306,53 @@ class Local final : public Connection::Backend {
 
   std::int64_t run_setup(const std::string& sql) {
     std::int64_t count = 0;
-    bool any = false;
+    bool any = false, begun = false, ended = false;
+    struct Keys {
+      sqlite3* db;
+      bool off = false;
+      ~Keys() {
+        if (off) sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
+      }
+    } keys{db_};
     for (std::string_view rest = sql; !rest.empty();) {
-      const Prepared prepared = prepare(rest, rest);
+      own_ = true;  // it is compiled, not run
+      control_.clear();
+      drops_keys_ = false;
+      Prepared prepared;
+      try {
+        prepared = prepare(rest, rest);
+      } catch (...) {
+        own_ = false;
+        throw;
+      }
+      own_ = false;
       if (!prepared) continue;
+      // A script may be wrapped in one pair, as .dump writes it: this is one transaction already.
+      if (control_ == "BEGIN" && !any && !begun) {
+        begun = true;
+        continue;
+      }
+      if (control_ == "COMMIT" && begun && !ended) {
+        ended = any = true;
+        continue;
+      }
+      if (!control_.empty() || ended)
+        throw Error("BEGIN and COMMIT are not allowed: each setup is one transaction already. One pair around the whole script may stay.",
+                    {"sql_denied", 0, SQLITE_AUTH, {}, {}, false});
+      if (drops_keys_ && !any && !begun) {  // the first line of a dump, which by itself means nothing inside of a transaction
+        keys.off = sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, 0, nullptr) == SQLITE_OK;
+        continue;
+      }
       any = true;
       const std::int64_t before = sqlite3_total_changes64(db_);
       step_all(prepared.get());
       if (sqlite3_total_changes64(db_) != before) count += sqlite3_changes64(db_);
     }
     if (!any) raise("bad_request", "the SQL text holds no statement");
+    if (keys.off && step_all(prepare_one("SELECT 1 FROM pragma_foreign_key_check LIMIT 1").get()).size() > 0)
+      throw Error("FOREIGN KEY constraint failed", {"constraint", 0, SQLITE_CONSTRAINT_FOREIGNKEY, {}, {}, false});
+    if (begun && !ended)
+      throw Error("the script begins a transaction and does not end it", {"sql_denied", 0, SQLITE_AUTH, {}, {}, false});
     return count;
   }
 
@@ -321,6 +360,8 @@ class Local final : public Connection::Backend {
   const std::chrono::milliseconds timeout_;
   steady_clock::time_point deadline_ = steady_clock::time_point::max();
   bool own_ = false;  // a transaction statement is ours
+  std::string control_;      // the statement that was prepared last controls a transaction: its word
+  bool drops_keys_ = false;  // it sets PRAGMA foreign_keys
   bool inserts_ = false;  // the statement that was prepared last does, by itself
 };
 

@@ -77,6 +77,17 @@ Setter level(Level& out) {
   };
 }
 
+Setter compression(net::Compression& out) {
+  return [&out](const toml::node& n) {
+    const auto v = n.value_exact<std::string>();
+    if (v == "auto") out = net::Compression::automatic;
+    else if (v == "on") out = net::Compression::on;
+    else if (v == "off") out = net::Compression::off;
+    else return false;
+    return true;
+  };
+}
+
 Result<void> read(const toml::table& table, const std::string& prefix, const std::map<std::string, Setter>& known) {
   for (const auto& [key, node] : table) {
     const std::string name = prefix + std::string(key.str());
@@ -222,6 +233,7 @@ Result<ServerConfig> parse_server_config(std::string_view source) {
       {"limits.body_timeout_ms", number(c.limits.body_timeout_ms, 100, kHour)},
       {"limits.write_timeout_ms", number(c.limits.write_timeout_ms, 100, kHour)},
       {"limits.operation_timeout_ms", number(c.limits.operation_timeout_ms, 10, kHour)},
+      {"limits.compression", compression(c.limits.compression)},
       {"limits.drain_timeout_ms", number(c.limits.drain_timeout_ms, 10, kHour)},
   };
   if (const auto* restart = table.get("restart")) {

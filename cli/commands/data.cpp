@@ -1,6 +1,8 @@
 // See data.hpp.
 #include "cli/commands/data.hpp"
 
+#include "core/base/json_text.hpp"
+
 #include <algorithm>
 #include <cctype>
 #include <fstream>
@@ -23,7 +25,7 @@ bool is_json(const HttpAnswer& answer) { return answer.content_type.find("json")
 
 // What a program gets: always JSON. A value that is none becomes a string of it.
 std::string as_json(const HttpAnswer& answer) {
-  if (is_json(answer) && Json::accept(answer.body)) return answer.body;
+  if (is_json(answer) && Json::accept(parseable_json(answer.body))) return answer.body;
   return Json(answer.body).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -42,7 +44,7 @@ Result<std::string> read_body(const Json& given, std::istream* in, const std::st
 // The items are passed on as they were typed, so that no number changes on the way.
 Result<std::string> transaction_body(const Json& given) {
   const std::string items = given.value("transaction", "");
-  const Json parsed = Json::parse(items, nullptr, false);
+  const Json parsed = Json::parse(parseable_json(items), nullptr, false);
   if (!parsed.is_array())
     return fail(Code::bad_request, "--transaction must be a JSON array of items, for example: '[{\"query\":\"SELECT 1\"}]'");
   std::string body = "{";
@@ -117,7 +119,7 @@ int run_data(CommandTree& tree, Command& command, const std::string& path, const
   }
   session.environment.out << as_json(*answer) << '\n';
   // A transaction that was rolled back is answered with 200.
-  const Json body = Json::parse(answer->body, nullptr, false);
+  const Json body = Json::parse(parseable_json(answer->body), nullptr, false);
   return spec.body == DataBody::transaction && body.is_object() && body.contains("reqIdx") ? 1 : 0;
 }
 
@@ -243,7 +245,7 @@ void show_rows(Session& session, const Json& headers, const Json& rows, bool tru
 }
 
 int show_answer(Session& session, const HttpAnswer& answer) {
-  const OrderedJson body = OrderedJson::parse(answer.body, nullptr, false);
+  const OrderedJson body = OrderedJson::parse(parseable_json(answer.body), nullptr, false);
   if (!is_json(answer) || body.is_discarded()) {
     session.environment.out << answer.body;
     if (session.environment.terminal && !answer.body.ends_with('\n')) session.environment.out << '\n';

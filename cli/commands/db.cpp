@@ -1,11 +1,12 @@
 // db: SQL over the data API.
 #include "cli/commands/data.hpp"
+#include "core/base/json_text.hpp"
 
 namespace via::cli {
 namespace {
 
 int show_transaction(Session& session, const HttpAnswer& answer) {
-  const Json body = Json::parse(answer.body, nullptr, false);
+  const Json body = Json::parse(parseable_json(answer.body), nullptr, false);
   if (!body.is_object()) return show_answer(session, answer);
   if (body.contains("reqIdx"))
     return report(session.environment, session.globals,
@@ -33,7 +34,7 @@ int show_transaction(Session& session, const HttpAnswer& answer) {
 }
 
 int show_query(Session& session, const HttpAnswer& answer) {
-  const Json body = Json::parse(answer.body, nullptr, false);
+  const Json body = Json::parse(parseable_json(answer.body), nullptr, false);
   if (!body.is_object()) return show_answer(session, answer);
   show_rows(session, body.value("columns", Json::array()), body.value("resultSet", Json::array()), body.value("truncated", false));
   return 0;

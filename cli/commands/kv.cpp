@@ -3,6 +3,7 @@
 
 #include "cli/commands/data.hpp"
 #include "core/base/base64.hpp"
+#include "core/base/json_text.hpp"
 
 namespace via::cli {
 namespace {
@@ -43,7 +44,7 @@ void show_gaps(Session& session, const Json& body) {
 }
 
 int show_keys(Session& session, const HttpAnswer& answer) {
-  const Json body = Json::parse(answer.body, nullptr, false);
+  const Json body = Json::parse(parseable_json(answer.body), nullptr, false);
   Json rows = Json::array();
   for (const Json& item : first_array(body)) {
     if (!item.is_object()) return show_answer(session, answer);
@@ -58,6 +59,8 @@ int show_keys(Session& session, const HttpAnswer& answer) {
     return 0;
   }
   session.output.table({{"KEY", "key"}, {"VALUE", "value"}, {"TYPE", "type"}, {"UPDATED", "updated"}, {"EXPIRES", "expires"}}, rows, "keys");
+  if (body.is_object() && body.value("has_more", false) && body.contains("next_cursor") && body["next_cursor"].is_string())
+    session.output.hint("There are more keys: --cursor " + printable(body["next_cursor"].get<std::string>()));
   show_gaps(session, body);
   return 0;
 }
@@ -71,7 +74,7 @@ std::string decoded(const Json& raw) {
 }
 
 int show_history(Session& session, const HttpAnswer& answer) {
-  const Json body = Json::parse(answer.body, nullptr, false);
+  const Json body = Json::parse(parseable_json(answer.body), nullptr, false);
   Json rows = Json::array();
   for (const Json& item : first_array(body)) {
     if (!item.is_object()) return show_answer(session, answer);
@@ -114,7 +117,8 @@ std::vector<DataCommand> commands() {
       {{"delete"}, {}, "delete a key", "DELETE", "/kv/{}", "KEY", {db, table(), history()}, DataBody::none, {}, {"kv delete config --db app"}},
       {{"list"}, {"ls"}, "the keys and their values", "GET", "/kv", "",
        {db, table(), {"--prefix", "prefix", "PREFIX", "only keys that begin so"}, number("--limit", "limit", "at most this many (100)"),
-        number("--offset", "offset", "leave out the first ones (0)"), number("--at-timestamp", "at_timestamp", "as they were at this Unix time")},
+        number("--offset", "offset", "leave out the first ones (0)"), {"--cursor", "cursor", "CURSOR", "go on where an answer ended (next_cursor)"},
+        number("--at-timestamp", "at_timestamp", "as they were at this Unix time")},
        DataBody::none, {}, {"kv list --db app --prefix user:"}, show_keys},
       {{"incr"}, {}, "add to a number, atomically", "POST", "/kv/{}/incr", "KEY", {db, table(), delta, path(), history()}, DataBody::none, {},
        {"kv incr rate:1 --db app --delta 10"}},

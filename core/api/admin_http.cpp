@@ -64,6 +64,7 @@ bool AdminHttp::try_serve(net::Exchange& exchange, net::Pending&) {
 
 asio::awaitable<void> AdminHttp::serve_addon(net::Exchange& exchange) {
   const net::Request& request = exchange.request();
+  exchange.always_send(kStoredBytes);
   std::string_view path = request.path.substr(kAddons.size());
   const std::string name(path.substr(0, path.find('/')));
   path.remove_prefix(name.size());

@@ -19,6 +19,11 @@
 
 namespace via::api {
 
+// What goes with every answer of such a route: it may hold stored bytes of any type, which are no page of the address they come from.
+inline constexpr std::string_view kStoredBytes =
+    "X-Content-Type-Options: nosniff\r\n"
+    "Content-Security-Policy: default-src 'none'; sandbox\r\n";
+
 // Who calls, as the ABI wants it. Points into the rights that the caller of these functions holds.
 struct ExtensionCaller {
   std::span<const std::string> scopes;

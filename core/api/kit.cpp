@@ -2,6 +2,8 @@
 
 #include "core/api/extension.hpp"
 
+#include <algorithm>
+
 namespace via::api {
 
 namespace asio = boost::asio;
@@ -12,34 +14,42 @@ constexpr std::uint64_t kTimeoutMs = 330'000;  // the plugin ends what it runs e
 
 constexpr std::string_view kWorkingFor = "kit";
 
-bool is(std::string_view name, std::string_view lower) {
-  if (name.size() != lower.size()) return false;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    const char c = name[i] >= 'A' && name[i] <= 'Z' ? static_cast<char>(name[i] + 32) : name[i];
-    if (c != lower[i]) return false;
-  }
-  return true;
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+bool is(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
-std::string_view field(const net::Request& request, std::string_view lower) {
-  for (const auto& [name, value] : request.fields)
-    if (is(name, lower)) return value;
-  return {};
-}
-
+// A name with or without a port, and nothing else: what follows a bracket or a colon decides where a browser believes to be.
 bool names_this_machine(std::string_view host) {
-  if (host.starts_with('[')) return host.substr(0, host.find(']') + 1) == "[::1]";
-  const std::string_view name = host.substr(0, host.find(':'));
-  return is(name, "localhost") || name == "127.0.0.1";
+  for (const std::string_view name : {"localhost", "127.0.0.1", "[::1]"}) {
+    if (!is(host.substr(0, name.size()), name)) continue;
+    const std::string_view port = host.substr(name.size());
+    if (port.empty()) return true;
+    return port.size() > 1 && port.size() <= 6 && port[0] == ':' && port.find_first_not_of("0123456789", 1) == std::string_view::npos;
+  }
+  return false;
+}
+
+bool is_origin_of(std::string_view origin, std::string_view host) {
+  for (const std::string_view scheme : {"http://", "https://"})
+    if (origin.starts_with(scheme)) return is(origin.substr(scheme.size()), host);
+  return false;
 }
 
 }  // namespace
 
 bool KitApi::admits(net::Exchange& exchange) const {
   const net::Request& request = exchange.request();
-  const std::string_view host = field(request, "host"), origin = field(request, "origin");
-  const auto scheme = origin.find("://");
-  const bool same = origin.empty() || (scheme != std::string_view::npos && origin.substr(scheme + 3) == host);
+  exchange.always_send(kStoredBytes);
+  std::string_view host;
+  for (const auto& [name, value] : request.fields)
+    if (is(name, "host")) host = value;
+  bool same = true;
+  for (const auto& [name, value] : request.fields) {
+    if (is(name, "origin")) same = same && is_origin_of(value, host);
+    // Where a browser sends no Origin: a page of another site that has a form, an image or a frame of ours, or leads here.
+    else if (is(name, "sec-fetch-site")) same = same && (value == "same-origin" || value == "none");
+  }
   if (same && (public_ || host.empty() || names_this_machine(host))) return true;
   exchange.fail(fail(Code::not_allowed, "This address serves this machine only: ask for it as localhost or 127.0.0.1, and not from a "
                                         "page of another site."));

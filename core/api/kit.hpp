@@ -22,7 +22,7 @@ class KitApi final : public net::Handler {
   boost::asio::awaitable<void> before_body(net::Exchange& exchange) override;
 
  private:
-  // False: the exchange was answered with 403.
+  // False: the exchange was answered with 403. Every field that says where a request comes from must say that it is from here.
   bool admits(net::Exchange& exchange) const;
 
   const std::shared_ptr<plugins::AddonInstance> instance_;

@@ -177,6 +177,7 @@ RuntimeApi::Route RuntimeApi::route(const Request& request) {
 bool RuntimeApi::try_serve(Exchange& exchange, net::Pending& pending) {
   const Request& request = exchange.request();
   const Route where = route(request);
+  if (where.kind == Route::Kind::http) exchange.always_send(kStoredBytes);
   if (where.kind == Route::Kind::capability) return try_capability(d_.log, exchange, pending) == Begun::done;
   if (where.kind != Route::Kind::http && (where.kind != Route::Kind::operation || where.method != Method::post)) {
     if (where.kind == Route::Kind::resolve || where.kind == Route::Kind::refresh) {

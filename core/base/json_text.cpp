@@ -1,6 +1,10 @@
 #include "core/base/json_text.hpp"
 
+#include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <cstdint>
+#include <cstdlib>
 
 namespace via {
 namespace {
@@ -34,6 +38,33 @@ bool is_utf8(std::string_view text) noexcept {
     text.remove_prefix(n);
   }
   return true;
+}
+
+std::string parseable_json(std::string_view json) {
+  static constexpr std::string_view kNumber = "+-.0123456789eE";
+  std::string out;
+  out.reserve(json.size());
+  for (std::size_t i = 0; i < json.size();) {
+    if (json[i] == '"') {
+      std::size_t end = i + 1;
+      while (end < json.size() && json[end] != '"') end += json[end] == '\\' ? 2 : 1;
+      end = std::min(end + 1, json.size());
+      out.append(json.substr(i, end - i));
+      i = end;
+    } else if (json[i] == '-' || (json[i] >= '0' && json[i] <= '9')) {
+      const std::size_t end = std::min(json.find_first_not_of(kNumber, i), json.size());
+      const std::string_view number = json.substr(i, end - i);
+      double value = 0;
+      const auto read = std::from_chars(number.data(), number.data() + number.size(), value);
+      const bool beyond = read.ec == std::errc::result_out_of_range && std::isinf(std::strtod(std::string(number).c_str(), nullptr));
+      if (beyond) out.append(1, '"').append(number).append(1, '"');
+      else out.append(number);
+      i = end;
+    } else {
+      out += json[i++];
+    }
+  }
+  return out;
 }
 
 void append_json_string(std::string& out, std::string_view text) {

@@ -11,6 +11,10 @@ namespace via {
 // valid JSON.
 void append_json_string(std::string& out, std::string_view text);
 
+// JSON as parsers take it that know finite doubles only: a number beyond them (9e999, which is how infinity is written here) becomes a
+// string of its digits.
+std::string parseable_json(std::string_view json);
+
 // True when `text` is well-formed UTF-8 (no overlong forms, no surrogates).
 bool is_utf8(std::string_view text) noexcept;
 

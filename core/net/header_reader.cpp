@@ -168,6 +168,7 @@ void HeaderReader::take(std::string_view name, std::string_view value, Request& 
       break;
     case 15:
       if (is("Idempotency-Key")) request.idempotency_key = value;
+      else if (is("Accept-Encoding")) request.accepts_encodings = true;
       break;
     case 16:
       if (is("Content-Encoding")) request.content_encoding = value;

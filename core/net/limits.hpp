@@ -6,6 +6,8 @@
 
 namespace via::net {
 
+enum class Compression : std::uint8_t { automatic, on, off };
+
 struct Limits {
   std::size_t max_header_bytes = 16 * 1024;
   std::size_t max_fields = 100;
@@ -21,6 +23,7 @@ struct Limits {
   std::uint64_t body_timeout_ms = 30'000;       // plus a second for each 64 KiB announced
   std::uint64_t write_timeout_ms = 30'000;      // without progress
   std::uint64_t operation_timeout_ms = 30'000;  // given to a plugin as its deadline
+  Compression compression = Compression::automatic;  // of answers; automatic: but for clients on this machine
   std::uint64_t drain_timeout_ms = 10'000;      // at shutdown
 };
 

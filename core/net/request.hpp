@@ -20,6 +20,7 @@ struct Request {
   bool http_1_1 = true;
   bool keep_alive = true;
   bool expects_continue = false;
+  bool accepts_encodings = false;  // there is an Accept-Encoding field (encoding.hpp reads it)
   std::vector<std::pair<std::string_view, std::string_view>> fields;  // every header field in order
   std::string_view body;
 

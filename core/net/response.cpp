@@ -57,6 +57,10 @@ std::size_t append_head(Buffer& out, const HeadOptions& options) {
   out.append("\r\n");
   if (options.close) out.append("Connection: close\r\n");
   out.append(options.more);
+  return append_framing(out);
+}
+
+std::size_t append_framing(Buffer& out) {
   const std::size_t framing = out.size();
   char* room = out.reserve(kFramingSize + 2);
   std::memcpy(room, "Content-Length:          0\r\n\r\n", kFramingSize + 2);

@@ -24,6 +24,8 @@ struct HeadOptions {
   std::string_view more = {};  // further header lines, each with CR LF
 };
 
+// The room for the length alone, at the end of a head that is written otherwise; its offset.
+std::size_t append_framing(Buffer& out);
 // Appends a head with room for the length; the offset of that room.
 std::size_t append_head(Buffer& out, const HeadOptions& options);
 inline constexpr std::size_t kFramingSize = 28;  // "Content-Length: ##########\r\n"

@@ -17,6 +17,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
+#include "core/net/encoding.hpp"
 #include "core/net/request_parser.hpp"
 #include "core/net/response.hpp"
 
@@ -30,6 +31,10 @@ constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kFirstRead = 2048;   // an idle connection holds no more than this
 constexpr std::size_t kRead = 16 * 1024;
 constexpr std::size_t kAhead = 256 * 1024;   // of a body whose length is not announced, counted before it is there
+constexpr std::size_t kEncodeAt = 4096;          // a smaller body is sent as it is
+constexpr std::size_t kEncodeHere = 16 * 1024;   // a larger one is encoded by workers,
+constexpr std::size_t kEncodePart = 256 * 1024;  // so much in one task
+constexpr std::string_view kVary = "Vary: Accept-Encoding\r\n";
 constexpr std::size_t kSendAt = 64 * 1024;  // answers of a burst leave in sends of about this size
 
 template <class Stream>
@@ -69,6 +74,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         slot_(std::move(slot)),
         parser_(thread.limits()),
         call_(thread.clock()) {
+    encodes_ = may_encode();
     thread_.add(*this);
     Counters::add(thread_.counters().accepted);
     thread_.counters().connections.store(thread_.connection_count(), std::memory_order_relaxed);
@@ -98,6 +104,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         if (++burst >= limits.max_pipelined_burst && in_.size() > parser_.size()) keep_ = false;
         Pending pending;
         if (!handler_.try_serve(*this, pending)) co_await handler_.serve(*this, std::move(pending));
+        if (encoding_ != Encoding::identity && !broken_) co_await encode_answer();
         busy = false;
         if (!answered_) fail(via::fail(Code::internal, "no handler answered"));
         finish_request();
@@ -287,6 +294,13 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
       const bool done = call_.done();  // asked first: what a call hands over before it ends must not be missed
       while (call_.take_chunk(chunk_)) {
         if (broken_ || call_.given_up()) continue;
+        if (!streaming) begin_encoding();
+        if (encoding_ != Encoding::identity && !co_await encode_chunk(streaming, Encoder::Until::flushed)) {
+          broken_ = true;
+          call_.cancel();
+          continue;
+        }
+        if (call_.given_up()) continue;
         if (!co_await send_chunk(streaming)) {
           broken_ = true;
           call_.cancel();
@@ -298,6 +312,8 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     operation_deadline_ms = 0;
     if (call_.given_up() && (withdrawn_ || !call_.done())) {
       working_for_.clear();
+      encoder_.reset();
+      encoding_ = Encoding::identity;
       begun_ = streaming;
       co_return withdrawn_ ? CallEnd::withdrawn : CallEnd::overdue;
     }
@@ -311,14 +327,17 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     if (!broken_) {
       if (call_.status() == VIA_OK && !call_.cancelled()) {
         std::swap(chunk_, out_);
-        if (!chunk_.empty() && !co_await send_chunk(true)) broken_ = true;
+        if (encoding_ != Encoding::identity && !co_await encode_chunk(true, Encoder::Until::finished)) broken_ = true;
+        if (!broken_ && !chunk_.empty() && !co_await send_chunk(true)) broken_ = true;
         out_.clear();
         if (!request().http_1_1) keep_ = false;
-        else if (request().method != Method::head) out_.append("0\r\n\r\n");
+        else if (!broken_ && request().method != Method::head) out_.append("0\r\n\r\n");
       } else {
         broken_ = true;  // the head has left: cutting the stream is the only honest end
       }
     }
+    encoder_.reset();
+    encoding_ = Encoding::identity;
     working_for_.clear();
     co_return CallEnd::ended;
   }
@@ -431,6 +450,9 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     answered_ = false;
     always_ = owner_ = {};
     failure_.reset();
+    encoder_.reset();
+    encoding_ = Encoding::identity;
+    encodable_ = false;
     status_ = 0;
     started_ns_ = thread_.clock().mono_ns();
   }
@@ -451,19 +473,114 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   // The result is complete and nothing of it has left.
   void end_call() {
     if (call_.status() == VIA_OK) {
-      set_length(out_, framing_, out_.size() - call_.body_start());
-      if (request().method == Method::head) out_.truncate(call_.body_start());
+      const std::size_t body = out_.size() - call_.body_start();
+      set_length(out_, framing_, body);
       answered_ = true;
       status_ = head_status_;
+      if (encodable_ && body >= kEncodeAt) [[unlikely]] encoding_ = encoding_for(body);
+      if (encoding_ != Encoding::identity) return;  // encode_answer() goes on with it
+      if (request().method == Method::head) out_.truncate(call_.body_start());
     } else {
       out_.clear();
       failure_ = call_.error();
       fail(*failure_);
     }
+    put_behind_ready();
+  }
+
+  void put_behind_ready() {
     if (ready_.empty()) return;
     move_answers();
     std::swap(out_, ready_);
     ready_.shrink(kRead);
+  }
+
+  // Answers of plugins, and not to clients on this machine unless that is wanted: they have more bandwidth than processor. What the
+  // host itself answers (configuration, tokens, URLs that are capabilities) is never encoded, so that its length tells nothing.
+  bool may_encode() {
+    if constexpr (requires { lowest().remote_endpoint().address().is_loopback(); }) {
+      if (thread_.limits().compression != Compression::automatic) return thread_.limits().compression == Compression::on;
+      boost::system::error_code ec;
+      const auto address = lowest().remote_endpoint(ec).address();
+      if (ec) return false;
+      if (address.is_v6() && address.to_v6().is_v4_mapped()) return !asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback();
+      return !address.is_loopback();
+    }
+    return false;
+  }
+
+  // Which coding this answer goes out in; the memory for it is taken from who the answer is for.
+  Encoding encoding_for(std::size_t body) {
+    if (!request().accepts_encodings) return Encoding::identity;
+    const Encoding wanted = choose_encoding(request().fields);
+    if (wanted == Encoding::identity || body <= kEncodeHere) return wanted;
+    return answer_share_.grow_to(thread_.memory(), owner_.empty() ? std::string_view("everybody") : owner_, 2 * body + Encoder::kBytes) ? wanted
+                                                                                                                                    : Encoding::identity;
+  }
+
+  // The answer that end_call() made, encoded if that makes it smaller.
+  asio::awaitable<void> encode_answer() {
+    const Encoding encoding = std::exchange(encoding_, Encoding::identity);
+    const std::size_t start = call_.body_start(), whole = out_.size() - start;
+    Buffer encoded;
+    append_encoded_head(encoded, out_.view().substr(0, framing_), encoding);
+    const std::size_t framing = append_framing(encoded), begin = encoded.size();
+    bool good = true;
+    if (auto encoder = Encoder::make(encoding)) {
+      for (std::size_t at = 0; good && at < whole;) {
+        const std::size_t part = std::min(whole - at, kEncodePart);
+        const auto until = at + part == whole ? Encoder::Until::finished : Encoder::Until::flushed;
+        const std::string_view bytes = out_.view().substr(start + at, part);
+        if (whole <= kEncodeHere) good = encode(*encoder, bytes, encoded, until);
+        else co_await on_worker([&] { good = encode(*encoder, bytes, encoded, until); });
+        at += part;
+        if (encoded.size() - begin >= whole) good = false;
+      }
+    } else {
+      good = false;
+    }
+    if (good) {
+      set_length(encoded, framing, encoded.size() - begin);
+      if (request().method == Method::head) encoded.truncate(begin);
+      std::swap(out_, encoded);
+    } else if (request().method == Method::head) {
+      out_.truncate(start);
+    }
+    put_behind_ready();
+  }
+
+  static bool encode(Encoder& encoder, std::string_view bytes, Buffer& out, Encoder::Until until) noexcept {
+    try {
+      return encoder.write(bytes, out, until);
+    } catch (const std::exception&) {
+      return false;
+    }
+  }
+
+  // At the first chunk of a stream.
+  void begin_encoding() {
+    if (!encodable_) return;
+    encoding_ = encoding_for(plugins::Call::kHighWater);
+    if (encoding_ != Encoding::identity) encoder_ = Encoder::make(encoding_);
+    if (!encoder_) encoding_ = Encoding::identity;
+  }
+
+  // Replaces what is in chunk_ (the first time with the head) by its encoded form, up to which a client can read.
+  asio::awaitable<bool> encode_chunk(bool begun, Encoder::Until until) {
+    Buffer encoded;
+    std::size_t body = 0;
+    if (!begun) {
+      append_encoded_head(encoded, chunk_.view().substr(0, framing_), encoding_);
+      body = framing_ + kFramingSize + 2;
+      framing_ = append_framing(encoded);
+    }
+    bool good = true;
+    if (request().method != Method::head) {
+      const std::string_view bytes = chunk_.view().substr(body);
+      co_await on_worker([&] { good = encode(*encoder_, bytes, encoded, until); });
+    }
+    std::swap(chunk_, encoded);
+    co_return good;
   }
 
   // plugins::Call::Framer. Thread: the call's owner; the connection waits.
@@ -492,6 +609,11 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
         more.append(name).append(": ").append(field.value.ptr, field.value.len).append("\r\n");
       }
       options.more = more;
+    }
+    if (encodes_) {
+      encodable_ = options.status == 200 && compresses_well(options.content_type) && !has_field(more, "content-encoding") &&
+                   more.find("no-transform") == std::string::npos;
+      if (encodable_) options.more = more += kVary;
     }
     head_status_ = options.status;
     framing_ = append_head(out, options);
@@ -546,7 +668,7 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
     const bool chunked = request().http_1_1;
     if (request().method == Method::head) {  // the head of a stream, and nothing of it
       if (begun) chunk_.clear();
-      else chunk_.truncate(call_.body_start());
+      else chunk_.truncate(framing_ + kFramingSize + 2);
     }
     std::size_t body = 0;
     if (!begun) {
@@ -639,6 +761,9 @@ class Session final : public std::enable_shared_from_this<Session<Stream>>,
   std::size_t framing_ = 0;
   int head_status_ = 200, status_ = 0;
   std::string_view always_, owner_;
+  std::unique_ptr<Encoder> encoder_;  // of a stream
+  Encoding encoding_ = Encoding::identity;
+  bool encodes_ = false, encodable_ = false;  // on this connection; this answer
   ByteBudget::Share body_share_, answer_share_;
   std::optional<Error> failure_;
   std::string retry_;

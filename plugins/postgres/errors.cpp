@@ -32,7 +32,8 @@ Failure from_result(const PGresult* result) {
   const auto is = [&](std::string_view known) { return state == known; };
   if (is("57014")) f = {VIA_E_DEADLINE, "deadline_exceeded", "the statement did not end in time"};
   else if (is("25006") || is("42501") || is("0LP01") || is("28000"))
-    f = {VIA_E_INVALID, "sql_denied", is("25006") ? sqlwire::writes_in_query().message : sqlwire::denied_by_policy().message};
+    f = {VIA_E_INVALID, "sql_denied", is("25006") ? sqlwire::writes_in_query().message
+                                               : "the role of this binding has no right to that: it owns what is in its database, and nothing of the server"};
   else if (group == "23" || is("44000")) f = {VIA_E_INVALID, "constraint", message};
   else if (is("40001") || is("40P01") || is("55P03") || is("55006")) {
     f = {VIA_E_UNAVAILABLE, "busy", "the statement met another one; nothing was written, try it again"};

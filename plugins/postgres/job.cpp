@@ -1,6 +1,8 @@
 // See job.hpp. The forms of answers are those of docs/data-api.md's operations, the same as the SQLite type's.
 #include "plugins/postgres/job.hpp"
 
+#include "plugins/sqlwire/script.hpp"
+
 #include <charconv>
 #include <cstring>
 
@@ -18,7 +20,17 @@ Failure plan_one(const Request& request, const StatementText& text, std::size_t 
     if (Failure f = split(sql, parts)) return f;
     if (parts.empty()) return sqlwire::bad_request("the SQL text holds no statement");
     if (parts.size() > 1 && text.count > 0) return sqlwire::bad_request("setup takes parameters only with a single statement");
+    sqlwire::Wrapping wrapping;
     for (const std::string_view part : parts) {
+      std::size_t size = 0;
+      const auto control = sqlwire::control_of(part, size);
+      switch (wrapping.take(control)) {
+        case sqlwire::Wrapping::Verdict::run: break;
+        case sqlwire::Wrapping::Verdict::skip: continue;
+        case sqlwire::Wrapping::Verdict::refuse:
+          return sqlwire::denied_by_policy("BEGIN and COMMIT are not allowed: each setup is one transaction already. One pair around the whole script may stay; "
+                                           "take out every other BEGIN, COMMIT, ROLLBACK, SAVEPOINT and RELEASE");
+      }
       Step step;
       step.operation = Operation::setup;
       step.index = index;
@@ -32,6 +44,7 @@ Failure plan_one(const Request& request, const StatementText& text, std::size_t 
       if (Failure f = full(step.statement.use)) return f;
       steps.push_back(std::move(step));
     }
+    if (wrapping.open()) return sqlwire::denied_by_policy("the script begins a transaction and does not end it: add COMMIT at its end, or take BEGIN out");
     return {};
   }
   Step step;

@@ -206,6 +206,24 @@ Use use_of(std::string_view first, std::string_view second) {
   return Use::refused;
 }
 
+// Names the statement by its own first word, and says what to do instead.
+std::string why_refused(std::string_view first, std::string_view second) {
+  constexpr std::string_view kControl[] = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"};
+  std::string word;
+  for (const char c : first.substr(0, 20)) word += c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
+  for (const auto control : kControl)
+    if (word == control) return sqlwire::control_denied(word);
+  for (const auto what : kNotTheirs)
+    if (is(second, what) && (word == "CREATE" || word == "ALTER" || word == "DROP"))
+      return word + " " + std::string(what) + " is not allowed: roles, databases and what else belongs to the whole server are the host's";
+  if (word == "SET" || word == "RESET") return word + " is not allowed: sessions are shared; use set_config() in the statement that needs it";
+  if (word == "VACUUM") return "VACUUM is not allowed: the server cleans up by itself";
+  if (word == "COPY") return "COPY is not allowed: send rows as statements of a batch, or use DATABASE_URL";
+  if (word == "LISTEN" || word == "NOTIFY" || word == "UNLISTEN" || word == "PREPARE" || word == "EXECUTE" || word == "DECLARE" || word == "FETCH" || word == "LOCK" || word == "DISCARD")
+    return word + " is not allowed: sessions are shared; use DATABASE_URL for one of your own";
+  return word + " is not allowed: statements that read or write rows, and CREATE, ALTER and DROP of what is in the database are";
+}
+
 }  // namespace
 
 Failure split(std::string_view script, std::vector<std::string_view>& out) {
@@ -241,7 +259,7 @@ Failure classify(std::string_view sql, Use& use) {
     else if (n > 0 || t.kind != Kind::open) break;
   }
   use = use_of(words[0], words[1]);
-  return use == Use::refused && n > 0 ? sqlwire::denied_by_policy() : n == 0 ? sql_wrong("there is no statement in the SQL text") : Failure{};
+  return use == Use::refused && n > 0 ? sqlwire::denied_by_policy(why_refused(words[0], words[1])) : n == 0 ? sql_wrong("there is no statement in the SQL text") : Failure{};
 }
 
 Failure translate(std::string_view sql, const Request& request, const StatementText& text, Statement& out) {

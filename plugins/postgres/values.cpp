@@ -56,10 +56,12 @@ bool render_value(sqlwire::Output& out, Oid type, std::string_view text, bool in
     case kFloat8: {
       double d = 0;
       std::from_chars(text.data(), text.data() + text.size(), d);
-      // NaN and Infinity are no JSON numbers; null would say that there is nothing.
-      return std::isfinite(d) && text.find_first_of("NIy") == text.npos ? sqlwire::render_real(out, d) : sqlwire::render_text(out, text);
+      // There is no number of JSON for NaN; null would say that there is nothing.
+      return std::isnan(d) ? sqlwire::render_text(out, text) : sqlwire::render_real(out, d);
     }
-    case kNumeric: return is_number(text) ? out.append(text) : sqlwire::render_text(out, text);
+    case kNumeric:
+      if (text.ends_with("Infinity")) return sqlwire::render_real(out, text[0] == '-' ? -HUGE_VAL : HUGE_VAL);
+      return is_number(text) ? out.append(text) : sqlwire::render_text(out, text);
     case kBytea: return render_bytea(out, text);
     default: return sqlwire::render_text(out, text);
   }

@@ -60,6 +60,10 @@ Failure Connection::open(const std::string& path, Kind kind, const Limits& limit
   sqlite3_limit(db, SQLITE_LIMIT_TRIGGER_DEPTH, 100);
   sqlite3_limit(db, SQLITE_LIMIT_WORKER_THREADS, 0);
   if (rc = register_linear_functions(db); rc != SQLITE_OK) return from_sqlite(db, rc);
+  constexpr int kFunction = SQLITE_UTF8 | SQLITE_INNOCUOUS;
+  rc = sqlite3_create_function_v2(db, "changes", 0, kFunction, c.get(), sql_changes, nullptr, nullptr, nullptr);
+  if (rc == SQLITE_OK) rc = sqlite3_create_function_v2(db, "total_changes", 0, kFunction, c.get(), sql_total_changes, nullptr, nullptr, nullptr);
+  if (rc != SQLITE_OK) return from_sqlite(db, rc);
   sqlite3_busy_timeout(db, kind == Kind::writer ? 5'000 : 1'000);
   rc = c->host_exec("PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY");
   if (rc == SQLITE_OK) rc = c->host_exec(kind == Kind::writer ? "PRAGMA cache_size=-32768" : "PRAGMA cache_size=-8192");
@@ -97,7 +101,8 @@ Failure Connection::prepare(Operation mode, std::string_view sql, bool keep, Sta
   const std::string_view text = skip_blank(sql);
   rest = {};
   if (text.empty()) return {};
-  if (is_vacuum(text)) return denied_by_policy();
+  if (is_vacuum(text))
+    return denied_by_policy("VACUUM is not allowed: free space is used again by itself; the data API makes a compact copy (POST /maintenance, vacuum_into)");
   for (int attempt = 0; attempt < 2; ++attempt) {
     policy_.begin_prepare(mode);
     const char* tail = nullptr;
@@ -107,15 +112,10 @@ Failure Connection::prepare(Operation mode, std::string_view sql, bool keep, Sta
     policy_.preparing = false;
     if (rc != SQLITE_OK) {
       if (policy_.denied_write) return writes_in_query();
-      if (policy_.denied_schema) {
-        Failure f = denied_by_policy();
-        f.message += "; changes of the schema go through setup";
-        return f;
-      }
-      return policy_.denied ? denied_by_policy() : failure(rc);
+      return policy_.denied ? denied_by_policy(policy_.why) : failure(rc);
     }
     if (!out.stmt) return {};
-    if (sqlite3_stmt_isexplain(out.stmt)) return denied_by_policy();
+    if (sqlite3_stmt_isexplain(out.stmt)) return denied_by_policy("EXPLAIN is not allowed: run it with sqlite3 on a copy (via addon export)");
     rest = text.substr(std::min(static_cast<size_t>(tail - text.data()), text.size()));
     if (policy_.shadow_suspects.empty()) break;
     const auto suspects = policy_.shadow_suspects;
@@ -123,12 +123,13 @@ Failure Connection::prepare(Operation mode, std::string_view sql, bool keep, Sta
     for (const auto& base : suspects) inside = inside || inside_virtual_table(base);
     if (!inside) break;
     // The first use of a virtual table may itself have prepared reads of its tables; the second prepare tells.
-    if (attempt == 1) return denied_by_policy();
+    if (attempt == 1) return denied_by_policy("the tables that a virtual table keeps itself in are not for statements of apps; use the virtual table");
     sqlite3_finalize(out.stmt);
     out.stmt = nullptr;
   }
   out.alters = policy_.alters;
   out.creates_view = policy_.creates_view;
+  out.inserts = policy_.inserts;
   out.bounded = policy_.bounded;
   out.columns = sqlite3_column_count(out.stmt);
   out.parameters = sqlite3_bind_parameter_count(out.stmt);
@@ -230,6 +231,21 @@ int Connection::host_statement(std::string_view sql, sqlite3_stmt*& out) {
   return rc;
 }
 
+void Connection::begin_request() {
+  sqlite3_set_last_insert_rowid(db_, 0);
+  changes_before_ = sqlite3_total_changes64(db_);
+}
+
+void Connection::sql_changes(sqlite3_context* context, int, sqlite3_value**) {
+  const auto& c = *static_cast<const Connection*>(sqlite3_user_data(context));
+  sqlite3_result_int64(context, sqlite3_total_changes64(c.db_) == c.changes_before_ ? 0 : sqlite3_changes64(c.db_));
+}
+
+void Connection::sql_total_changes(sqlite3_context* context, int, sqlite3_value**) {
+  const auto& c = *static_cast<const Connection*>(sqlite3_user_data(context));
+  sqlite3_result_int64(context, sqlite3_total_changes64(c.db_) - c.changes_before_);
+}
+
 void Connection::begin_guard(uint64_t deadline_ns, const via_call* call, uint64_t operations) {
   end_guard();
   guard_.stopped.store(Stop::none, std::memory_order_relaxed);
@@ -280,7 +296,7 @@ Failure Connection::failure(int rc) {
                 SQLITE_INTERRUPT, -1, 100};
     }
   }
-  if (rc == SQLITE_ERROR && policy_.denied) return denied_by_policy();
+  if (rc == SQLITE_ERROR && policy_.denied) return denied_by_policy(policy_.why);
   return from_sqlite(db_, rc);
 }
 

@@ -25,7 +25,7 @@ struct Statement {
   std::string head;  // rendered columns and types
   bool head_fixed = false;
   int columns = 0, parameters = 0, prepared_again = -1;
-  bool alters = false, creates_view = false;
+  bool alters = false, creates_view = false, inserts = false;
   bool bounded = false;  // when it was prepared it called only functions of constant cost (inline_proof.hpp)
   uint8_t suspect = 0;   // so many further runs on an I/O thread are measured in processor time
   uint64_t judged = 0;   // Handles::schema under which a worker looked whether it can be proven,
@@ -66,6 +66,10 @@ class Connection {
   // and step it before the next call: a statement that has not begun may be thrown out of the cache.
   int host_statement(std::string_view sql, sqlite3_stmt*& out);
 
+  // A request begins on this connection, which has served others: last_insert_rowid(), changes() and total_changes() tell nothing
+  // of theirs.
+  void begin_request();
+
   // How much history of keys is kept (kv/history.hpp), from the limits.
   int64_t history_operations = 10'000, history_age_ms = 0;
   std::string history_table, history_key;  // how far the pass over old history has come (kv/retention.hpp)
@@ -90,6 +94,8 @@ class Connection {
  private:
   explicit Connection(const Host& host) : host_(host) {}
   static int progress(void* self);
+  static void sql_changes(sqlite3_context* c, int, sqlite3_value**);
+  static void sql_total_changes(sqlite3_context* c, int, sqlite3_value**);
   bool inside_virtual_table(const std::string& base);
 
   struct Key {
@@ -112,6 +118,7 @@ class Connection {
   std::unordered_map<std::string, sqlite3_stmt*, TextHash, std::equal_to<>> host_cache_;
   std::unique_ptr<Statement> loose_;  // the one statement that is too long to be cached
   uint64_t tick_ = 0;
+  int64_t changes_before_ = 0;  // of sqlite3_total_changes64: those of earlier requests
 
   engine::Guard guard_;
   uint64_t operations_ = 0;

@@ -17,7 +17,7 @@ Failure with_code(Failure failure) {
 Failure sql_wrong(std::string message) {
   return {VIA_E_INVALID, "sql_error", std::move(message), SQLITE_ERROR};
 }
-Failure denied_by_policy() { return with_code(sqlwire::denied_by_policy()); }
+Failure denied_by_policy(std::string_view why) { return with_code(sqlwire::denied_by_policy(why)); }
 Failure writes_in_query() { return with_code(sqlwire::writes_in_query()); }
 Failure internal(std::string message, int sqlite_code) {
   return {VIA_E_INTERNAL, "internal", std::move(message), sqlite_code};

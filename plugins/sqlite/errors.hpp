@@ -18,7 +18,7 @@ using sqlwire::text;
 using sqlwire::view;
 
 Failure sql_wrong(std::string message);
-Failure denied_by_policy();
+Failure denied_by_policy(std::string_view why = {});
 Failure writes_in_query();
 Failure internal(std::string message, int sqlite_code = 0);
 

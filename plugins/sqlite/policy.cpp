@@ -29,6 +29,31 @@ constexpr const char* kForbiddenFunctions[] = {"load_extension", "fts3_tokenizer
                                                "fts5", "fts5_source_id", "fts5_decode", "fts5_rowid"};
 constexpr const char* kShadowSuffixes[] = {"_data", "_idx", "_content", "_docsize", "_config", "_node", "_rowid", "_parent"};
 
+constexpr std::string_view kNoTemporary = "temporary tables, views and triggers are not allowed: connections are shared; use WITH, or a table of your own";
+constexpr std::string_view kReserved = "names that begin with sqlite_ or _via_ are not for statements of apps; choose another name";
+
+std::string pragma_denied(const char* name) {
+  return std::string("PRAGMA ") + name + " is not allowed: the host decides how a database is kept; table_info, index_list, foreign_key_list and their kin, and user_version can be used";
+}
+std::string function_denied(const char* name) {
+  return std::string("the function ") + name + "() is not allowed: it reaches beyond the database or tells about the host";
+}
+
+const char* schema_word(int action) {
+  switch (action) {
+    case SQLITE_CREATE_TABLE: return "CREATE TABLE";
+    case SQLITE_CREATE_INDEX: return "CREATE INDEX";
+    case SQLITE_CREATE_VIEW: return "CREATE VIEW";
+    case SQLITE_CREATE_TRIGGER: return "CREATE TRIGGER";
+    case SQLITE_CREATE_VTABLE: return "CREATE VIRTUAL TABLE";
+    case SQLITE_ALTER_TABLE: return "ALTER TABLE";
+    case SQLITE_DROP_INDEX: return "DROP INDEX";
+    case SQLITE_DROP_VIEW: return "DROP VIEW";
+    case SQLITE_DROP_TRIGGER: return "DROP TRIGGER";
+    default: return "DROP TABLE";
+  }
+}
+
 bool in_main(const char* database) { return !database || same(database, "main"); }
 
 }  // namespace
@@ -52,20 +77,22 @@ void Policy::begin_prepare(Operation m) {
   mode = m;
   host_sql = false;
   preparing = bounded = true;
-  denied = denied_write = denied_schema = drops_or_alters = alters = creates_view = creates_index = false;
+  denied = denied_write = denied_schema = drops_or_alters = alters = creates_view = creates_index = inserts = false;
+  why.clear();
   shadow_suspects.clear();
 }
 
-int Policy::callback(void* self, int action, const char* a, const char* b, const char* database, const char*) {
-  return static_cast<Policy*>(self)->decide(action, a, b, database);
+int Policy::callback(void* self, int action, const char* a, const char* b, const char* database, const char* trigger) {
+  return static_cast<Policy*>(self)->decide(action, a, b, database, trigger);
 }
 
-int Policy::deny() {
+int Policy::deny(std::string_view because) {
   denied = true;
+  if (why.empty()) why = because;
   return SQLITE_DENY;
 }
 
-int Policy::decide(int action, const char* a, const char* b, const char* database) {
+int Policy::decide(int action, const char* a, const char* b, const char* database, const char* trigger) {
   if (host_sql) return SQLITE_OK;
   if (frozen) return deny();
   a = a ? a : "";
@@ -80,6 +107,8 @@ int Policy::decide(int action, const char* a, const char* b, const char* databas
     case SQLITE_PRAGMA:
       return pragma(a, b);
     case SQLITE_INSERT:
+      if (!trigger) inserts = true;
+      [[fallthrough]];
     case SQLITE_UPDATE:
     case SQLITE_DELETE:
       return write(a, database);
@@ -89,40 +118,56 @@ int Policy::decide(int action, const char* a, const char* b, const char* databas
     case SQLITE_DROP_VIEW:
     case SQLITE_DROP_VTABLE:
       drops_or_alters = true;
-      return schema_change(a, database);
+      return schema_change(action, a, database);
     case SQLITE_ALTER_TABLE:
       drops_or_alters = alters = true;
-      return schema_change(b ? b : "", a);
+      return schema_change(action, b ? b : "", a);
     case SQLITE_CREATE_VIEW:
       creates_view = true;
-      [[fallthrough]];
+      return schema_change(action, a, database);
     case SQLITE_CREATE_TABLE:
     case SQLITE_CREATE_TRIGGER:
-      return schema_change(a, database);
+      return schema_change(action, a, database);
     case SQLITE_CREATE_INDEX:
       creates_index = true;
-      return schema_change(a, database);
+      return schema_change(action, a, database);
     case SQLITE_REINDEX:
       // CREATE INDEX fills the new index by it; on its own it is maintenance.
-      return creates_index ? SQLITE_OK : deny();
+      return creates_index ? SQLITE_OK : deny("REINDEX is not allowed: make the index anew by DROP INDEX and CREATE INDEX in setup");
     case SQLITE_CREATE_VTABLE:
-      if (!b || !any_of(b, kModules)) return deny();
-      return schema_change(a, database);
+      if (!b || !any_of(b, kModules)) return deny("a virtual table of this kind is not allowed: fts5, rtree and rtree_i32 are");
+      return schema_change(action, a, database);
+    case SQLITE_TRANSACTION: return deny(sqlwire::control_denied(a));
+    case SQLITE_SAVEPOINT: return deny(sqlwire::control_denied(same(a, "BEGIN") ? "SAVEPOINT" : a));
+    case SQLITE_ATTACH:
+    case SQLITE_DETACH:
+      return deny(std::string(action == SQLITE_ATTACH ? "ATTACH" : "DETACH") + " is not allowed: a request works on one database; bind another add-on, or move data with addon export and import");
+    case SQLITE_ANALYZE: return deny("ANALYZE is not allowed: it keeps statistics in tables that are the host's; state the order of a join by CROSS JOIN where it matters");
+    case SQLITE_CREATE_TEMP_TABLE:
+    case SQLITE_CREATE_TEMP_INDEX:
+    case SQLITE_CREATE_TEMP_TRIGGER:
+    case SQLITE_CREATE_TEMP_VIEW:
+    case SQLITE_DROP_TEMP_TABLE:
+    case SQLITE_DROP_TEMP_INDEX:
+    case SQLITE_DROP_TEMP_TRIGGER:
+    case SQLITE_DROP_TEMP_VIEW:
+      return deny(kNoTemporary);
     default:
-      // ATTACH, DETACH, TRANSACTION, SAVEPOINT, ANALYZE, everything temporary, and what later versions add.
+      // What later versions add.
       return deny();
   }
 }
 
 int Policy::read(const char* table, const char* database) {
   // ALTER … RENAME COLUMN reads the schema of temp, which is always empty here.
-  if (!in_main(database)) return same(table, "sqlite_temp_master") ? SQLITE_OK : deny();
-  if (starts(table, "sqlite_")) return any_of(table, kReadableSystem) || same(table, "sqlite_temp_master") ? SQLITE_OK : deny();
+  if (!in_main(database)) return same(table, "sqlite_temp_master") ? SQLITE_OK : deny(kNoTemporary);
+  if (starts(table, "sqlite_")) return any_of(table, kReadableSystem) || same(table, "sqlite_temp_master") ? SQLITE_OK : deny(kReserved);
   if (starts(table, "pragma_")) {
     const char* name = table + 7;
-    return any_of(name, kReaders) || any_of(name, kValues) ? SQLITE_OK : deny();
+    return any_of(name, kReaders) || any_of(name, kValues) ? SQLITE_OK : deny(pragma_denied(name));
   }
-  if (any_of(table, kForbiddenTables) || starts(table, kReservedPrefix)) return deny();
+  if (starts(table, kReservedPrefix)) return deny(kReserved);
+  if (any_of(table, kForbiddenTables)) return deny(std::string("the table ") + table + " of SQLite is not allowed: it shows how the database is stored");
   if (preparing) {
     const std::string_view name = table;
     for (const char* suffix : kShadowSuffixes) {
@@ -141,34 +186,37 @@ int Policy::write(const char* table, const char* database) {
     denied_write = true;
     return deny();
   }
-  if (!in_main(database)) return alters && same(table, "sqlite_temp_master") ? SQLITE_OK : deny();
+  if (!in_main(database)) return alters && same(table, "sqlite_temp_master") ? SQLITE_OK : deny(kNoTemporary);
   // SQLite itself refuses an app's write to the schema table (writable_schema is off); what passes is its own DDL.
   if (any_of(table, kSchemaTables)) return SQLITE_OK;
-  if (starts(table, "sqlite_")) return drops_or_alters ? SQLITE_OK : deny();
-  if (starts(table, kReservedPrefix)) return deny();
+  // A dump sets where AUTOINCREMENT goes on.
+  if (same(table, "sqlite_sequence") && mode == Operation::setup) return SQLITE_OK;
+  if (starts(table, "sqlite_")) return drops_or_alters ? SQLITE_OK : deny(kReserved);
+  if (starts(table, kReservedPrefix)) return deny(kReserved);
   if (preparing) return read(table, database);
   return SQLITE_OK;
 }
 
-int Policy::schema_change(const char* name, const char* database) {
+int Policy::schema_change(int action, const char* name, const char* database) {
   if (mode == Operation::query) {
     denied_write = true;
     return deny();
   }
-  if (!in_main(database) || starts(name, kReservedPrefix)) return deny();
+  if (!in_main(database)) return deny(kNoTemporary);
+  if (starts(name, kReservedPrefix)) return deny(kReserved);
   // While a statement runs, virtual tables make their own tables.
   if (mode != Operation::setup && preparing) {
     denied_schema = true;
-    return deny();
+    return deny(std::string(schema_word(action)) + " is not allowed here: changes of the schema go through setup");
   }
   return SQLITE_OK;
 }
 
 int Policy::pragma(const char* name, const char* argument) {
   if (any_of(name, kReaders)) return SQLITE_OK;
-  if (!argument) return any_of(name, kValues) ? SQLITE_OK : deny();
-  if (same(name, "user_version") && mode == Operation::setup) return SQLITE_OK;
-  return deny();
+  if (!argument) return any_of(name, kValues) ? SQLITE_OK : deny(pragma_denied(name));
+  if (same(name, "user_version")) return mode == Operation::setup ? SQLITE_OK : deny("PRAGMA user_version is set in setup only");
+  return deny(pragma_denied(name));
 }
 
 int Policy::function(const char* name) {
@@ -177,12 +225,12 @@ int Policy::function(const char* name) {
     std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
     bounded = constant_cost(lower);
   }
-  if (any_of(name, kForbiddenFunctions)) return deny();
+  if (any_of(name, kForbiddenFunctions)) return deny(function_denied(name));
   // sqlite_version and its kin tell about the host; ALTER TABLE works with internal functions of that prefix.
   if (starts(name, "sqlite_")) {
     const bool internal = starts(name, "sqlite_rename_") || starts(name, "sqlite_drop_") || starts(name, "sqlite_add_") ||
                           same(name, "sqlite_fail") || starts(name, "sqlite_find_") || starts(name, "sqlite_set_");
-    return internal && alters ? SQLITE_OK : deny();
+    return internal && alters ? SQLITE_OK : deny(function_denied(name));
   }
   return SQLITE_OK;
 }

@@ -28,18 +28,20 @@ class Policy {
   bool denied = false, denied_write = false, denied_schema = false;
   bool bounded = true;  // it called only functions of constant cost
   bool drops_or_alters = false, alters = false, creates_view = false, creates_index = false;
+  bool inserts = false;  // by itself, not by a trigger
+  std::string why;  // of what was denied first: its kind and what to do instead
   std::vector<std::string> shadow_suspects;  // tables named like those inside of a virtual table
 
   void begin_prepare(Operation m);
-  int decide(int action, const char* a, const char* b, const char* database);
+  int decide(int action, const char* a, const char* b, const char* database, const char* trigger);
 
   static int callback(void* self, int action, const char* a, const char* b, const char* database, const char* trigger);
 
  private:
-  int deny();
+  int deny(std::string_view because = {});
   int read(const char* table, const char* database);
   int write(const char* table, const char* database);
-  int schema_change(const char* name, const char* database);
+  int schema_change(int action, const char* name, const char* database);
   int pragma(const char* name, const char* argument);
   int function(const char* name);
 };

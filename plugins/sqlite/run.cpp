@@ -39,6 +39,28 @@ class Resetting {
   Statement& s_;
 };
 
+// The row that a statement inserts last. Where the request has inserted before it, SQLite tells the earlier row when there is
+// none; then the rows are watched.
+class Inserted {
+ public:
+  Inserted(sqlite3* db, const Statement& s) : db_(db), inserts_(s.inserts), watches_(s.inserts && sqlite3_last_insert_rowid(db) != 0) {
+    if (watches_) sqlite3_update_hook(db, saw, this);
+  }
+  ~Inserted() {
+    if (watches_) sqlite3_update_hook(db_, nullptr, nullptr);
+  }
+  Inserted(const Inserted&) = delete;
+  int64_t rowid() const { return inserts_ && (!watches_ || saw_) ? sqlite3_last_insert_rowid(db_) : 0; }
+
+ private:
+  static void saw(void* self, int what, const char*, const char*, sqlite3_int64) {
+    if (what == SQLITE_INSERT) static_cast<Inserted*>(self)->saw_ = true;
+  }
+  sqlite3* const db_;
+  const bool inserts_, watches_;
+  bool saw_ = false;
+};
+
 // The rendered columns and types, from the statement's own copy while they cannot have changed.
 bool put_head(Statement& s, bool has_row, Output& out) {
   const int again = sqlite3_stmt_status(s.stmt, SQLITE_STMTSTATUS_REPREPARE, 0);
@@ -112,6 +134,7 @@ Failure run_write(Connection& connection, Statement& s, const Request& request, 
   connection.policy().host_sql = false;
   connection.policy().denied = false;
   const Resetting resetting(s);
+  const Inserted inserted(db, s);
   const int64_t before = sqlite3_total_changes64(db);
   StringOutput returned;
   uint64_t rows = 0;
@@ -140,7 +163,7 @@ Failure run_write(Connection& connection, Statement& s, const Request& request, 
   out->append("{\"update_count\":");
   render_integer(*out, changed, false);
   out->append(",\"last_insert_rowid\":");
-  render_integer(*out, sqlite3_last_insert_rowid(db), request.integers_as_text);
+  render_integer(*out, inserted.rowid(), request.integers_as_text);
   if (s.columns > 0) {
     if (rows == 0) {
       returned.put(',');
@@ -177,7 +200,8 @@ Failure check_views(Connection& connection) {
     std::string_view rest;
     const Failure f = connection.prepare(Operation::query, sql, false, s, rest);
     // A view over a table that is not there yet is the app's business; one that the policy forbids is ours.
-    if (f && (std::string_view(f.code) == "sql_denied" || f.message.find("unsafe use of") != f.message.npos)) return denied_by_policy();
+    if (f && (std::string_view(f.code) == "sql_denied" || f.message.find("unsafe use of") != f.message.npos))
+      return denied_by_policy("a view uses something that statements of this binding may not use: " + f.message);
   }
   return {};
 }

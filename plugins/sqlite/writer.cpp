@@ -2,6 +2,7 @@
 #include "plugins/sqlite/writer.hpp"
 
 #include "plugins/sqlite/engine/memory.hpp"
+#include "plugins/sqlwire/script.hpp"
 
 #include <sys/statvfs.h>
 
@@ -28,6 +29,40 @@ Failure unsent_failure() {
 Failure stuck_failure() {
   return {VIA_E_UNAVAILABLE, "recovering", "a write in this database does not end; no other is taken until it does", 0, -1, 1000};
 }
+
+// PRAGMA foreign_keys=OFF; in any spelling, before a BEGIN. Takes it off the front.
+bool drops_foreign_keys(std::string_view& sql) {
+  const size_t end = std::min(sql.find(';'), sql.size());
+  std::string text;
+  for (const char c : sql.substr(0, std::min<size_t>(end, 64)))
+    if (c != ' ' && c != '\t' && c != '\n' && c != '\r') text += c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+  if (text != "pragmaforeign_keys=off" && text != "pragmaforeign_keys=0") return false;
+  size_t size = 0;
+  if (sqlwire::control_of(skip_blank(sql.substr(end)), size) != sqlwire::Control::begin) return false;
+  sql.remove_prefix(end);
+  return true;
+}
+
+// For a dump, whose rows may come before those, and before the tables, that they point to: its keys are looked at at its end.
+class KeysOff {
+ public:
+  explicit KeysOff(Connection& connection) : connection_(connection) {}
+  ~KeysOff() {
+    if (off_) sqlite3_db_config(connection_.db(), SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
+  }
+  KeysOff(const KeysOff&) = delete;
+  void off() { off_ = sqlite3_db_config(connection_.db(), SQLITE_DBCONFIG_ENABLE_FKEY, 0, nullptr) == SQLITE_OK; }
+  // That every key of the database holds; nothing where they were never off.
+  Failure hold() {
+    const int64_t open = off_ ? connection_.host_number("SELECT count(*) FROM (SELECT 1 FROM pragma_foreign_key_check LIMIT 1)") : 0;
+    if (open < 0) return connection_.failure(sqlite3_errcode(connection_.db()));
+    return open == 0 ? Failure{} : Failure{VIA_E_INVALID, "constraint", "FOREIGN KEY constraint failed", SQLITE_CONSTRAINT_FOREIGNKEY};
+  }
+
+ private:
+  Connection& connection_;
+  bool off_ = false;
+};
 
 }  // namespace
 
@@ -370,6 +405,7 @@ void Writer::let_go(Group& group) {
 void Writer::run_guarded(Job& job) {
   job.result.clear();
   const Guarded guarded(database_.watchdog(), *connection_, job.deadline_ns, job.call, this);
+  connection_->begin_request();
   if (job.write) {
     job.answer = {};
     if (too_much_unsent()) {
@@ -431,7 +467,25 @@ Failure Writer::run_setup(Job& job, const StatementText& text, int64_t& updated)
   std::string_view rest = job.request.sql(text);
   int64_t reserved_before = -1;
   bool any = false, views = false;
-  while (!skip_blank(rest).empty()) {
+  sqlwire::Wrapping wrapping;
+  KeysOff keys(*connection_);
+  while (!(rest = skip_blank(rest)).empty()) {
+    size_t size = 0;
+    const sqlwire::Control control = sqlwire::control_of(rest, size);
+    if (!any && !wrapping.begun() && drops_foreign_keys(rest)) {
+      keys.off();
+      continue;
+    }
+    switch (wrapping.take(control)) {
+      case sqlwire::Wrapping::Verdict::run: break;
+      case sqlwire::Wrapping::Verdict::skip:
+        rest.remove_prefix(size);
+        any = true;
+        continue;
+      case sqlwire::Wrapping::Verdict::refuse:
+        return denied_by_policy("BEGIN and COMMIT are not allowed: each setup is one transaction already. One pair around the whole script may stay, as .dump "
+                                "writes it; take out every other BEGIN, COMMIT, ROLLBACK, SAVEPOINT and RELEASE");
+    }
     Statement s;
     std::string_view next;
     if (Failure f = connection_->prepare(Operation::setup, rest, false, s, next)) return f;
@@ -447,7 +501,10 @@ Failure Writer::run_setup(Job& job, const StatementText& text, int64_t& updated)
     rest = next;
   }
   if (!any) return bad_request("the SQL text holds no statement");
-  if (reserved_before >= 0 && reserved_objects(*connection_) != reserved_before) return denied_by_policy();
+  if (wrapping.open()) return denied_by_policy("the script begins a transaction and does not end it: add COMMIT at its end, or take BEGIN out");
+  if (reserved_before >= 0 && reserved_objects(*connection_) != reserved_before)
+    return denied_by_policy("names that begin with sqlite_ or _via_ are not for statements of apps; choose another name");
+  if (Failure f = keys.hold()) return f;
   return views ? check_views(*connection_) : Failure{};
 }
 

@@ -4,8 +4,11 @@
 namespace via::sqlwire {
 
 Failure bad_request(std::string message) { return {VIA_E_INVALID, "bad_request", std::move(message)}; }
-Failure denied_by_policy() {
-  return {VIA_E_INVALID, "sql_denied", "the statement uses something that the SQL policy of this binding does not allow"};
+Failure denied_by_policy(std::string_view why) {
+  return {VIA_E_INVALID, "sql_denied", why.empty() ? "the statement uses something that the SQL policy of this binding does not allow" : std::string(why)};
+}
+std::string control_denied(std::string_view word) {
+  return std::string(word) + " is not allowed: each request is one transaction already; send what belongs together as one batch or one setup";
 }
 Failure writes_in_query() {
   return {VIA_E_INVALID, "sql_denied",

@@ -27,8 +27,11 @@ inline via_str view(std::string_view s) { return {s.data(), s.size()}; }
 inline std::string_view text(via_str s) { return s.ptr ? std::string_view(s.ptr, s.len) : std::string_view(); }
 
 Failure bad_request(std::string message);
-// Something that the policy of a binding forbids in a statement.
-Failure denied_by_policy();
+// Something that the policy of a binding forbids in a statement: `why` names its kind and says what to do instead; never more
+// than the statement's author knows.
+Failure denied_by_policy(std::string_view why = {});
+// BEGIN, COMMIT and their kin where a request is one transaction already.
+std::string control_denied(std::string_view word);
 Failure writes_in_query();
 
 // Ends the call with the failure and its typed details. The call is gone afterwards.

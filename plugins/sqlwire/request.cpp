@@ -2,6 +2,7 @@
 #include "plugins/sqlwire/request.hpp"
 
 #include "plugins/sqlwire/base64.hpp"
+#include "plugins/sqlwire/values.hpp"
 
 #include <boost/json/basic_parser_impl.hpp>
 
@@ -246,7 +247,7 @@ class Handler {
     if (err == std::errc::result_out_of_range) {
       // Too small is zero; too large is nothing that a column could hold.
       d = std::strtod(text.c_str(), nullptr);
-      if (!std::isfinite(d)) return refuse(ec, "a number is not finite");
+      if (!std::isfinite(d) && !reads_as_infinity(text, d)) return refuse(ec, "a number is not finite");
     }
     if (scalar_place()) return wrong_type(ec);
     Value v;

@@ -46,7 +46,7 @@ struct Request {
 
 // Reads `body` for `operation` into `out`, whose memory is reused. Linear; at most one copy of the body. Refuses what
 // is not exactly JSON, known fields that come twice or have the wrong type, NUL or BOM in SQL, numbers that a
-// 64-bit integer or a finite double cannot hold. Unknown fields are skipped.
+// 64-bit integer or a double cannot hold (9e999 is infinity, as results write it). Unknown fields are skipped.
 Failure parse_request(std::string_view body, Operation operation, Request& out);
 
 }  // namespace via::sqlwire

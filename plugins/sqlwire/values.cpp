@@ -44,6 +44,9 @@ size_t utf8_sequence(const unsigned char* p, const unsigned char* end, size_t& b
   return n;
 }
 
+// As SQLite's own JSON functions write it: a number of JSON that no finite double is.
+constexpr std::string_view kInfinity = "9e999", kMinusInfinity = "-9e999";
+
 constexpr char kHex[] = "0123456789abcdef";
 constexpr char kBase64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -122,7 +125,7 @@ bool render_integer(Output& out, int64_t n, bool as_text) {
 }
 
 bool render_real(Output& out, double d) {
-  if (!std::isfinite(d)) return out.append("null");
+  if (!std::isfinite(d)) return out.append(std::isnan(d) ? "null" : d > 0 ? kInfinity : kMinusInfinity);
   if (!out.ensure(40)) return false;
   char* const begin = out.cursor();
   char* w = std::to_chars(begin, begin + 36, d).ptr;
@@ -133,6 +136,12 @@ bool render_real(Output& out, double d) {
     *w++ = '0';
   }
   out.advance(w);
+  return true;
+}
+
+bool reads_as_infinity(std::string_view number, double& out) {
+  if (number != kInfinity && number != kMinusInfinity) return false;
+  out = number == kInfinity ? HUGE_VAL : -HUGE_VAL;
   return true;
 }
 

@@ -80,6 +80,73 @@ TEST_F(Kit, AnotherNameOfThisMachineOrAnotherSiteIsRefused) {
   EXPECT_FALSE(std::filesystem::exists(process.databases() / "app.db"));
 }
 
+TEST_F(Kit, NoOtherSiteGetsInOnAnyRouteByAnyField) {
+  ASSERT_TRUE(process.start()) << process.log();
+  ASSERT_EQ(call("PUT", "/kv/k?db=app&create_db_if_missing=1", "1").status, 200);
+  struct From {
+    const char *host, *fields;
+    int status;
+  };
+  const From all[] = {{"localhost", "", 200},
+                      {"LOCALHOST:8080", "", 200},
+                      {"127.0.0.1:8080", "", 200},
+                      {"[::1]", "", 200},
+                      {"[::1]:8080", "Origin: http://[::1]:8080\r\n", 200},
+                      {"localhost:1", "Origin: http://localhost:1\r\nSec-Fetch-Site: same-origin\r\n", 200},
+                      {"localhost:1", "Sec-Fetch-Site: none\r\n", 200},
+                      {"localhost:1", "Sec-Fetch-Site: cross-site\r\n", 403},
+                      {"localhost:1", "Sec-Fetch-Site: same-site\r\n", 403},
+                      {"localhost:1", "Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site\r\n", 403},
+                      {"localhost:1", "sec-fetch-site: cross-site\r\nOrigin: http://localhost:1\r\n", 403},
+                      {"localhost:1", "Origin: http://localhost:1\r\nOrigin: https://evil.example\r\n", 403},
+                      {"localhost:1", "Origin: https://evil.example\r\nOrigin: http://localhost:1\r\n", 403},
+                      {"localhost:1", "Origin: null\r\n", 403},
+                      {"localhost:1", "Origin:\r\n", 403},
+                      {"localhost:1", "Origin: http://localhost:2\r\n", 403},
+                      {"localhost:1", "Origin: evil://localhost:1\r\n", 403},
+                      {"localhost:1", "Origin: http://localhost:1.evil.example\r\n", 403},
+                      {"[::1].evil.example", "", 403},
+                      {"[::1]evil.example:80", "", 403},
+                      {"[::1]:80.evil.example", "", 403},
+                      {"[::1]:", "", 403},
+                      {"[::2]", "", 403},
+                      {"localhost.evil.example", "", 403},
+                      {"localhost:80.evil.example", "", 403},
+                      {"127.0.0.1.evil.example", "", 403},
+                      {"127.0.0.1:x", "", 403},
+                      {"evil.example", "Origin: http://evil.example\r\nSec-Fetch-Site: same-origin\r\n", 403}};
+  const std::pair<const char*, std::string> routes[] = {{"GET", kApi + "/query?db=app&sql=SELECT+1"}, {"GET", kApi + "/kv/k?db=app"}, {"HEAD", kApi + "/kv/k?db=app"},
+                                                       {"GET", kApi + "/kv?db=app"}, {"GET", "/"}, {"GET", "/health"}, {"GET", kApi + "/health"},
+                                                       {"POST", kApi + "/kv/n/incr?db=app"}, {"GET", kApi + "/openapi.json"}, {"GET", "/nothing"}};
+  for (const From& from : all) {
+    for (const auto& [method, target] : routes) {
+      SCOPED_TRACE(std::string(from.host) + " " + from.fields + method + " " + target);
+      Http http(process.port());
+      ASSERT_TRUE(http.send(std::string(method) + " " + target + " HTTP/1.1\r\nHost: " + from.host + "\r\n" + from.fields + "Content-Length: 0\r\n\r\n"));
+      const Response answer = http.read(30'000, std::string(method) == "HEAD").value_or(Response{});
+      EXPECT_EQ(answer.status, from.status == 200 && target == "/nothing" ? 404 : from.status);
+    }
+  }
+}
+
+// A stored page is not a page of the kit's own origin, which may call the kit.
+TEST_F(Kit, StoredBytesAreNeverAPageOfItsOwn) {
+  ASSERT_TRUE(process.start()) << process.log();
+  ASSERT_EQ(call("PUT", "/kv/page?db=app&create_db_if_missing=1", "<script>1</script>", {{"Content-Type", "text/html"}}).status, 200);
+  std::filesystem::create_directories(process.databases() / "files");
+  std::ofstream(process.databases() / "files" / "page.html") << "<script>1</script>";
+  for (const char* target : {"/kv/page?db=app", "/kv/none?db=app", "/kv?db=app", "/kv/page.html?db=/hoody/databases/files", "/query?db=app&sql=SELECT+1",
+                             "/kv/page/history?db=app", "/health", "/openapi.yaml"})
+    for (const char* method : {"GET", "HEAD"}) {
+      SCOPED_TRACE(std::string(method) + " " + target);
+      const Response answer = call(method, target);
+      EXPECT_EQ(answer.header("X-Content-Type-Options"), "nosniff");
+      EXPECT_EQ(answer.header("Content-Security-Policy"), "default-src 'none'; sandbox");
+      EXPECT_EQ(answer.count("X-Content-Type-Options"), 1);
+    }
+  EXPECT_EQ(call("GET", "/kv/page?db=app").header("Content-Type"), "text/html");
+}
+
 TEST_F(Kit, OtherPathsAreNotFoundAndTheRootSaysWhatThisIs) {
   ASSERT_TRUE(process.start()) << process.log();
   EXPECT_EQ(raw("GET", "/").json()["api"], kApi);
@@ -115,6 +182,17 @@ TEST_F(UnderABinding, TheDataApiIsThatOfTheAddonsOwnDatabase) {
   EXPECT_EQ(call(runtime, "POST", "/db", write).status, 200);
   EXPECT_EQ(caller(runtime).query("SELECT count(*) FROM u").status, 200) << "the same database as of the operations";
   EXPECT_EQ(call(runtime, "POST", "/db", read).json()["results"][0]["resultSet"], json::array({json{{"one", 1}}}));
+}
+
+TEST_F(UnderABinding, StoredBytesAreNeverAPageOfTheHost) {
+  const Runtime runtime = app_with_database("api");
+  ASSERT_EQ(call(runtime, "PUT", "/kv/k", "<p>").status, 200);
+  Http socket(host.admin_socket());
+  for (const Response& answer : {call(runtime, "GET", "/kv/k"), call(runtime, "GET", "/kv/none"), call(runtime, "GET", "/query?sql=SELECT+1"),
+                                 socket.call("GET", "/v1/addons/api-db/http" + kApi + "/kv/k")}) {
+    EXPECT_EQ(answer.header("X-Content-Type-Options"), "nosniff") << answer.head;
+    EXPECT_EQ(answer.header("Content-Security-Policy"), "default-src 'none'; sandbox") << answer.head;
+  }
 }
 
 TEST_F(UnderABinding, KeysAndTheirHistoryComeBackWithASnapshot) {

@@ -48,6 +48,12 @@ Failure error(int http_status, std::string text) {
   return f;
 }
 
+Failure wrong_cursor() { return error(400, "cursor must be the next_cursor of an answer"); }
+
+std::string paging(const std::string& cursor) {
+  return cursor.empty() ? R"(,"has_more":false,"next_cursor":null)" : R"(,"has_more":true,"next_cursor":")" + cursor + '"';
+}
+
 Answer answer_of(const Failure& failure) {
   Answer a;
   a.status = http_of(failure);

@@ -22,6 +22,12 @@ struct Answer {
 // A refusal with exactly this HTTP status and text.
 Failure error(int http_status, std::string text);
 
+Failure wrong_cursor();  // 400
+
+// The end of a list's answer: ,"has_more":…,"next_cursor":… without the last brace. `cursor`: where the next page begins, as text
+// that `cursor` takes; empty: this was the last.
+std::string paging(const std::string& cursor);
+
 // Not here and now: see context.hpp.
 inline Failure would_block() { return {VIA_E_WOULD_BLOCK, "", ""}; }
 

@@ -13,6 +13,7 @@ const DescribedParameter kTable{"table", "string", false, "\"kv_store\"", "the t
 const DescribedParameter kPath{"path", "string", false, nullptr, "a place inside of a JSON value: a.b[0].c"};
 const DescribedParameter kHistory{"history", "boolean", false, "true", "record the change"};
 const DescribedParameter kCreate{"create_db_if_missing", "boolean", false, "false", "make the database when it is missing (also auto_create)"};
+const DescribedParameter kCursor{"cursor", "string", false, nullptr, "where to go on: the next_cursor of an answer"};
 const DescribedParameter kPrefix{"prefix", "string", false, nullptr, "only keys that begin with it"};
 
 constexpr const char* kDone = R"({"type":"object","required":["success"],"properties":{"success":{"type":"boolean"},"deleted":{"oneOf":[{"type":"boolean"},{"type":"integer"}]},"count":{"type":"integer"}}})";
@@ -21,6 +22,7 @@ constexpr const char* kArray = R"({"type":"object","required":["success","length
 constexpr const char* kAny = "{}";
 constexpr const char* kKeys = R"({"type":"object","required":["keys"],"properties":{"keys":{"type":"array","minItems":1,"maxItems":100,"items":{"type":"string"}}}})";
 constexpr const char* kGaps = R"({"type":"object","required":["has_gaps","gap_keys","candidate_truncated"],"properties":{"has_gaps":{"type":"boolean"},"gap_keys":{"type":"array","items":{"type":"string"}},"candidate_truncated":{"type":"boolean"}}})";
+constexpr const char* kTableThen = R"({"type":"object","required":["entries","count","has_gaps","gap_keys","candidate_truncated","has_more","next_cursor"],"properties":{"timestamp":{"type":"integer"},"entries":{"type":"array","items":{"type":"object","required":["key","value","raw_value","content_type"]}},"count":{"type":"integer"},"has_gaps":{"type":"boolean"},"gap_keys":{"type":"array","items":{"type":"string"}},"candidate_truncated":{"type":"boolean"},"has_more":{"type":"boolean"},"next_cursor":{"type":"string","nullable":true}}})";
 constexpr const char* kTransaction = R"({"type":"object","required":["transaction"],"properties":{"resultFormat":{"type":"string","enum":["map","object","list"]},"transaction":{"type":"array","maxItems":10000,"items":{"type":"object","properties":{"query":{"type":"string"},"statement":{"type":"string"},"sql":{"type":"string"},"values":{},"valuesBatch":{"type":"array","maxItems":100000},"noFail":{"type":"boolean"}}}}}})";
 constexpr const char* kResults = R"({"type":"object","properties":{"results":{"type":"array","items":{"type":"object","required":["success"]}},"reqIdx":{"type":"integer"},"error":{"type":"string"},"message":{"type":"string"}}})";
 
@@ -52,11 +54,14 @@ json::object describe(const DescribedOperation& o) {
   for (const auto& p : o.parameters) parameters.push_back(parameter(p.name, "query", p.type, p.required, p.otherwise, p.text));
   json::object responses;
   const char* const answer = o.answer ? o.answer : kAny;
-  responses["200"] = json::object{{"description", "done"}, {"content", content(o.answer ? "application/json" : "*/*", answer)}};
+  const bool head = o.method == Method::head;
+  responses["200"] = json::object{{"description", "done"}};
+  if (!head) responses["200"].get_object()["content"] = content(o.answer ? "application/json" : "*/*", answer);
   std::vector<int> statuses = o.statuses;
   statuses.insert(statuses.end(), common_statuses().begin(), common_statuses().end());
   std::sort(statuses.begin(), statuses.end());
-  for (const int status : statuses) responses[std::to_string(status)] = json::object{{"$ref", "#/components/responses/Error"}};
+  for (const int status : statuses)
+    responses[std::to_string(status)] = head ? json::object{{"description", "refused, or failed"}} : json::object{{"$ref", "#/components/responses/Error"}};
   json::object out{{"summary", o.summary}, {"parameters", std::move(parameters)}, {"responses", std::move(responses)}};
   if (o.body) {
     const bool raw = std::string_view(o.body) == kAny;
@@ -103,16 +108,17 @@ const std::vector<DescribedOperation>& described_operations() {
       {Method::post, "/maintenance", "check, empty the log, or copy", {kDb, {"timeout", "integer", false, "30", "seconds, taken as 1 to 300"}},
        R"({"type":"object","required":["op"],"properties":{"op":{"type":"string","enum":["wal_checkpoint_truncate","vacuum_into","quick_check"]},"dest_path":{"type":"string"}}})",
        R"({"type":"object","required":["success","op"],"properties":{"success":{"type":"boolean"},"op":{"type":"string"},"ok":{"type":"boolean"},"result":{"type":"array","items":{"type":"string"}},"complete":{"type":"boolean"},"wal_bytes":{"type":"integer"},"dest_path":{"type":"string"},"bytes":{"type":"integer"}}})", {409}},
-      {Method::get, "/history", "the statements that were run, newest first", {kDb, {"limit", "integer", false, "100", "at most this many"}}, nullptr,
-       R"({"type":"object","required":["history","count","total"],"properties":{"history":{"type":"array","items":{"type":"object","required":["index","sql","timestamp","duration_ms","success"],"properties":{"index":{"type":"integer"},"sql":{"type":"string"},"timestamp":{"type":"integer"},"duration_ms":{"type":"number"},"success":{"type":"boolean"},"error":{"type":"string"}}}},"count":{"type":"integer"},"total":{"type":"integer"}}})", {}},
+      {Method::get, "/history", "the statements that were run, newest first", {kDb, {"limit", "integer", false, "100", "at most this many"}, kCursor}, nullptr,
+       R"({"type":"object","required":["history","count","total","has_more","next_cursor"],"properties":{"has_more":{"type":"boolean"},"next_cursor":{"type":"string","nullable":true},"history":{"type":"array","items":{"type":"object","required":["index","sql","timestamp","duration_ms","success"],"properties":{"index":{"type":"integer"},"sql":{"type":"string"},"timestamp":{"type":"integer"},"duration_ms":{"type":"number"},"success":{"type":"boolean"},"error":{"type":"string"}}}},"count":{"type":"integer"},"total":{"type":"integer"}}})", {}},
       {Method::del, "/history", "empty that history", {kDb}, nullptr, kDone, {}},
       {Method::get, "/history/stats", "how much it holds", {kDb}, nullptr,
        R"({"type":"object","required":["total","succeeded","failed","bytes","limit"],"properties":{"total":{"type":"integer"},"succeeded":{"type":"integer"},"failed":{"type":"integer"},"bytes":{"type":"integer"},"limit":{"type":"integer"}}})", {}},
       {Method::del, "/history/{index}", "take one statement out of it", {kDb}, nullptr, kDone, {}},
-      {Method::get, "/kv", "list keys", {kDb, kTable, kPrefix, {"limit", "integer", false, "100", "at most 10,000"}, {"offset", "integer", false, "0", "leave so many out"},
+      {Method::get, "/kv", "list keys", {kDb, kTable, kPrefix, {"limit", "integer", false, "100", "at most 10,000"}, {"offset", "integer", false, "0", "leave so many out"}, kCursor,
                                         {"at_timestamp", "integer", false, nullptr, "as it was then (Unix seconds or milliseconds)"}}, nullptr,
-       R"({"type":"object","required":["count"],"properties":{"items":{"type":"array","items":{"type":"object"}},"entries":{"type":"array"},"count":{"type":"integer"}}})", {}},
-      {Method::get, "/kv/{key}", "the value of a key (HEAD: whether it is there)", {kDb, kTable, kPath, {"at_timestamp", "integer", false, nullptr, "as it was then"}, {"rebuild", "boolean", false, "false", "read a directory's index anew"}},
+       R"({"type":"object","required":["count","has_more","next_cursor"],"properties":{"items":{"type":"array","items":{"type":"object","required":["key","value","content_type"]}},"entries":{"type":"array","items":{"type":"object"}},"count":{"type":"integer"},"limit":{"type":"integer"},"offset":{"type":"integer"},"has_more":{"type":"boolean"},"next_cursor":{"type":"string","nullable":true}}})", {}},
+      {Method::head, "/kv/{key}", "whether a key is there", {kDb, kTable, kPath, {"at_timestamp", "integer", false, nullptr, "as it was then"}}, nullptr, nullptr, {409}},
+      {Method::get, "/kv/{key}", "the value of a key", {kDb, kTable, kPath, {"at_timestamp", "integer", false, nullptr, "as it was then"}, {"rebuild", "boolean", false, "false", "read a directory's index anew"}},
        nullptr, nullptr, {409}},
       {Method::put, "/kv/{key}", "set a key",
        {kDb, kTable, kPath, {"ttl", "integer", false, nullptr, "seconds until it is gone"}, {"if_match", "string", false, nullptr, "the value that it must have now"}, kHistory, kCreate},
@@ -127,12 +133,12 @@ const std::vector<DescribedOperation>& described_operations() {
        R"({"type":"object","required":["items"],"properties":{"items":{"type":"array","minItems":1,"maxItems":100,"items":{"type":"object","required":["key","value"],"properties":{"key":{"type":"string"},"value":{"type":"string"},"content_type":{"type":"string"},"ttl":{"type":"integer"}}}}}})", kDone, {}},
       {Method::post, "/kv/batch/get", "the values of up to 100 keys", {kDb, kTable}, kKeys, R"({"type":"object"})", {}},
       {Method::post, "/kv/batch/delete", "delete up to 100 keys", {kDb, kTable}, kKeys, kDone, {}},
-      {Method::get, "/kv/{key}/history", "the operations of a key, newest first", {kDb, kTable, {"limit", "integer", false, "50", "at most 1,000"}}, nullptr,
-       R"({"type":"object","required":["key","operations","count","has_gaps"],"properties":{"key":{"type":"string"},"operations":{"type":"array","items":{"type":"object","required":["op_number","timestamp","operation"]}},"count":{"type":"integer"},"has_gaps":{"type":"boolean"}}})", {}},
+      {Method::get, "/kv/{key}/history", "the operations of a key, newest first", {kDb, kTable, {"limit", "integer", false, "50", "at most 1,000"}, kCursor}, nullptr,
+       R"({"type":"object","required":["key","operations","count","has_gaps","has_more","next_cursor"],"properties":{"has_more":{"type":"boolean"},"next_cursor":{"type":"string","nullable":true},"key":{"type":"string"},"operations":{"type":"array","items":{"type":"object","required":["op_number","timestamp","operation"]}},"count":{"type":"integer"},"has_gaps":{"type":"boolean"}}})", {}},
       {Method::get, "/kv/{key}/snapshot", "a key after an operation", {kDb, kTable, {"op_number", "integer", true, nullptr, "the operation"}}, nullptr,
        R"({"type":"object","required":["key","op_number","exists","has_gaps"],"properties":{"key":{"type":"string"},"op_number":{"type":"integer"},"exists":{"type":"boolean"},"has_gaps":{"type":"boolean"}}})", {409}},
       {Method::post, "/kv/{key}/rollback", "undo the last operations of a key", {kDb, kTable, {"steps", "integer", false, "1", "how many"}}, nullptr, kDone, {409}},
-      {Method::get, "/kv/snapshot", "a table at a time", {kDb, kTable, {"timestamp", "integer", true, nullptr, "Unix seconds or milliseconds"}, {"limit", "integer", false, "100", "at most 10,000"}, kPrefix}, nullptr, kGaps, {}},
+      {Method::get, "/kv/snapshot", "a table at a time", {kDb, kTable, {"timestamp", "integer", true, nullptr, "Unix seconds or milliseconds"}, {"limit", "integer", false, "100", "at most 10,000"}, kCursor, kPrefix}, nullptr, kTableThen, {}},
       {Method::get, "/kv/diff", "what changed between two times", {kDb, kTable, {"from", "integer", true, nullptr, "the earlier time"}, {"to", "integer", true, nullptr, "the later one"}, {"keys", "string", false, nullptr, "only these, with commas between"}}, nullptr, kGaps, {}},
       {Method::post, "/kv/rollback", "a table as it was at a time", {kDb, kTable, {"to_timestamp", "integer", true, nullptr, "the time"}, {"dry_run", "boolean", false, "false", "only tell what would change"}, {"confirm", "string", false, nullptr, "yes"}},
        R"({"type":"object","properties":{"keys":{"type":"array","maxItems":10000,"items":{"type":"string"}},"exclude_keys":{"type":"array","maxItems":10000,"items":{"type":"string"}}}})", kGaps, {409, 413}},

@@ -118,10 +118,11 @@ void QueryLog::write() {
   else database_.count_beside(static_cast<int64_t>(text.size()) - had);
 }
 
-std::vector<RanStatement> QueryLog::newest(size_t limit) {
+std::vector<RanStatement> QueryLog::newest(size_t limit, uint64_t from) {
   const std::lock_guard lock(mutex_);
   load_locked();
-  return {entries_.rbegin(), entries_.rbegin() + static_cast<std::ptrdiff_t>(std::min(limit, entries_.size()))};
+  const auto first = std::find_if(entries_.rbegin(), entries_.rend(), [from](const RanStatement& s) { return s.index <= from; });
+  return {first, first + static_cast<std::ptrdiff_t>(std::min(limit, static_cast<size_t>(entries_.rend() - first)))};
 }
 
 bool QueryLog::remove(uint64_t index) {

@@ -32,8 +32,8 @@ class QueryLog {
   explicit QueryLog(Database& database) : database_(database) {}
 
   void append(std::vector<RanStatement>&& ran);
-  // Newest first, at most `limit`.
-  std::vector<RanStatement> newest(size_t limit);
+  // Newest first, at most `limit`, of those whose index is not above `from`.
+  std::vector<RanStatement> newest(size_t limit, uint64_t from = UINT64_MAX);
   bool remove(uint64_t index);
   size_t clear();
   struct Totals {

@@ -36,6 +36,15 @@ Failure Parameters::integer(std::string_view name, int64_t& value) const {
   return error(400, std::string(name) + " must be an integer");
 }
 
+Failure Parameters::numbered_cursor(int64_t& value) const {
+  const std::string_view v = text("cursor");
+  int64_t n = 0;
+  if (v.empty()) return {};
+  if (!parse_integer(v, n) || n < 0) return wrong_cursor();
+  value = n;
+  return {};
+}
+
 Failure Parameters::boolean(std::string_view name, bool& value) const {
   const auto v = find(name);
   if (!v) return {};

@@ -26,6 +26,8 @@ class Parameters {
   Failure integer(std::string_view name, int64_t& value) const;
   // true, false, 1, 0, yes, no, or the bare name; else 400 "NAME must be true or false".
   Failure boolean(std::string_view name, bool& value) const;
+  // `cursor`, where a list counts by a number: the next_cursor of an answer. 400 when it is none, `value` stays without it.
+  Failure numbered_cursor(int64_t& value) const;
   // Unix seconds, or milliseconds when it is 10^11 or more; out in milliseconds. `given` tells whether it was there.
   Failure timestamp(std::string_view name, int64_t& unix_ms, bool& given) const;
 

@@ -94,17 +94,25 @@ void list_history(Context& c) {
   int64_t limit = kStandardEntries;
   if (Failure f = c.request().parameters.integer("limit", limit)) return c.fail(std::move(f));
   if (limit <= 0) limit = kStandardEntries;
+  limit = std::min(limit, static_cast<int64_t>(QueryLog::kMaxEntries));
+  int64_t from = INT64_MAX;
+  if (Failure f = c.request().parameters.numbered_cursor(from)) return c.fail(std::move(f));
   std::shared_ptr<OpenDatabase> database;
   if (Failure f = c.database(false, database)) return c.fail(std::move(f));
   json::array list;
-  for (const RanStatement& s : log_of(database).newest(static_cast<size_t>(limit))) {
+  json::value next = nullptr;
+  for (const RanStatement& s : log_of(database).newest(static_cast<size_t>(limit) + 1, static_cast<uint64_t>(from))) {
+    if (list.size() == static_cast<size_t>(limit)) {
+      next = std::to_string(s.index);
+      break;
+    }
     json::object one{{"index", s.index}, {"sql", s.sql}, {"timestamp", s.unix_ms}, {"duration_ms", static_cast<double>(s.duration_us) / 1000.0},
                      {"success", s.success}};
     if (!s.success) one["error"] = s.error;
     list.push_back(std::move(one));
   }
   const size_t count = list.size();
-  answer_json(c, {{"history", std::move(list)}, {"count", count}, {"total", log_of(database).totals().entries}});
+  answer_json(c, {{"history", std::move(list)}, {"count", count}, {"total", log_of(database).totals().entries}, {"has_more", !next.is_null()}, {"next_cursor", next}});
 }
 
 void clear_history(Context& c) {

@@ -232,7 +232,8 @@ class Runner {
     const int64_t reserved = s.alters ? reserved_objects(c_) : -1;
     c_.policy().mode = Operation::setup;
     if (Failure f = run_statement(item, s)) return f;
-    if (s.alters && reserved_objects(c_) != reserved) return denied_by_policy();
+    if (s.alters && reserved_objects(c_) != reserved)
+      return denied_by_policy("names that begin with sqlite_ or _via_ are not for statements of apps; choose another name");
     return s.creates_view ? check_views(c_) : Failure{};
   }
 

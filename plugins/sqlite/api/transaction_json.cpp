@@ -2,6 +2,7 @@
 #include "plugins/sqlite/api/answer.hpp"
 #include "plugins/sqlite/api/transaction.hpp"
 #include "plugins/sqlwire/base64.hpp"
+#include "plugins/sqlwire/values.hpp"
 
 #include <boost/json/basic_parser_impl.hpp>
 
@@ -197,7 +198,7 @@ struct Handler {
     if (text.find_first_of(".eE") == text.npos) return refuse(ec, "an integer does not fit into 64 bits", true);
     double d = 0;
     if (std::from_chars(text.data(), text.data() + text.size(), d).ec == std::errc::result_out_of_range) d = std::strtod(text.c_str(), nullptr);
-    if (!std::isfinite(d)) return refuse(ec, "a number is not finite", true);
+    if (!std::isfinite(d) && !sqlwire::reads_as_infinity(text, d)) return refuse(ec, "a number is not finite", true);
     Cell c;
     c.kind = Cell::real;
     c.fraction = d;

@@ -58,25 +58,27 @@ void list_files(Context& c, const std::string& folder) {
   if (!f) f = p.integer("offset", offset);
   if (!f) f = no_history(p);
   if (!f) f = rebuild_of(c, folder, rebuild);
+  if (!f) f = p.numbered_cursor(offset);
   if (!f && offset < 0) f = error(400, "offset must not be negative");
   limit = limit <= 0 ? 100 : std::min(limit, kLargestLimit);
   std::vector<PlainFile> files;
   Directories& all = c.api().directories();
-  if (!f) f = all.list(folder, p.text("prefix"), limit, offset, rebuild, files);
+  if (!f) f = all.list(folder, p.text("prefix"), limit + 1, offset, rebuild, files);
   if (f) return c.fail(std::move(f));
   std::string items, value;
-  int64_t count = 0;
+  int64_t count = 0, looked_at = 0;
   for (const PlainFile& file : files) {
+    if (looked_at == limit || items.size() >= kListBytes) break;
+    ++looked_at;
     PlainFile now = file;
     const bool small = file.bytes <= kListedValue;
     if (small && all.read(folder, file.key, value, now)) continue;  // removed meanwhile, or larger now
     if (count++ != 0) items += ',';
     append_file(items, now, small ? &value : nullptr);
-    if (items.size() >= kListBytes) break;
   }
   Answer a;
   a.body = "{\"items\":[" + items + "],\"count\":" + std::to_string(count) + ",\"limit\":" + std::to_string(limit) +
-           ",\"offset\":" + std::to_string(offset) + "}";
+           ",\"offset\":" + std::to_string(offset) + paging(looked_at < static_cast<int64_t>(files.size()) ? std::to_string(offset + looked_at) : "") + "}";
   c.answer(std::move(a));
 }
 

@@ -1,5 +1,6 @@
 // The key-value store over HTTP: parameters in, one read or one change of the store, the answer out.
 #include "plugins/sqlite/api/endpoints.hpp"
+#include "plugins/sqlite/kv/content_type.hpp"
 #include "plugins/sqlite/kv/directory_endpoints.hpp"
 #include "plugins/sqlite/kv/json_path.hpp"
 #include "plugins/sqlite/kv/store.hpp"
@@ -25,21 +26,9 @@ constexpr size_t kListBytes = 32u << 20;
 Failure not_found() { return error(404, "Key not found"); }
 Failure invalid_body() { return error(400, "Invalid JSON body"); }
 
-// Types that clients send when they say nothing about the value.
-bool is_generic(std::string_view type) {
-  type = type.substr(0, type.find(';'));
-  return type.empty() || type == "application/octet-stream" || type == "application/x-www-form-urlencoded";
-}
-
 // Fit to be a response field: a batch or SQL can name any text.
 bool sendable(std::string_view type) {
   return !type.empty() && type.size() <= 255 && std::all_of(type.begin(), type.end(), [](char c) { return c >= ' ' && c <= '~'; });
-}
-
-std::string type_of(std::string_view sent, std::string_view value) {
-  if (!is_generic(sent)) return std::string(sent);
-  if (kv::valid_json(value)) return "application/json";
-  return sent.starts_with("application/octet-stream") ? "application/octet-stream" : "text/plain";
 }
 
 Failure ttl_of(const Parameters& p, int64_t now_ms, std::optional<int64_t>& expires_ms) {
@@ -120,7 +109,7 @@ void get_key(Context& c) {
   if (!checked(c, leaf_of(path, *entry, leaf))) return;
   Answer a;
   a.body = leaf;
-  if (path.whole()) a.content_type = sendable(entry->content_type) ? entry->content_type : "application/octet-stream";
+  if (path.whole()) a.content_type = sendable(entry->content_type) ? kv::shown_type(*entry) : "application/octet-stream";
   c.answer(std::move(a));
 }
 
@@ -132,7 +121,7 @@ void put_key(Context& c) {
   std::optional<std::string> match;
   if (const auto given = r.parameters.find("if_match")) match = std::string(*given);
   if (!p.path.whole() && !kv::valid_json(r.body)) return c.fail(invalid_body());
-  std::string type = type_of(r.content_type, r.body);
+  std::string type = kv::type_for(r.content_type, r.body);
   if (!sendable(type)) return c.fail(error(400, "content_type must be 1 to 255 printable ASCII characters"));
   write_key(c, std::move(p), [path = p.path, value = r.body, type, match, expires](const Entry* before, std::optional<Entry>& after, Answer& a) -> Failure {
     if (match && !before) return error(412, "Key does not exist for CAS");
@@ -244,7 +233,9 @@ void remove(Context& c) {
     });
   const auto wanted = kv::parse_json(r.body);
   if (!wanted) return c.fail(invalid_body());
-  change_array(c, "remove", false, [wanted](std::vector<std::string_view>& all, Answer& a) -> Failure {
+  change_array(c, "remove", false, [wanted, text = r.body](std::vector<std::string_view>& all, Answer& a) -> Failure {
+    // By its digits first: numbers beyond 64 bits are compared as doubles below, where neighbours are one.
+    if (const auto same = std::find(all.begin(), all.end(), text); same != all.end()) return take(all, static_cast<size_t>(same - all.begin()), a);
     for (size_t i = 0; i < all.size(); ++i)
       if (kv::parse_json(all[i]) == wanted) return take(all, i, a);
     return error(404, "Element not found");
@@ -261,24 +252,27 @@ void list(Context& c) {
   if (!checked(c, p.integer("offset", offset)) || !checked(c, p.timestamp("at_timestamp", at_ms, at))) return;
   limit = limit <= 0 ? 100 : std::min(limit, kLargestLimit);
   if (offset < 0) return c.fail(error(400, "offset must not be negative"));
+  if (!at && !checked(c, p.numbered_cursor(offset))) return;
   if (!opened(c, false, database, list_files)) return;
   Answer a;
   const Failure failure = c.read(*database, [&](Connection& connection) -> Failure {
-    if (at) return kv::table_at(connection, table, p.text("prefix"), limit, at_ms, c.now_ms(), a.body);
+    if (at) return kv::table_at(connection, table, {p.text("prefix"), p.text("cursor"), limit}, at_ms, c.now_ms(), a.body);
     std::string items;
     int64_t count = 0;
-    const Failure read = kv::list(connection, table, p.text("prefix"), limit, offset, c.now_ms(), [&](std::string_view key, const Entry& e) {
+    bool more = false;
+    const Failure read = kv::list(connection, table, p.text("prefix"), limit + 1, offset, c.now_ms(), [&](std::string_view key, const Entry& e) {
+      if (more = count >= limit || items.size() >= kListBytes; more) return false;
       items += count++ == 0 ? "{\"key\":" : ",{\"key\":";
       kv::append_text(items, key);
       items += ",\"value\":";
       kv::append_text(items, e.value);
       items += ",\"content_type\":";
-      kv::append_text(items, e.content_type);
+      kv::append_text(items, kv::shown_type(e));
       items += ",\"updated_at\":" + std::to_string(e.updated_ms) + ",\"expires_at\":" + (e.expires_ms ? std::to_string(*e.expires_ms) : "null") + "}";
-      return items.size() < kListBytes;
+      return true;
     });
     a.body = "{\"items\":[" + items + "],\"count\":" + std::to_string(count) + ",\"limit\":" + std::to_string(limit) +
-             ",\"offset\":" + std::to_string(offset) + "}";
+             ",\"offset\":" + std::to_string(offset) + paging(more ? std::to_string(offset + count) : "") + "}";
     return read;
   });
   if (failure) return c.fail(failure);
@@ -328,7 +322,7 @@ void batch_get(Context& c) {
       if (!e) continue;
       kv::append_text(a.body, e->value);
       a.body += ",\"content_type\":";
-      kv::append_text(a.body, e->content_type);
+      kv::append_text(a.body, kv::shown_type(*e));
       a.body += '}';
     }
     a.body += '}';
@@ -371,7 +365,7 @@ void batch_set(Context& c) {
     auto& [name, e] = items.emplace_back();
     name = std::string_view(key->get_string());
     e.value = std::string_view(value->get_string());
-    e.content_type = type_of(type && type->is_string() ? std::string_view(type->get_string()) : "", e.value);
+    e.content_type = kv::type_for(type && type->is_string() ? std::string_view(type->get_string()) : "", e.value);
     if (!checked(c, kv::check_key(name))) return;
     if (!sendable(e.content_type)) return c.fail(error(400, "content_type must be 1 to 255 printable ASCII characters"));
     if (!ttl || ttl->is_null()) continue;

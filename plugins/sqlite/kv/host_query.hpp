@@ -4,8 +4,10 @@
 #pragma once
 
 #include "plugins/sqlite/connection.hpp"
+#include "plugins/sqlite/render.hpp"
 
 #include <cstdint>
+#include <list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,6 +45,7 @@ class HostQuery {
   // True with a row; false at the end or on a failure (see failed()).
   bool next() {
     if (!ready()) return false;
+    reals_.clear();
     const int rc = sqlite3_step(stmt_);
     if (rc == SQLITE_ROW) return true;
     if (rc != SQLITE_DONE) rc_ = rc;
@@ -61,8 +64,13 @@ class HostQuery {
   std::optional<int64_t> number_or_null(int column) const {
     return is_null(column) ? std::nullopt : std::optional<int64_t>(number(column));
   }
-  // Text or blob; valid until the next step.
+  // Text or blob; valid until the next step. A number is told by all its digits, where SQLite would tell fifteen of them.
   std::string_view bytes(int column) const {
+    if (sqlite3_column_type(stmt_, column) == SQLITE_FLOAT) {
+      StringOutput digits;
+      render_real(digits, sqlite3_column_double(stmt_, column));
+      return reals_.emplace_back(digits.take());
+    }
     const void* p = sqlite3_column_type(stmt_, column) == SQLITE_BLOB ? sqlite3_column_blob(stmt_, column)
                                                                      : static_cast<const void*>(sqlite3_column_text(stmt_, column));
     const auto size = static_cast<size_t>(sqlite3_column_bytes(stmt_, column));
@@ -78,6 +86,7 @@ class HostQuery {
   sqlite3_stmt* stmt_ = nullptr;
   int rc_;
   int bound_ = 0;
+  mutable std::list<std::string> reals_;
 };
 
 }  // namespace via::sqlite::kv

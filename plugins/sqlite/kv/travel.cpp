@@ -2,7 +2,9 @@
 #include "plugins/sqlite/kv/travel.hpp"
 
 #include "plugins/sqlite/api/answer.hpp"
+#include "plugins/sqlwire/base64.hpp"
 #include "plugins/sqlite/kv/host_query.hpp"
+#include "plugins/sqlite/kv/content_type.hpp"
 #include "plugins/sqlite/kv/json_path.hpp"
 #include "plugins/sqlite/kv/table.hpp"
 #include "plugins/sqlite/render.hpp"
@@ -25,11 +27,6 @@ std::optional<Entry> entry_from(const HostQuery& q, int column, int64_t updated_
   e.expires_ms = q.number_or_null(column + 2);
   e.updated_ms = updated_ms;
   return e;
-}
-
-bool is_json(std::string_view content_type) {
-  const std::string_view type = content_type.substr(0, content_type.find(';'));
-  return type == "application/json" || type.ends_with("+json");
 }
 
 }  // namespace
@@ -289,21 +286,24 @@ Failure get_at(Connection& connection, const Table& table, std::string_view key,
   return {};
 }
 
-Failure table_at(Connection& connection, const Table& table, std::string_view prefix, int64_t limit, int64_t at_ms, int64_t now_ms,
-                 std::string& json) {
+Failure table_at(Connection& connection, const Table& table, const Page& page, int64_t at_ms, int64_t now_ms, std::string& json) {
+  std::string first, next;
+  if (!page.cursor.empty() && (!sqlwire::decode_any_base64(page.cursor, first) || !first.starts_with(page.prefix))) return api::wrong_cursor();
+  if (first.empty()) first = page.prefix;
   std::optional<Travel> travel;
   if (Failure f = Travel::open(connection, table, now_ms, travel)) return f;
-  limit = limit <= 0 ? 100 : std::min(limit, kLargestLimit);
+  const int64_t limit = page.limit <= 0 ? 100 : std::min(page.limit, kLargestLimit);
   std::string entries;
   std::vector<std::string> gap_keys;
   int64_t count = 0;
   size_t seen = 0;
   bool truncated = false, gaps = at_ms < travel->horizon();
   Failure failure;
-  const Failure walked = travel->keys(prefix, [&](std::string_view key) {
-    if (!key.starts_with(prefix)) return false;
+  const Failure walked = travel->keys(first, [&](std::string_view key) {
+    if (!key.starts_with(page.prefix)) return false;
     if (count >= limit || seen++ >= kCandidates || entries.size() > kAnswerBytes) {
       truncated = true;
+      next = key;
       return false;
     }
     State state;
@@ -321,7 +321,7 @@ Failure table_at(Connection& connection, const Table& table, std::string_view pr
     entries += ",\"raw_value\":";
     append_base64(entries, state.entry.value);
     entries += ",\"content_type\":";
-    append_text(entries, state.entry.content_type);
+    append_text(entries, shown_type(state.entry));
     entries += ",\"op_number\":" + std::to_string(state.op_number) + ",\"updated_at\":" + std::to_string(state.entry.updated_ms) +
                ",\"expires_at\":" + (state.entry.expires_ms ? std::to_string(*state.entry.expires_ms) : "null") + "}";
     return true;
@@ -331,7 +331,9 @@ Failure table_at(Connection& connection, const Table& table, std::string_view pr
   json = "{\"timestamp\":" + std::to_string(at_ms) + ",\"entries\":[" + entries + "],\"count\":" + std::to_string(count) +
          ",\"has_gaps\":" + (gaps ? "true" : "false") + ",\"gap_keys\":";
   append_keys(json, gap_keys);
-  json += std::string(",\"candidate_truncated\":") + (truncated ? "true}" : "false}");
+  std::string cursor;
+  if (!next.empty()) append_base64(cursor, next);
+  json += std::string(",\"candidate_truncated\":") + (truncated ? "true" : "false") + api::paging(cursor.empty() ? cursor : cursor.substr(1, cursor.size() - 2)) + "}";
   return {};
 }
 
@@ -377,7 +379,7 @@ void append_raw(std::string& out, const std::optional<Entry>& entry) {
 }
 
 bool append_document(std::string& out, std::string_view name, const Entry& entry) {
-  if (!is_json(entry.content_type)) return false;
+  if (!says_json(entry.content_type)) return false;
   if (!valid_json(entry.value)) return false;
   out += ",\"";
   out += name;

@@ -76,8 +76,11 @@ class Travel {
 Failure get_at(Connection& connection, const Table& table, std::string_view key, int64_t at_ms, int64_t now_ms, std::optional<Entry>& out);
 
 // For GET /kv?at_timestamp= and GET /kv/snapshot: the envelope of a table's earlier state, as JSON.
-Failure table_at(Connection& connection, const Table& table, std::string_view prefix, int64_t limit, int64_t at_ms, int64_t now_ms,
-                 std::string& json);
+struct Page {
+  std::string_view prefix, cursor;  // of an earlier answer: the first key, in base64
+  int64_t limit = 100;
+};
+Failure table_at(Connection& connection, const Table& table, const Page& page, int64_t at_ms, int64_t now_ms, std::string& json);
 
 // The keys of a table whose state may differ between two times: all of them up to a bound, beyond it those with an operation in
 // between, and then `truncated` says that others were not looked at.

@@ -1,5 +1,6 @@
 // The endpoints of history and time travel: parameters in, the answers of travel.hpp and rollback.hpp out.
 #include "plugins/sqlite/api/endpoints.hpp"
+#include "plugins/sqlite/kv/content_type.hpp"
 #include "plugins/sqlite/kv/rollback.hpp"
 
 #include <algorithm>
@@ -70,23 +71,29 @@ void history(Context& c) {
   int64_t limit = 0;
   if (!checked(c, c.request().parameters.integer("limit", limit))) return;
   limit = limit <= 0 ? 50 : std::min<int64_t>(limit, 1000);
-  answer_read(c, [&c, limit](Connection& connection, const Table& table, int64_t now_ms, std::string& json) -> Failure {
+  int64_t newest = INT64_MAX;
+  if (!checked(c, c.request().parameters.numbered_cursor(newest))) return;
+  answer_read(c, [&c, limit, newest](Connection& connection, const Table& table, int64_t now_ms, std::string& json) -> Failure {
     std::optional<kv::Travel> travel;
     if (Failure f = kv::Travel::open(connection, table, now_ms, travel)) return f;
     const std::string& key = c.request().key;
     std::string list;
-    int64_t count = 0;
-    const Failure read = travel->operations(key, INT64_MAX, [&](kv::Operation&& o) {
+    int64_t count = 0, more = 0;
+    const Failure read = travel->operations(key, newest, [&](kv::Operation&& o) {
+      if (count >= limit || list.size() >= kHistoryBytes) {
+        more = o.number;
+        return false;
+      }
       if (count++ != 0) list += ',';
       append_operation(list, o);
-      return count < limit && list.size() < kHistoryBytes;
+      return true;
     });
     if (read) return read;
     bool gaps = false;
     if (Failure f = travel->has_gaps(key, gaps)) return f;
     json = "{\"key\":";
     kv::append_text(json, key);
-    json += ",\"operations\":[" + list + "],\"count\":" + std::to_string(count) + ",\"has_gaps\":" + (gaps ? "true}" : "false}");
+    json += ",\"operations\":[" + list + "],\"count\":" + std::to_string(count) + ",\"has_gaps\":" + (gaps ? "true" : "false") + paging(more > 0 ? std::to_string(more) : "") + "}";
     return {};
   });
 }
@@ -122,7 +129,7 @@ void key_snapshot(Context& c) {
         kv::append_text(json, after->value);
       }
       json += ",\"content_type\":";
-      kv::append_text(json, after->content_type);
+      kv::append_text(json, kv::shown_type(*after));
       json += ",\"expires_at\":" + (after->expires_ms ? std::to_string(*after->expires_ms) : "null");
     }
     json += std::string(",\"has_gaps\":") + (gaps ? "true}" : "false}");
@@ -135,7 +142,7 @@ void table_snapshot(Context& c) {
   if (!required_time(c, "timestamp", at_ms)) return;
   if (!checked(c, c.request().parameters.integer("limit", limit))) return;
   answer_read(c, [&c, at_ms, limit](Connection& connection, const Table& table, int64_t now_ms, std::string& json) {
-    return kv::table_at(connection, table, c.request().parameters.text("prefix"), limit, at_ms, now_ms, json);
+    return kv::table_at(connection, table, {c.request().parameters.text("prefix"), c.request().parameters.text("cursor"), limit}, at_ms, now_ms, json);
   });
 }
 

@@ -126,6 +126,19 @@ TEST_F(Data, AValueIsPrintedAsItIsStoredAndForProgramsAlwaysAsJson) {
   EXPECT_EQ(answered(200, "plain", [&] { auto w = get; w.emplace_back("--json"); return w; }(), "text/plain").out, "\"plain\"\n");
 }
 
+TEST_F(Data, InfinityAndOtherNumbersBeyondTheDoublesAreShownAsTheyCame) {
+  const std::string answer = R"({"results":[{"success":true,"resultHeaders":["a","b"],"resultSet":[{"a":-9e999,"b":"9e999"}],"truncated":false}]})";
+  const std::vector<std::string> words{"db", "exec-transaction", "--db", "a", "--transaction", R"([{"query":"SELECT ?","values":[9e999]}])"};
+  const Ran shown = answered(200, answer, words);
+  EXPECT_EQ(shown.code, 0) << shown.err;
+  EXPECT_NE(shown.out.find("-9e999"), std::string::npos) << shown.out;
+  EXPECT_EQ(shell.requests.back().body, R"({"transaction":[{"query":"SELECT ?","values":[9e999]}]})");
+  auto as_json = words;
+  as_json.emplace_back("--json");
+  EXPECT_EQ(answered(200, answer, as_json).out, answer + "\n");
+  EXPECT_EQ(answered(200, R"({"a":1e400,"b":"\" 1e400"})", {"kv", "get", "k", "--db", "a", "--json"}).out, R"({"a":1e400,"b":"\" 1e400"})" "\n");
+}
+
 TEST_F(Data, ARolledBackTransactionFailsAndSaysWhichItem) {
   const std::vector<std::string> words{"db", "exec-transaction", "--db", "a", "--transaction", "[{\"statement\":\"x\"}]"};
   const Ran ran = answered(200, R"({"reqIdx":0,"error":"near \"x\": syntax error","message":"near \"x\": syntax error"})", words);

@@ -86,7 +86,7 @@ class Store {
   }
   Json table_at(int64_t time, const std::string& prefix = {}, int64_t limit = 0) {
     std::string json;
-    must(kv::table_at(connection(), table, prefix, limit, time, now, json));
+    must(kv::table_at(connection(), table, {prefix, {}, limit}, time, now, json));
     return Json::parse(json);
   }
   Json diff(int64_t from, int64_t to, std::optional<std::vector<std::string>> keys = {}) {

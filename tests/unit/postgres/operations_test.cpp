@@ -34,6 +34,11 @@ TEST_F(PostgresOperations, AStatementDoesWhatItsOperationIsFor) {
   EXPECT_EQ(query("INSERT INTO t VALUES(3)").code(), "sql_denied");
   EXPECT_EQ(query("WITH x AS (INSERT INTO t VALUES(3) RETURNING a) SELECT * FROM x").code(), "sql_denied");
   EXPECT_EQ(execute("SELECT 1").code(), "sql_denied");
+  EXPECT_EQ(setup("BEGIN; INSERT INTO t VALUES(5); DELETE FROM t WHERE a=5; COMMIT;").status, VIA_OK);
+  for (const char* sql : {"BEGIN; INSERT INTO t VALUES(5)", "INSERT INTO t VALUES(5); COMMIT", "BEGIN; ROLLBACK"}) EXPECT_EQ(setup(sql).code(), "sql_denied") << sql;
+  EXPECT_NE(execute("begin").message.find("BEGIN is not allowed"), std::string::npos);
+  EXPECT_NE(setup("CREATE ROLE r").message.find("CREATE ROLE is not allowed"), std::string::npos);
+  EXPECT_NE(setup("SET search_path=x").message.find("SET is not allowed"), std::string::npos);
   EXPECT_EQ(query("SELECT 1; SELECT 2").status, VIA_E_INVALID);
   EXPECT_EQ(value("SELECT count(*) FROM t"), 2);
   const Result returned = execute("UPDATE t SET a = a + ? RETURNING a", {10});

@@ -38,6 +38,20 @@ TEST_P(Local, KeepsWhatWasWritten) {
   EXPECT_EQ(rows.types, (std::vector<std::string>{"INTEGER", "TEXT", "REAL"}));
 }
 
+TEST_P(Local, LastInsertRowidIsWhatTheStatementInsertedElseZero) {
+  auto db = open();
+  db.setup("CREATE TABLE t(a INTEGER PRIMARY KEY, b UNIQUE); INSERT INTO t VALUES(1, 'x')");
+  EXPECT_EQ(db.execute("INSERT OR IGNORE INTO t(b) VALUES('x')").last_insert_rowid, 0);
+  EXPECT_EQ(db.execute("INSERT INTO t VALUES(7, 'y')").last_insert_rowid, 7);
+  EXPECT_EQ(db.execute("UPDATE t SET b=a").last_insert_rowid, 0);
+  const auto results = db.batch({execute("INSERT INTO t VALUES(9, 'z')"), execute("INSERT OR IGNORE INTO t VALUES(9, 'z')"),
+                                 execute("UPDATE t SET b=a"), execute("INSERT INTO t VALUES(last_insert_rowid()+1, 'w')")});
+  EXPECT_EQ(results.at(0).last_insert_rowid, 9);
+  EXPECT_EQ(results.at(1).last_insert_rowid, 0);
+  EXPECT_EQ(results.at(2).last_insert_rowid, 0);
+  EXPECT_EQ(results.at(3).last_insert_rowid, 10);
+}
+
 TEST_P(Local, ReturningGivesRowsAndDdlCountsNothing) {
   auto db = open();
   db.setup("CREATE TABLE t(a)");
@@ -75,6 +89,17 @@ TEST_P(Local, RefusesWhatABindingRefuses) {
   EXPECT_EQ(code_of([&] { db.query("SELECT 1", 2); }), "sql_error");
   EXPECT_EQ(code_of([&] { db.query("SELECT :a", named({{"b", 1}})); }), "sql_error");
   EXPECT_EQ(db.query("SELECT 1 ; -- the end\n ").scalar<int>(), 1);
+}
+
+TEST_P(Local, AScriptThatIsWrappedInOnePairRunsAsADumpIs) {
+  auto db = open();
+  EXPECT_EQ(db.setup("PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE c(p REFERENCES q(a)); INSERT INTO c VALUES(1);"
+                     "CREATE TABLE q(a PRIMARY KEY); INSERT INTO q VALUES(1);\nCOMMIT;\n"), 2);
+  EXPECT_EQ(code_of([&] { db.setup("PRAGMA foreign_keys=OFF; BEGIN; INSERT INTO c VALUES(9); COMMIT"); }), "constraint");
+  EXPECT_EQ(code_of([&] { db.execute("INSERT INTO c VALUES(9)"); }), "constraint");
+  for (const char* sql : {"BEGIN; CREATE TABLE x(a)", "CREATE TABLE x(a); COMMIT", "BEGIN; COMMIT; CREATE TABLE x(a)", "BEGIN; ROLLBACK", "BEGIN; SAVEPOINT s; COMMIT"})
+    EXPECT_EQ(code_of([&] { db.setup(sql); }), "sql_denied") << sql;
+  EXPECT_EQ(db.query("SELECT count(*) FROM sqlite_schema WHERE name='x'").scalar<int>(), 0);
 }
 
 TEST_P(Local, EndsAtTheDeadline) {

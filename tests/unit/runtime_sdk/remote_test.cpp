@@ -1,6 +1,9 @@
 // The client against a config server that the test plays.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "fake_server.hpp"
 #include "via/sql.hpp"
 
@@ -107,6 +110,21 @@ TEST(Remote, ReadsEveryKindOfValue) {
   EXPECT_EQ(row.get<Blob>("b"), (Blob{std::byte{0}, std::byte{1}, std::byte{2}, std::byte{255}}));
   EXPECT_EQ(row.get<std::optional<int>>("n"), std::nullopt);
   EXPECT_TRUE(rows.truncated);
+}
+
+TEST(Remote, InfinityArrivesAsInfinityBothWays) {
+  Launched app([](const Request&) -> Reply {
+    return {http(200, R"({"columns":["a","b","c","d","e"],"types":["","","","",""],"rows":[[9e999,-9e999,"9e999, \"-9e999\"",-0.0,18446744073709551615]],"truncated":false})")};
+  });
+  auto db = app.connect();
+  const Rows rows = db.query("SELECT ?, :b", std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(), "-9e999", 0.5, std::numeric_limits<double>::quiet_NaN());
+  const Row row = rows.one();
+  EXPECT_EQ(row.get<double>("a"), std::numeric_limits<double>::infinity());
+  EXPECT_EQ(row.get<double>("b"), -std::numeric_limits<double>::infinity());
+  EXPECT_EQ(row.get<std::string>("c"), "9e999, \"-9e999\"");
+  EXPECT_TRUE(std::signbit(row.get<double>("d")));
+  EXPECT_EQ(row.get<std::string>("e"), "18446744073709551615");
+  EXPECT_NE(app.operations().at(0).body.find(R"("params":[9e999,-9e999,"-9e999",0.5,null])"), std::string::npos) << app.operations().at(0).body;
 }
 
 TEST(Remote, SendsEveryKindOfValue) {

@@ -60,6 +60,7 @@ body_timeout_ms = 103
 write_timeout_ms = 104
 operation_timeout_ms = 105
 drain_timeout_ms = 106
+compression = "on"
 )");
   ASSERT_TRUE(c) << c.error().message;
   EXPECT_EQ(c->listen, "0.0.0.0:9000");
@@ -99,6 +100,7 @@ drain_timeout_ms = 106
   EXPECT_EQ(c->limits.write_timeout_ms, 104U);
   EXPECT_EQ(c->limits.operation_timeout_ms, 105U);
   EXPECT_EQ(c->limits.drain_timeout_ms, 106U);
+  EXPECT_EQ(c->limits.compression, net::Compression::on);
 }
 
 TEST(ServerConfig, SettingsOfATypeAreJsonWhateverTomlCanSay) {

@@ -68,7 +68,7 @@ TEST(HostileSql, EachCaseIsAnsweredAsListedAndHarmsNothing) {
     } else if (c.expected == "deny") {
       EXPECT_EQ(r.status, VIA_E_INVALID);
       EXPECT_EQ(r.code(), "sql_denied") << r.message;
-      for (const char* name : {"secret", "evil", "e4_data", "database_list", "/tmp"}) EXPECT_EQ(r.message.find(name), std::string::npos);
+      for (const char* name : {"secret", "evil", "e4_data", "/tmp"}) EXPECT_EQ(r.message.find(name), std::string::npos);
     } else if (c.expected == "error") {
       EXPECT_EQ(r.status, VIA_E_INVALID) << r.body.substr(0, 200);
     } else {

@@ -31,7 +31,7 @@ TEST(Query, IntegersAreExactTo64Bits) {
 TEST(Query, RealsReadBackAsTheSameDouble) {
   Addon a;
   EXPECT_EQ(a.query("SELECT ?, ?, ?", {0.1, 1e300, 5e-324}).rows()[0], (Json{0.1, 1e300, 5e-324}));
-  EXPECT_NE(a.query("SELECT 3.0, 9e999, -9e999").body.find("[3.0,null,null]"), std::string::npos);
+  EXPECT_NE(a.query("SELECT 3.0, 9e999, -9e999").body.find("[3.0,9e999,-9e999]"), std::string::npos);
 }
 
 TEST(Query, TextThatIsNotUtf8StaysValidJson) {
@@ -150,6 +150,46 @@ TEST(Execute, CountsAsJdbcDoes) {
   EXPECT_EQ(a.execute("DELETE FROM t").json()["update_count"], 3);
 }
 
+// The writer is shared: what others did before on it is nobody's business.
+TEST(Execute, LastInsertRowidIsWhatTheRequestInsertedElseZero) {
+  Addon a;
+  ASSERT_EQ(a.setup(std::string(kTable) + "; CREATE TABLE log(id INTEGER PRIMARY KEY, x); CREATE TABLE plain(k TEXT PRIMARY KEY) WITHOUT ROWID;"
+                    "CREATE VIEW w AS SELECT name FROM t; CREATE TRIGGER wi INSTEAD OF INSERT ON w BEGIN INSERT INTO log(x) VALUES(new.name); END;"
+                    "CREATE TRIGGER tu AFTER UPDATE ON t BEGIN INSERT INTO log(x) VALUES(new.id); END").status, VIA_OK);
+  ASSERT_EQ(a.execute("INSERT INTO t(id, name) VALUES(41, 'a')").json(), (Json{{"update_count", 1}, {"last_insert_rowid", 41}}));
+  const auto rowid = [&](const char* sql) {
+    const Answer r = a.execute(sql);
+    EXPECT_EQ(r.status, VIA_OK) << sql << ": " << r.message;
+    return r.json()["last_insert_rowid"];
+  };
+  for (const char* sql : {"INSERT OR IGNORE INTO t(name) VALUES('a')", "INSERT INTO t(name) SELECT 'x' WHERE 0", "UPDATE t SET data=NULL",
+                          "INSERT INTO t(id) VALUES(41) ON CONFLICT DO UPDATE SET data=x'00'", "INSERT INTO plain VALUES('k')",
+                          "INSERT INTO w VALUES('by a trigger')", "DELETE FROM log"})
+    EXPECT_EQ(rowid(sql), 0) << sql;
+  EXPECT_EQ(rowid("INSERT INTO t(id, name) VALUES(50, 'b')"), 50);
+  EXPECT_EQ(rowid("REPLACE INTO t(id, name) VALUES(50, 'c')"), 50);
+  EXPECT_EQ(a.execute("INSERT OR IGNORE INTO t(name) VALUES('a') RETURNING id").json()["last_insert_rowid"], 0);
+  EXPECT_EQ(a.batch({{{"operation", "execute"}, {"sql", "INSERT INTO t(id) VALUES(60)"}}, {{"operation", "execute"}, {"sql", "UPDATE t SET data=NULL"}},
+                     {{"operation", "execute"}, {"sql", "INSERT OR IGNORE INTO t(id) VALUES(60)"}},
+                     {{"operation", "execute"}, {"sql", "INSERT INTO log(id, x) VALUES(last_insert_rowid(), 'its own')"}}})
+                .json()["results"],
+            Json::parse(R"([{"update_count":1,"last_insert_rowid":60},{"update_count":3,"last_insert_rowid":0},)"
+                        R"({"update_count":0,"last_insert_rowid":0},{"update_count":1,"last_insert_rowid":60}])"));
+}
+
+TEST(Execute, TellsNothingOfWhatOthersChangedOnTheWriter) {
+  Addon a;
+  ASSERT_EQ(a.setup("CREATE TABLE t(a, b, c); INSERT INTO t VALUES(1,1,1),(2,2,2)").status, VIA_OK);
+  ASSERT_EQ(a.execute("INSERT INTO t VALUES(last_insert_rowid(), changes(), total_changes())").status, VIA_OK);
+  EXPECT_EQ(a.query("SELECT * FROM t WHERE a NOT IN (1,2)").rows(), (Json{{0, 0, 0}}));
+  const Answer r = a.batch({{{"operation", "query"}, {"sql", "SELECT changes(), total_changes(), last_insert_rowid()"}},
+                            {{"operation", "execute"}, {"sql", "UPDATE t SET b=b WHERE a<3"}},
+                            {{"operation", "query"}, {"sql", "SELECT changes(), total_changes(), last_insert_rowid()"}}});
+  ASSERT_EQ(r.status, VIA_OK) << r.message;
+  EXPECT_EQ(r.json()["results"][0]["rows"], (Json{{0, 0, 0}}));
+  EXPECT_EQ(r.json()["results"][2]["rows"], (Json{{3, 3, 0}}));
+}
+
 TEST(Execute, ReturningGivesRows) {
   Addon a;
   ASSERT_EQ(a.setup(kTable).status, VIA_OK);
@@ -189,6 +229,77 @@ TEST(Setup, ReadersSeeAChangedSchema) {
   EXPECT_EQ(j["columns"], (Json{"z", "y"}));
   EXPECT_EQ(j["types"], (Json{"INTEGER", "TEXT"}));
   EXPECT_EQ(j["rows"], (Json{{1, "d"}}));
+}
+
+TEST(Setup, ScriptWrappedInOnePairRunsAsADumpIs) {
+  Addon a;
+  const Answer r = a.setup(
+      "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE c(p REFERENCES q(a));\nINSERT INTO c VALUES(1);\n"
+      "CREATE TABLE q(a INTEGER PRIMARY KEY AUTOINCREMENT, b);\nINSERT INTO q VALUES(1,'x');\n"
+      "DELETE FROM sqlite_sequence;\nINSERT INTO sqlite_sequence VALUES('q',70);\n"
+      "CREATE TRIGGER t AFTER INSERT ON q BEGIN SELECT 1; END;\nCOMMIT;\n");
+  ASSERT_EQ(r.status, VIA_OK) << r.message;
+  EXPECT_EQ(a.execute("INSERT INTO q(b) VALUES('y')").json()["last_insert_rowid"], 71);
+  EXPECT_EQ(a.execute("INSERT INTO c VALUES(9)").code(), "constraint") << "keys are looked at as before";
+  EXPECT_EQ(a.setup("PRAGMA foreign_keys=OFF; BEGIN; INSERT INTO c VALUES(9); COMMIT").code(), "constraint") << "and at the end of the script";
+  for (const char* sql : {"BEGIN; CREATE TABLE x(a); END", "begin immediate transaction /* ; */ ; CREATE TABLE x(a); -- done\n commit transaction ;"}) {
+    EXPECT_EQ(a.setup(sql).status, VIA_OK) << sql;
+    EXPECT_EQ(a.setup("DROP TABLE x").status, VIA_OK) << sql;
+  }
+  for (const char* sql : {"BEGIN; CREATE TABLE x(a)", "BEGIN", "COMMIT", "CREATE TABLE x(a); COMMIT", "CREATE TABLE x(a); BEGIN; COMMIT", "BEGIN; CREATE TABLE x(a); COMMIT; CREATE TABLE y(a)",
+                          "BEGIN; COMMIT; BEGIN; COMMIT", "BEGIN; BEGIN; COMMIT", "BEGIN; CREATE TABLE x(a); ROLLBACK", "BEGIN; SAVEPOINT s; RELEASE s; COMMIT", "BEGIN CONCURRENT; COMMIT"}) {
+    const Answer refused = a.setup(sql);
+    EXPECT_TRUE(refused.code() == "sql_denied" || refused.code() == "sql_error") << sql << " " << refused.code();
+    EXPECT_EQ(refused.status, VIA_E_INVALID) << sql;
+  }
+  EXPECT_EQ(a.query("SELECT count(*) FROM sqlite_schema WHERE name IN ('x','y')").rows(), (Json{{0}}));
+}
+
+TEST(Refusals, NameTheKindOfTheStatementAndWhatToDoInstead) {
+  Addon a;
+  ASSERT_EQ(a.setup("CREATE TABLE t(a); CREATE VIRTUAL TABLE f USING fts5(x)").status, VIA_OK);
+  struct Case {
+    Operation operation;
+    const char *sql, *kind, *instead;
+  };
+  const Case all[] = {
+      {Operation::execute, "BEGIN", "BEGIN is not allowed", "one batch or one setup"},
+      {Operation::execute, "COMMIT", "COMMIT is not allowed", "one batch or one setup"},
+      {Operation::execute, "ROLLBACK", "ROLLBACK is not allowed", "one batch or one setup"},
+      {Operation::execute, "SAVEPOINT s", "SAVEPOINT is not allowed", "one batch or one setup"},
+      {Operation::setup, "SAVEPOINT s", "BEGIN and COMMIT are not allowed", "One pair around the whole script may stay"},
+      {Operation::setup, "BEGIN; CREATE TABLE x(a)", "does not end it", "add COMMIT"},
+      {Operation::setup, "ATTACH '/tmp/x' AS y", "ATTACH is not allowed", "bind another add-on"},
+      {Operation::execute, "DETACH y", "DETACH is not allowed", "bind another add-on"},
+      {Operation::query, "PRAGMA journal_mode", "PRAGMA journal_mode is not allowed", "table_info"},
+      {Operation::setup, "PRAGMA writable_schema=ON", "PRAGMA writable_schema is not allowed", "table_info"},
+      {Operation::query, "SELECT * FROM pragma_database_list", "PRAGMA database_list is not allowed", "table_info"},
+      {Operation::execute, "PRAGMA user_version=3", "PRAGMA user_version", "setup"},
+      {Operation::query, "SELECT sqlite_version()", "the function sqlite_version() is not allowed", "tells about the host"},
+      {Operation::query, "SELECT fts5_source_id()", "the function fts5_source_id()", "beyond the database"},
+      {Operation::setup, "CREATE TEMP TABLE x(a)", "temporary tables", "use WITH"},
+      {Operation::setup, "VACUUM", "VACUUM is not allowed", "vacuum_into"},
+      {Operation::setup, "REINDEX", "REINDEX is not allowed", "DROP INDEX"},
+      {Operation::setup, "ANALYZE", "ANALYZE is not allowed", "CROSS JOIN"},
+      {Operation::query, "EXPLAIN SELECT 1", "EXPLAIN is not allowed", "via addon export"},
+      {Operation::execute, "DROP TABLE t", "DROP TABLE is not allowed here", "setup"},
+      {Operation::execute, "CREATE INDEX i ON t(a)", "CREATE INDEX is not allowed here", "setup"},
+      {Operation::execute, "ALTER TABLE t ADD COLUMN b", "ALTER TABLE is not allowed here", "setup"},
+      {Operation::setup, "CREATE TABLE _via_x(a)", "names that begin with sqlite_ or _via_", "another name"},
+      {Operation::setup, "CREATE VIRTUAL TABLE x USING dbstat", "a virtual table of this kind", "fts5"},
+      {Operation::query, "SELECT * FROM f_data", "the tables that a virtual table keeps itself in", "use the virtual table"},
+      {Operation::query, "DELETE FROM t", "only reads", "use execute"},
+      {Operation::execute, "SELECT 1", "writes", "use query"},
+  };
+  for (const Case& c : all) {
+    const Answer r = a.call(c.operation, c.sql, Json::array());
+    EXPECT_EQ(r.code(), "sql_denied") << c.sql << ": " << r.message;
+    EXPECT_NE(r.message.find(c.kind), std::string::npos) << c.sql << ": " << r.message;
+    EXPECT_NE(r.message.find(c.instead), std::string::npos) << c.sql << ": " << r.message;
+  }
+  // A table that is not to be seen is told as any other that is not there, or by its kind.
+  for (const char* sql : {"SELECT * FROM _via_kv_history", "DELETE FROM _via_kv_history", "SELECT * FROM _via_nothing"})
+    EXPECT_EQ(a.query(sql).message.find("kv_history") != std::string::npos && a.query(sql).code() == "sql_denied", false) << a.query(sql).message;
 }
 
 TEST(Setup, NamesOfTheHostAreReserved) {

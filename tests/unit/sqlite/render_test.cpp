@@ -47,6 +47,8 @@ TEST(Render, NumbersReadBackExactly) {
     if (std::isfinite(d)) {
       ASSERT_EQ(r.values[0].kind, Value::real) << body;
       ASSERT_EQ(std::memcmp(&r.values[0].fraction, &d, sizeof d), 0) << body;
+    } else if (std::isinf(d)) {
+      ASSERT_EQ(r.values[0].fraction, d);
     } else {
       ASSERT_EQ(r.values[0].kind, Value::null);
     }

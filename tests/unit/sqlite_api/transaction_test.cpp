@@ -134,6 +134,15 @@ TEST_F(Transactions, CarryValuesExactly) {
       << r.body;
 }
 
+// The writer's connection is shared with everybody who writes.
+TEST_F(Transactions, TellNothingOfWhatOthersInserted) {
+  results(items({statement("CREATE TABLE n(x)"), statement("INSERT INTO n VALUES(1),(2),(3)")}));
+  const Json r = results(items({statement("DELETE FROM n WHERE x>9"), query("SELECT last_insert_rowid() AS i, changes() AS c, total_changes() AS t"),
+                                statement("INSERT INTO n VALUES(4)"), query("SELECT last_insert_rowid() AS i, changes() AS c")}));
+  EXPECT_EQ(r[1]["resultSet"], Json::array({Json({{"i", 0}, {"c", 0}, {"t", 0}})}));
+  EXPECT_EQ(r[3]["resultSet"], Json::array({Json({{"i", 4}, {"c", 1}})}));
+}
+
 // Each value is looked up, not searched for: with a search, these would be hours on the writer that no deadline ends.
 TEST_F(Transactions, BindTheWidestStatementsByName) {
   constexpr int kNames = 8'000, kRows = 20;

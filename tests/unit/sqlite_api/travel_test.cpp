@@ -32,7 +32,7 @@ TEST(TravelApi, HistoryIsNewestFirstWithRawAndParsedValues) {
   EXPECT_GT(newest["timestamp"].get<int64_t>(), 1'000'000'000'000);
   EXPECT_EQ(older["operation"], Json::parse(R"({"op":"set","raw_old_value":"eyJuIjoxfQ==","raw_new_value":"eyJuIjoyfQ==",
                                                "old_value":{"n":1},"new_value":{"n":2}})"));
-  EXPECT_EQ(a.call("GET", "/kv/none/history").json(), Json::parse(R"({"key":"none","operations":[],"count":0,"has_gaps":false})"));
+  EXPECT_EQ(a.call("GET", "/kv/none/history").json(), Json::parse(R"({"key":"none","operations":[],"count":0,"has_gaps":false,"has_more":false,"next_cursor":null})"));
 }
 
 TEST(TravelApi, TheLimitOfAHistoryIsFiftyAndAtMostAThousand) {

@@ -119,12 +119,19 @@ class Local final : public Connection::Backend {
   }
 
   // Transactions belong to setup and batch, here as behind a host.
-  static int authorize(void* self, int action, const char*, const char*, const char*, const char*) {
+  static int authorize(void* data, int action, const char* what, const char* value, const char*, const char* trigger) {
+    auto& self = *static_cast<Local*>(data);
+    if (action == SQLITE_TRANSACTION || action == SQLITE_SAVEPOINT) self.control_ = action == SQLITE_TRANSACTION ? what : "SAVEPOINT";
+    if (action == SQLITE_PRAGMA && value != nullptr && std::string_view(what) == "foreign_keys") self.drops_keys_ = true;
+    if (action == SQLITE_INSERT && trigger == nullptr) self.inserts_ = true;
     const bool control = action == SQLITE_TRANSACTION || action == SQLITE_SAVEPOINT;
-    return control && !static_cast<Local*>(self)->own_ ? SQLITE_DENY : SQLITE_OK;
+    return control && !self.own_ ? SQLITE_DENY : SQLITE_OK;
   }
 
-  void begin_call(std::chrono::milliseconds timeout) { deadline_ = steady_clock::now() + timeout; }
+  void begin_call(std::chrono::milliseconds timeout) {
+    deadline_ = steady_clock::now() + timeout;
+    sqlite3_set_last_insert_rowid(db_, 0);  // a call tells what it inserted, not what those before it did
+  }
 
   [[noreturn]] void fail(int result) const {
     throw Error(sqlite3_errmsg(db_), {code_of(result), 0, result, {}, {}, false});
@@ -158,6 +165,7 @@ class Local final : public Connection::Backend {
     if (sql.find('\0') != std::string_view::npos) raise("bad_request", "the SQL text holds a NUL");
     sqlite3_stmt* statement = nullptr;
     const char* end = nullptr;
+    inserts_ = false;
     const int result = sqlite3_prepare_v3(db_, sql.data(), static_cast<int>(sql.size()), 0, &statement, &end);
     if (result != SQLITE_OK) fail(result);
     rest = sql.substr(static_cast<std::size_t>(end - sql.data()));
@@ -274,28 +282,77 @@ class Local final : public Connection::Backend {
 
   Written run_execute(const Statement& statement) {
     const Prepared prepared = prepare_one(statement.sql);
+    const bool inserts = inserts_;
     bind(prepared.get(), statement.params);
     const std::int64_t before = sqlite3_total_changes64(db_);
+    bool inserted = false;
+    sqlite3_update_hook(db_, [](void* saw, int what, const char*, const char*, sqlite3_int64) {
+      if (what == SQLITE_INSERT) *static_cast<bool*>(saw) = true;
+    }, &inserted);
+    const bool first = sqlite3_last_insert_rowid(db_) == 0;
     Written written;
-    written.rows = step_all(prepared.get());
+    try {
+      written.rows = step_all(prepared.get());
+    } catch (...) {
+      sqlite3_update_hook(db_, nullptr, nullptr);
+      throw;
+    }
+    sqlite3_update_hook(db_, nullptr, nullptr);
     // DROP and its like leave the count of the statement before them; total_changes tells.
     written.update_count = sqlite3_total_changes64(db_) == before ? 0 : sqlite3_changes64(db_);
-    written.last_insert_rowid = sqlite3_last_insert_rowid(db_);
+    if (inserts && (first || inserted)) written.last_insert_rowid = sqlite3_last_insert_rowid(db_);
     return written;
   }
 
   std::int64_t run_setup(const std::string& sql) {
     std::int64_t count = 0;
-    bool any = false;
+    bool any = false, begun = false, ended = false;
+    struct Keys {
+      sqlite3* db;
+      bool off = false;
+      ~Keys() {
+        if (off) sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
+      }
+    } keys{db_};
     for (std::string_view rest = sql; !rest.empty();) {
-      const Prepared prepared = prepare(rest, rest);
+      own_ = true;  // it is compiled, not run
+      control_.clear();
+      drops_keys_ = false;
+      Prepared prepared;
+      try {
+        prepared = prepare(rest, rest);
+      } catch (...) {
+        own_ = false;
+        throw;
+      }
+      own_ = false;
       if (!prepared) continue;
+      // A script may be wrapped in one pair, as .dump writes it: this is one transaction already.
+      if (control_ == "BEGIN" && !any && !begun) {
+        begun = true;
+        continue;
+      }
+      if (control_ == "COMMIT" && begun && !ended) {
+        ended = any = true;
+        continue;
+      }
+      if (!control_.empty() || ended)
+        throw Error("BEGIN and COMMIT are not allowed: each setup is one transaction already. One pair around the whole script may stay.",
+                    {"sql_denied", 0, SQLITE_AUTH, {}, {}, false});
+      if (drops_keys_ && !any && !begun) {  // the first line of a dump, which by itself means nothing inside of a transaction
+        keys.off = sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, 0, nullptr) == SQLITE_OK;
+        continue;
+      }
       any = true;
       const std::int64_t before = sqlite3_total_changes64(db_);
       step_all(prepared.get());
       if (sqlite3_total_changes64(db_) != before) count += sqlite3_changes64(db_);
     }
     if (!any) raise("bad_request", "the SQL text holds no statement");
+    if (keys.off && step_all(prepare_one("SELECT 1 FROM pragma_foreign_key_check LIMIT 1").get()).size() > 0)
+      throw Error("FOREIGN KEY constraint failed", {"constraint", 0, SQLITE_CONSTRAINT_FOREIGNKEY, {}, {}, false});
+    if (begun && !ended)
+      throw Error("the script begins a transaction and does not end it", {"sql_denied", 0, SQLITE_AUTH, {}, {}, false});
     return count;
   }
 
@@ -303,6 +360,9 @@ class Local final : public Connection::Backend {
   const std::chrono::milliseconds timeout_;
   steady_clock::time_point deadline_ = steady_clock::time_point::max();
   bool own_ = false;  // a transaction statement is ours
+  std::string control_;      // the statement that was prepared last controls a transaction: its word
+  bool drops_keys_ = false;  // it sets PRAGMA foreign_keys
+  bool inserts_ = false;  // the statement that was prepared last does, by itself
 };
 
 }  // namespace

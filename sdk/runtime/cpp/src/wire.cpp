@@ -1,9 +1,12 @@
 // See wire.hpp.
 #include "wire.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <limits>
+#include <utility>
 
 #include "backend.hpp"
 
@@ -60,13 +63,74 @@ Json to_json(const Value& value) {
     Json operator()(std::int64_t number) const { return number; }
     Json operator()(double number) const {
       if (std::isnan(number)) return nullptr;  // what SQLite stores for it
-      if (std::isinf(number)) raise("bad_request", "An infinite number cannot be sent as a parameter.");
-      return number;
+      return number;                           // see dump() for what is infinite
     }
     Json operator()(const std::string& text) const { return text; }
     Json operator()(const Blob& blob) const { return {{"base64", encode_base64(blob)}}; }
   };
   return std::visit(Visitor{}, value.variant());
+}
+
+// JSON's own numbers end at the finite doubles. Hosts write infinity as 9e999 and read it so; the parser takes no such number,
+// so it gets an object in its place, and the writer writes null.
+constexpr std::string_view kInfinity = "9e999";
+constexpr const char* kStandIn = "infinity";
+
+Json parse_answer(const std::string& body) {
+  if (body.find(kInfinity) == std::string::npos) return Json::parse(body, nullptr, false);
+  std::string text;
+  text.reserve(body.size() + 64);
+  bool quoted = false;
+  for (std::size_t i = 0; i < body.size(); ++i) {
+    const char c = body[i];
+    if (quoted) {
+      text += c;
+      if (c == '\\' && i + 1 < body.size()) text += body[++i];
+      else if (c == '"') quoted = false;
+      continue;
+    }
+    const bool minus = c == '-';
+    const char before = i == 0 ? ' ' : body[i - 1];
+    const std::size_t end = i + (minus ? 1 : 0) + kInfinity.size();
+    const bool starts = before == ',' || before == '[' || before == ':' || before == ' ';
+    const bool ends = end == body.size() || body[end] == ',' || body[end] == ']' || body[end] == '}' || body[end] == ' ';
+    if (starts && ends && std::string_view(body).substr(i + (minus ? 1 : 0), kInfinity.size()) == kInfinity) {
+      text += std::string("{\"") + kStandIn + "\":" + (minus ? "-1}" : "1}");
+      i = end - 1;
+      continue;
+    }
+    quoted = c == '"';
+    text += c;
+  }
+  return Json::parse(text, nullptr, false);
+}
+
+bool has_infinity(const Json& json) {
+  if (json.is_number_float()) return std::isinf(json.get<double>());
+  return json.is_structured() && std::any_of(json.begin(), json.end(), has_infinity);
+}
+
+void write(const Json& json, std::string& out) {
+  if (json.is_number_float() && std::isinf(json.get<double>())) {
+    out += json.get<double>() < 0 ? "-" : "";
+    out += kInfinity;
+  } else if (json.is_array()) {
+    for (std::size_t i = 0; i < json.size(); ++i) {
+      out += i == 0 ? '[' : ',';
+      write(json[i], out);
+    }
+    out += json.empty() ? "[]" : "]";
+  } else if (json.is_object()) {
+    bool first = true;
+    for (const auto& [key, member] : json.items()) {
+      out += std::exchange(first, false) ? '{' : ',';
+      out += Json(key).dump() + ":";
+      write(member, out);
+    }
+    out += first ? "{}" : "}";
+  } else {
+    out += json.dump();
+  }
 }
 
 Value to_value(const Json& json) {
@@ -76,7 +140,11 @@ Value to_value(const Json& json) {
     case Json::value_t::boolean:
       return Value(json.get<bool>());
     case Json::value_t::number_integer:
+      return Value(json.get<std::int64_t>());
     case Json::value_t::number_unsigned:
+      // Beyond 64 bits with a sign it is a numeric of PostgreSQL: its digits, rather than another number.
+      if (const auto n = json.get<std::uint64_t>(); n > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+        return Value(std::to_string(n));
       return Value(json.get<std::int64_t>());
     case Json::value_t::number_float:
       return Value(json.get<double>());
@@ -86,6 +154,8 @@ Value to_value(const Json& json) {
       if (const auto found = json.find("base64"); found != json.end() && found->is_string()) {
         return Value(decode_base64(found->get_ref<const std::string&>()));
       }
+      if (const auto found = json.find(kStandIn); found != json.end())
+        return Value(found->get<int>() < 0 ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity());
       break;
     default:
       break;
@@ -121,6 +191,11 @@ void write_statement(Json& body, const Statement& statement) {
 
 std::string dump(const Json& body) {
   try {
+    if (has_infinity(body)) {
+      std::string out;
+      write(body, out);
+      return out;
+    }
     return body.dump();
   } catch (const Json::exception&) {
     raise("bad_request", "SQL text and text parameters must be UTF-8. Pass other bytes as a Blob.");
@@ -182,7 +257,7 @@ Error read_error(const HttpResponse& response) {
 }
 
 Json read_json(const HttpResponse& response) {
-  Json body = Json::parse(response.body, nullptr, false);
+  Json body = parse_answer(response.body);
   if (!body.is_object() && !body.is_array()) raise("protocol", "The host's answer is not JSON.");
   return body;
 }

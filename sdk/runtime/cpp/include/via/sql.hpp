@@ -205,7 +205,7 @@ class Rows {
 // What a write did. `rows` has what RETURNING gave.
 struct Written {
   std::int64_t update_count = 0;  // rows of INSERT, UPDATE, DELETE; 0 for other statements
-  std::int64_t last_insert_rowid = 0;
+  std::int64_t last_insert_rowid = 0;  // of the row that this statement inserted last, else 0
   Rows rows;
 };
 

@@ -1,4 +1,5 @@
-// Every bound of a connection, in one place. Units are in the names. Thread: any (immutable after start).
+// Every bound of a connection, in one place. Units are in the names. A change (Listener::change) is
+// seen by a connection between two requests. Thread: any (values; each I/O thread has its own).
 #pragma once
 
 #include <cstddef>

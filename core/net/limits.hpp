@@ -23,6 +23,8 @@ struct Limits {
   std::uint64_t write_timeout_ms = 30'000;      // without progress
   std::uint64_t operation_timeout_ms = 30'000;  // given to a plugin as its deadline
   std::uint64_t drain_timeout_ms = 10'000;      // at shutdown
+
+  bool operator==(const Limits&) const = default;
 };
 
 }  // namespace via::net

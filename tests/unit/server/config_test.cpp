@@ -195,6 +195,27 @@ TEST(ServerConfig, EveryMemberIsTakenUpByAReloadOrNamedAsNeedingARestart) {
   EXPECT_TRUE(what_needs_restart(running, *taken).empty());
 }
 
+// Every line is commented out, so that a default that changes with an upgrade counts; what stands there is the default.
+TEST(ServerConfig, ThePackagesConfigurationIsTheDefaults) {
+  std::ifstream in(std::string(VIA_DOCS) + "/../packaging/server.toml");
+  ASSERT_TRUE(in);
+  std::string text;
+  bool example = false;  // of tables that have no defaults
+  for (std::string line; std::getline(in, line);) {
+    ASSERT_TRUE(line.empty() || line[0] == '#') << line;
+    if (line.starts_with("#[")) example = line == "#[tls]" || line == "#[restart]";
+    if (!example && line.size() > 1 && line[1] != ' ') text += line.substr(1) + "\n";
+  }
+  const auto shown = parse_server_config(text);
+  ASSERT_TRUE(shown) << shown.error().message;
+  EXPECT_EQ(shown->types.at("sqlite"), TypeConfig());
+  ServerConfig defaults;
+  defaults.types.emplace("sqlite", TypeConfig());
+  EXPECT_EQ(what_needs_restart(defaults, *shown), std::vector<std::string>());
+  EXPECT_EQ(shown->log_level, defaults.log_level);
+  EXPECT_EQ(shown->limits, defaults.limits);
+}
+
 // Rows of the reference look like: | `limits.fields` | 100 | … |
 TEST(ServerConfig, TheReferenceNamesEveryMemberAndItsDefaultParses) {
   std::ifstream in(std::string(VIA_DOCS) + "/operator.md");

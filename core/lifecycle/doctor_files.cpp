@@ -47,7 +47,9 @@ StateFiles look_at_files(const fs::path& state_dir, std::int64_t now_ms, std::in
     struct stat st {};
     enter = false;
     if (::lstat(path.c_str(), &st) != 0) return;  // it went away meanwhile
-    const bool folder = S_ISDIR(st.st_mode), open = (st.st_mode & 077) != 0 || st.st_uid != ::geteuid();
+    // The admin group goes through the state folder; which group that is, a start looks at.
+    const mode_t others = path == state_dir ? 067 : 077;
+    const bool folder = S_ISDIR(st.st_mode), open = (st.st_mode & others) != 0 || st.st_uid != ::geteuid();
     enter = folder;
     if (folder && open) out.open_folders.push_back(path);
     if (S_ISREG(st.st_mode) && open) out.open_files.push_back(path);

@@ -1,5 +1,6 @@
 #include "core/host.hpp"
 
+#include <grp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -25,6 +26,23 @@ void harden_process() {
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
   ::prctl(PR_SET_DUMPABLE, 0);
+}
+
+// The state folder is nobody else's; with an admin group its members may go through it, to the socket (mode 0710). What else is in
+// it is private by itself. True when an empty one was open to others, and is closed now.
+Result<bool> make_state_folder(const fs::path& folder, const std::string& admin_group) {
+  if (admin_group.empty()) return take_private_folder(folder);
+  const struct group* group = ::getgrnam(admin_group.c_str());
+  if (group == nullptr) return fail(Code::bad_request, "the admin group '" + admin_group + "' does not exist");
+  struct stat st {};
+  if (::lstat(folder.c_str(), &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == ::geteuid() && st.st_gid == group->gr_gid &&
+      (st.st_mode & 07777) == 0710)
+    return false;
+  const auto taken = take_private_folder(folder);
+  if (!taken) return taken;
+  if (::chown(folder.c_str(), static_cast<uid_t>(-1), group->gr_gid) != 0 || ::chmod(folder.c_str(), 0710) != 0)
+    return system_error("let the admin group through", errno);
+  return taken;
 }
 
 }  // namespace
@@ -53,7 +71,7 @@ Result<std::unique_ptr<Host>> Host::open(const fs::path& given, const ServerConf
 Result<void> Host::prepare() {
   harden_process();
   log_->hide_folder(state_dir_.string());
-  const auto taken = take_private_folder(state_dir_);
+  const auto taken = make_state_folder(state_dir_, config_.admin_group);
   if (!taken) {
     Error error = taken.error();
     error.message = "The state folder cannot be used: " + error.message + ". (--state-dir names another one.)";

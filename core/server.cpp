@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 
@@ -15,6 +16,7 @@
 #include "core/host.hpp"
 #include "core/net/http_probe.hpp"
 #include "core/net/listener.hpp"
+#include "core/service_manager.hpp"
 #include "core/signals.hpp"
 
 namespace via {
@@ -68,10 +70,51 @@ class Serving {
 constexpr int kStopGraceMs = 5000;           // of apps, out of the drain time
 constexpr std::uint64_t kStopOverMs = 1'800;  // behind the drain time
 
-Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
+Result<ServerConfig> configuration(const ServeOptions& options) {
   auto config = load_server_config(options.config_file, options.state_dir);
+  if (config && !options.listen.empty()) config->listen = options.listen;
+  return config;
+}
+
+// As many connections as are wanted and there is room for.
+net::Limits limits_within(const ServerConfig& config, std::uint64_t descriptors, Logger& log) {
+  net::Limits limits = config.limits;
+  limits.max_connections = net::connections_within(limits.max_connections, descriptors);
+  if (limits.max_connections < config.limits.max_connections)
+    log.warn("connections_limited",
+             {{"wanted", config.limits.max_connections}, {"most", limits.max_connections}, {"descriptors", descriptors}});
+  return limits;
+}
+
+// SIGHUP: takes up the log level, the limits and the certificate; names what else is changed. A configuration that is wrong, or a
+// certificate that is not good, changes nothing.
+Result<void> reload(const ServeOptions& options, ServerConfig& running, std::uint64_t descriptors, Host& host, net::Listener& listener) {
+  auto wanted = configuration(options);
+  if (!wanted) return wanted.error();
+  const bool tls_goes = wanted->tls_certificate.empty();
+  const net::TlsFiles files{tls_goes ? running.tls_certificate : wanted->tls_certificate, tls_goes ? running.tls_key : wanted->tls_key};
+  const net::Limits limits = limits_within(*wanted, descriptors, host.log());
+  if (auto changed = listener.change(limits, listener.tls() ? &files : nullptr); !changed) return changed.error();
+  auto restart = what_needs_restart(running, *wanted);
+  if (running.log_level != wanted->log_level)
+    for (const auto& [type, config] : running.types)
+      if (config.isolated) restart.push_back("log.level of " + type);  // its process was told at its start
+  running.limits = wanted->limits;
+  host.log().set_level(std::min(running.log_level, wanted->log_level));  // of what comes now, too
+  running.log_level = wanted->log_level;
+  if (listener.tls()) {
+    running.tls_certificate = files.certificate;
+    running.tls_key = files.key;
+  }
+  for (const std::string& name : restart) host.log().warn("restart_needed", {{"setting", name}});
+  host.log().info("reloaded");
+  host.log().set_level(running.log_level);
+  return {};
+}
+
+Result<void> serve(const ServeOptions& options, const ServiceManager& manager, ExitLimit& limit) {
+  auto config = configuration(options);
   if (!config) return config.error();
-  if (!options.listen.empty()) config->listen = options.listen;
   const sigset_t signals = block_signals();
   // A command that works in process holds the lock for a moment; a server that holds it does not let go.
   auto opened = Host::open(options.state_dir, *config, Logger::Target::standard_error);
@@ -86,13 +129,10 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   settings.address = config->listen;
   settings.allow_public_plaintext = config->allow_plaintext;
   settings.threads = config->threads;
-  settings.limits = config->limits;
   settings.admin = true;
   const std::uint64_t descriptors = net::raise_descriptor_limit();
-  settings.limits.max_connections = net::connections_within(config->limits.max_connections, descriptors);
-  const lifecycle::Room room{config->limits.max_connections, settings.limits.max_connections, descriptors};
-  if (room.connections < room.connections_wanted)
-    host.log().warn("connections_limited", {{"wanted", room.connections_wanted}, {"most", room.connections}, {"descriptors", descriptors}});
+  settings.limits = limits_within(*config, descriptors, host.log());
+  std::atomic<std::size_t> wanted_connections{config->limits.max_connections};
   if (!config->tls_certificate.empty())
     settings.tls = std::make_unique<net::TlsFiles>(net::TlsFiles{config->tls_certificate, config->tls_key});
   net::Listener listener(std::move(settings), host.clock(), host.entropy(), host.log(), host.executor());
@@ -104,7 +144,8 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   const std::uint64_t started = host.clock().mono_ns();
   plane.set_server_info([&] {
     return lifecycle::ServerInfo{true, ::getpid(), listener.address(),
-                                 static_cast<std::int64_t>((host.clock().mono_ns() - started) / 1'000'000'000), room};
+                                 static_cast<std::int64_t>((host.clock().mono_ns() - started) / 1'000'000'000),
+                                 {wanted_connections, listener.most_connections(), descriptors}};
   });
   const std::uint32_t dropped = host.metrics().define(plugins::Metrics::Kind::counter, "via_app_log_dropped_total", {"app", "reason"});
   logs::Collector output(host.clock(), host.log(), config->logs, [&host, dropped](const std::string& app, std::string_view why, std::uint64_t lines) {
@@ -148,14 +189,24 @@ Result<void> serve(const ServeOptions& options, ExitLimit& limit) {
   host.log().info("ready", {{"listen", listener.address()}, {"tls", listener.tls() ? "on" : "off"}});
   std::printf("via is ready on %s\n", url.c_str());
   std::fflush(stdout);
+  manager.ready();
 
   for (std::uint64_t seconds = 0;;) {
     const timespec second{1, 0};
     const int signal = ::sigtimedwait(&signals, nullptr, &second);
     if (signal == SIGTERM || signal == SIGINT) {
       host.log().info("stopping", {{"signal", signal}});
-      limit.start(std::chrono::milliseconds(config->limits.drain_timeout_ms + kStopOverMs));
+      const std::chrono::milliseconds at_most(config->limits.drain_timeout_ms + kStopOverMs);
+      limit.start(at_most);
+      manager.stopping(at_most + std::chrono::seconds(5));
       break;
+    }
+    if (signal == SIGHUP) {
+      manager.reloading();
+      if (auto done = reload(options, *config, descriptors, host, listener); !done)
+        host.log().error("reload_refused", {{"reason", done.error().message}});
+      wanted_connections = config->limits.max_connections;
+      manager.ready();
     }
     plane.refresh_tokens();
     if (++seconds % 60 == 0) {
@@ -199,8 +250,9 @@ Result<FetchAnswer> fetch(const FetchRequest& request) {
 }
 
 int run_server(const ServeOptions& options) {
+  const ServiceManager manager;
   ExitLimit limit;  // outlives everything that serve() takes down
-  auto done = serve(options, limit);
+  auto done = serve(options, manager, limit);
   return done ? 0 : report(done.error());
 }
 

@@ -268,4 +268,35 @@ Result<ServerConfig> load_server_config(const std::filesystem::path& file, const
   return ServerConfig{};
 }
 
+std::vector<std::string> what_needs_restart(const ServerConfig& running, const ServerConfig& wanted) {
+  std::vector<std::string> out;
+  const auto look = [&](const char* name, bool same) {
+    if (!same) out.emplace_back(name);
+  };
+  const auto look_into = [&](const std::string& name, const auto& before, const auto& after) {
+    for (const auto& [key, value] : before)
+      if (const auto now = after.find(key); now == after.end() || now->second != value) out.push_back(name + "." + key);
+    for (const auto& [key, value] : after)
+      if (!before.contains(key)) out.push_back(name + "." + key);
+  };
+  const ServerConfig &a = running, &b = wanted;
+  look("listen", a.listen == b.listen);
+  look("public_url", a.public_url == b.public_url);
+  look("environment", a.environment == b.environment);
+  look("admin_group", a.admin_group == b.admin_group);
+  look("threads", a.threads == b.threads);
+  look("workers", a.workers == b.workers);
+  look("allow_plaintext", a.allow_plaintext == b.allow_plaintext);
+  look("plugins", a.plugins == b.plugins);
+  look("require_plugin_signature", a.require_plugin_signature == b.require_plugin_signature);
+  look("token_ttl_seconds", a.token_ttl_seconds == b.token_ttl_seconds);
+  look("retain_days", a.retain_days == b.retain_days);
+  look("check_timeout_seconds", a.check_timeout_seconds == b.check_timeout_seconds);
+  look_into("restart", a.restart_commands, b.restart_commands);
+  look_into("types", a.types, b.types);
+  look("tls.certificate", a.tls_certificate.empty() == b.tls_certificate.empty());
+  look("tls.ca", a.tls_ca == b.tls_ca);
+  return out;
+}
+
 }  // namespace via

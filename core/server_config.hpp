@@ -21,6 +21,7 @@ struct TypeConfig {
   unsigned memory_mb = 0;       // most data of that process, without its threads' stacks; 0 = no limit
   unsigned grace_seconds = 10;  // how long after its deadline a call in it may end
   std::string settings_json = "{}";  // [types.ID.settings], handed to the plugin as it is (via.host.settings/1)
+  bool operator==(const TypeConfig&) const = default;
 };
 
 // What apps get that do not ask for something else ([apps]).
@@ -56,5 +57,9 @@ struct ServerConfig {
 // `file` empty = <state_dir>/config.toml, else /etc/via/server.toml, else the defaults.
 Result<ServerConfig> load_server_config(const std::filesystem::path& file, const std::filesystem::path& state_dir);
 Result<ServerConfig> parse_server_config(std::string_view toml);
+
+// The members in which `wanted` differs from what runs and which a running host does not take up. It does take up log.level,
+// limits.*, tls.certificate and tls.key (server.cpp, `reload`), but does not begin or end TLS.
+std::vector<std::string> what_needs_restart(const ServerConfig& running, const ServerConfig& wanted);
 
 }  // namespace via

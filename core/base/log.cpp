@@ -66,6 +66,8 @@ Logger::~Logger() = default;
 
 bool Logger::enabled(Level level) const { return impl_->logger->should_log(map(level)); }
 
+void Logger::set_level(Level level) { impl_->logger->set_level(map(level)); }
+
 void Logger::hide_folder(std::string folder) {
   if (folder.size() > 1) impl_->hidden.push_back(std::move(folder));
 }

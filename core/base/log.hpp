@@ -38,6 +38,7 @@ class Logger {
   Logger& operator=(const Logger&) = delete;
 
   bool enabled(Level level) const;
+  void set_level(Level level);
   void write(Level level, std::string_view event, const std::vector<Field>& fields);
   void info(std::string_view event, std::initializer_list<Field> f = {}) { write(Level::info, event, f); }
   void warn(std::string_view event, std::initializer_list<Field> f = {}) { write(Level::warn, event, f); }

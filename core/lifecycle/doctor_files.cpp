@@ -47,8 +47,9 @@ StateFiles look_at_files(const fs::path& state_dir, std::int64_t now_ms, std::in
     struct stat st {};
     enter = false;
     if (::lstat(path.c_str(), &st) != 0) return;  // it went away meanwhile
-    // Material of an app with a user of its own is its group's to read.
-    const unsigned others = path.lexically_relative(state_dir).begin()->string() == "runtimes" ? 027 : 077;
+    // The admin group goes through the state folder; which group that is, a start looks at. Material of an app with a user of its own is
+    // its group's to read.
+    const mode_t others = path == state_dir ? 067 : path.lexically_relative(state_dir).begin()->string() == "runtimes" ? 027 : 077;
     const bool folder = S_ISDIR(st.st_mode), open = (st.st_mode & others) != 0 || st.st_uid != ::geteuid();
     enter = folder;
     if (folder && open) out.open_folders.push_back(path);

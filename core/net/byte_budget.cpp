@@ -14,8 +14,13 @@ std::uint64_t quarter_of_machine() {
 
 }  // namespace
 
-ByteBudget::ByteBudget(std::uint64_t in_all, std::uint64_t per_owner)
-    : in_all_(in_all != 0 ? in_all : quarter_of_machine()), per_owner_(per_owner != 0 ? per_owner : in_all_ / 4) {}
+ByteBudget::ByteBudget(std::uint64_t in_all, std::uint64_t per_owner) { set(in_all, per_owner); }
+
+void ByteBudget::set(std::uint64_t in_all, std::uint64_t per_owner) {
+  if (in_all == 0) in_all = quarter_of_machine();
+  in_all_.store(in_all, std::memory_order_relaxed);
+  per_owner_.store(per_owner != 0 ? per_owner : in_all / 4, std::memory_order_relaxed);
+}
 
 ByteBudget::Account ByteBudget::account_of(std::string_view owner) {
   const std::lock_guard lock(mutex_);

@@ -41,15 +41,18 @@ class ByteBudget {
     std::uint64_t bytes_ = 0;
   };
 
+  // As given at its making. Who holds more than that keeps it, and gets no more.
+  void set(std::uint64_t in_all, std::uint64_t per_owner);
+
   std::uint64_t used() const noexcept { return used_.load(std::memory_order_relaxed); }
-  std::uint64_t limit() const noexcept { return in_all_; }
+  std::uint64_t limit() const noexcept { return in_all_.load(std::memory_order_relaxed); }
   std::uint64_t refused() const noexcept { return refused_.load(std::memory_order_relaxed); }
 
  private:
   using Account = std::shared_ptr<std::atomic<std::uint64_t>>;
   Account account_of(std::string_view owner);
 
-  const std::uint64_t in_all_, per_owner_;
+  std::atomic<std::uint64_t> in_all_{0}, per_owner_{0};
   std::atomic<std::uint64_t> used_{0}, refused_{0};
   std::mutex mutex_;
   std::map<std::string, std::weak_ptr<std::atomic<std::uint64_t>>, std::less<>> accounts_;  // guarded by mutex_

@@ -103,6 +103,7 @@ class IoThread {
   Counters& counters() noexcept { return counters_; }
   const Clock& clock() const noexcept { return clock_; }
   const Limits& limits() const noexcept { return limits_; }
+  void set_limits(const Limits& limits) { limits_ = limits; }
   plugins::Executor& workers() noexcept { return workers_; }
   Lane lane() const noexcept { return lane_; }
   ByteBudget& memory() noexcept { return memory_; }
@@ -138,7 +139,7 @@ class IoThread {
   void sweep();
 
   const Clock& clock_;
-  const Limits& limits_;
+  Limits limits_;
   plugins::Executor& workers_;
   ByteBudget& memory_;
   const Lane lane_;

@@ -1,4 +1,5 @@
-// Every bound of a connection, in one place. Units are in the names. Thread: any (immutable after start).
+// Every bound of a connection, in one place. Units are in the names. A change (Listener::change) is
+// seen by a connection between two requests. Thread: any (values; each I/O thread has its own).
 #pragma once
 
 #include <cstddef>
@@ -25,6 +26,8 @@ struct Limits {
   std::uint64_t operation_timeout_ms = 30'000;  // given to a plugin as its deadline
   Compression compression = Compression::automatic;  // of answers; automatic: but for clients on this machine
   std::uint64_t drain_timeout_ms = 10'000;      // at shutdown
+
+  bool operator==(const Limits&) const = default;
 };
 
 }  // namespace via::net

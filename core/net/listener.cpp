@@ -63,7 +63,7 @@ Result<Endpoint> parse_address(const std::string& text) {
 // Counts connections of the whole process; a slot is held for a connection's life.
 struct Slots {
   explicit Slots(std::size_t most) : maximum(most) {}
-  const std::size_t maximum;
+  std::atomic<std::size_t> maximum;
   std::atomic<std::size_t> used{0};
 };
 
@@ -102,6 +102,25 @@ asio::awaitable<void> accept_loop(IoThread& thread, Acceptor& acceptor, Logger& 
   }
 }
 
+using Tls = std::shared_ptr<asio::ssl::context>;
+
+Result<Tls> load_tls(const TlsFiles& files) {
+  auto context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
+  SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
+  SSL_CTX_set_options(context->native_handle(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_mode(context->native_handle(), SSL_MODE_RELEASE_BUFFERS);
+  auto key = read_private_file(files.key);
+  if (!key) return via::fail(Code::refused, "The TLS key cannot be used: " + key.error().message + ".");
+  auto chain = read_file(files.certificate);
+  if (!chain) return via::fail(Code::refused, "The TLS certificate cannot be read.");
+  boost::system::error_code ec;
+  context->use_certificate_chain(asio::buffer(*chain), ec);
+  if (!ec) context->use_private_key(asio::buffer(*key), asio::ssl::context::pem, ec);
+  OPENSSL_cleanse(key->data(), key->size());
+  if (ec) return via::fail(Code::refused, "The TLS certificate and key do not fit together.");
+  return context;
+}
+
 }  // namespace
 
 struct Listener::Impl {
@@ -111,7 +130,7 @@ struct Listener::Impl {
   std::unique_ptr<Local::acceptor> admin;
   std::filesystem::path admin_path;
   struct stat admin_file {};  // what we made there
-  std::unique_ptr<asio::ssl::context> tls;
+  std::vector<Tls> tls;  // of each thread, used by it alone once started; all the same between two changes
   std::string address;
   std::atomic<bool> running{false};
 };
@@ -145,19 +164,9 @@ Result<void> Listener::bind() {
                          " is not a loopback address and TLS is off. Set [tls] certificate and key in the "
                          "configuration, or allow_plaintext = true if something in front does TLS.");
   if (settings_.tls) {
-    impl_->tls = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
-    SSL_CTX_set_min_proto_version(impl_->tls->native_handle(), TLS1_2_VERSION);
-    SSL_CTX_set_options(impl_->tls->native_handle(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(impl_->tls->native_handle(), SSL_MODE_RELEASE_BUFFERS);
-    auto key = read_private_file(settings_.tls->key);
-    if (!key) return via::fail(Code::refused, "The TLS key cannot be used: " + key.error().message + ".");
-    auto chain = read_file(settings_.tls->certificate);
-    if (!chain) return via::fail(Code::refused, "The TLS certificate cannot be read.");
-    boost::system::error_code ec;
-    impl_->tls->use_certificate_chain(asio::buffer(*chain), ec);
-    if (!ec) impl_->tls->use_private_key(asio::buffer(*key), asio::ssl::context::pem, ec);
-    OPENSSL_cleanse(key->data(), key->size());
-    if (ec) return via::fail(Code::refused, "The TLS certificate and key do not fit together.");
+    auto context = load_tls(*settings_.tls);
+    if (!context) return context.error();
+    impl_->tls.assign(settings_.threads, *context);
   }
   tcp::endpoint at(endpoint->address, endpoint->port);
   for (unsigned i = 0; i < settings_.threads; ++i) {
@@ -182,19 +191,20 @@ Result<void> Listener::bind() {
 }
 
 // A place is free a little after its connection was told to close: what it has posted runs first.
-void Listener::admit(Handler& runtime, IoThread& thread, tcp::socket socket, int tries) {
+void Listener::admit(Handler& runtime, std::size_t index, tcp::socket socket, int tries) {
+  IoThread& thread = *threads_[index];
   auto slot = take_slot(impl_->slots);
   if (!slot) {
     if (tries > 0 && (tries < kTries || thread.close_idle_connection())) {
-      asio::post(thread.context(), [this, &runtime, &thread, socket = std::move(socket), tries]() mutable {
-        admit(runtime, thread, std::move(socket), tries - 1);
+      asio::post(thread.context(), [this, &runtime, index, socket = std::move(socket), tries]() mutable {
+        admit(runtime, index, std::move(socket), tries - 1);
       });
       return;
     }
     return Counters::add(thread.counters().refused);
   }
-  if (impl_->tls)
-    start_session(thread, runtime, std::move(socket), *impl_->tls, std::move(slot));
+  if (!impl_->tls.empty())
+    start_session(thread, runtime, std::move(socket), *impl_->tls[index], std::move(slot));
   else
     start_session(thread, runtime, std::move(socket), std::move(slot));
 }
@@ -219,7 +229,7 @@ std::uint64_t raise_descriptor_limit() {
 void Listener::start(Handler& runtime) {
   for (std::size_t i = 0; i < settings_.threads; ++i) {
     IoThread& thread = *threads_[i];
-    auto start = [this, &thread, &runtime](tcp::socket socket) { admit(runtime, thread, std::move(socket), kTries); };
+    auto start = [this, i, &runtime](tcp::socket socket) { admit(runtime, i, std::move(socket), kTries); };
     asio::co_spawn(thread.context(), accept_loop(thread, *impl_->acceptors[i], log_, std::move(start)), asio::detached);
   }
   for (auto& thread : threads_) thread->start();
@@ -282,6 +292,27 @@ void Listener::start_admin(Handler& handler) {
   };
   asio::co_spawn(thread.context(), accept_loop(thread, *impl_->admin, log_, std::move(start)), asio::detached);
 }
+
+Result<void> Listener::change(const Limits& limits, const TlsFiles* tls) {
+  if ((tls != nullptr) != this->tls()) return via::fail(Code::refused, "TLS begins and ends with a restart.");
+  Tls context;
+  if (tls != nullptr) {
+    auto loaded = load_tls(*tls);
+    if (!loaded) return loaded.error();
+    context = std::move(*loaded);
+  }
+  settings_.limits = limits;
+  impl_->slots->maximum = limits.max_connections;
+  memory_.set(limits.memory_bytes, limits.memory_per_app_bytes);
+  on_every_thread([&](IoThread& thread) {
+    thread.set_limits(limits);
+    for (std::size_t i = 0; context && i < impl_->tls.size(); ++i)
+      if (threads_[i].get() == &thread) impl_->tls[i] = context;
+  });
+  return {};
+}
+
+std::size_t Listener::most_connections() const { return impl_->slots->maximum; }
 
 std::string Listener::address() const { return impl_->address; }
 

@@ -58,8 +58,14 @@ class Listener {
   // Starts the threads and accepts.
   void start(Handler& runtime);
 
+  // New limits, and the certificate and key as their files are now; all of it or nothing. Connections that are open go on with the
+  // certificate they began with, and meet new limits at their next request. refused when the certificate is not good, or when
+  // TLS would begin or end. Once started.
+  Result<void> change(const Limits& limits, const TlsFiles* tls);
+
   // "127.0.0.1:43121", once started.
   std::string address() const;
+  std::size_t most_connections() const;  // any thread
   bool tls() const { return settings_.tls != nullptr; }
   const std::vector<std::unique_ptr<IoThread>>& threads() const { return threads_; }
 
@@ -75,7 +81,7 @@ class Listener {
 
  private:
   struct Impl;
-  void admit(Handler& runtime, IoThread& thread, boost::asio::ip::tcp::socket socket, int tries);
+  void admit(Handler& runtime, std::size_t index, boost::asio::ip::tcp::socket socket, int tries);
   void on_every_thread(const std::function<void(IoThread&)>& work);
   void remove_admin_socket();
   ListenerSettings settings_;

@@ -37,6 +37,11 @@ RequestParser::State RequestParser::bad(Code code, const char* message) {
 
 RequestParser::State RequestParser::parse(Buffer& in) {
   if (header_size_ == 0) {
+    if (scanned_ == 0) {
+      max_header_ = limits_.max_header_bytes;
+      max_fields_ = limits_.max_fields;
+      max_body_ = limits_.max_body_bytes;
+    }
     const State state = parse_header(in);
     if (state != State::need_body) return state;
   } else if (in.data() != base_) {
@@ -47,7 +52,7 @@ RequestParser::State RequestParser::parse(Buffer& in) {
 
 RequestParser::State RequestParser::parse_header(Buffer& in) {
   // Find the end first, so that the header is read once and whole.
-  const std::string_view bytes = in.view().substr(0, limits_.max_header_bytes);
+  const std::string_view bytes = in.view().substr(0, max_header_);
   std::size_t at = scanned_;  // the start of a line
   std::size_t end = 0;
   while (end == 0) {
@@ -67,7 +72,7 @@ RequestParser::State RequestParser::parse_header(Buffer& in) {
   }
 
   HeaderReader& header = header_;
-  if (!header.read(bytes.substr(0, end), limits_.max_fields, request_)) return bad(header.code(), header.why());
+  if (!header.read(bytes.substr(0, end), max_fields_, request_)) return bad(header.code(), header.why());
   if (header.hosts > 1 || (header.hosts == 0 && request_.http_1_1))
     return bad(Code::bad_request, "There must be exactly one Host field.");
   if (header.hosts == 1 && (header.host.empty() || header.host.find_first_of(" \t/@,?#\\") != std::string_view::npos))
@@ -87,7 +92,7 @@ RequestParser::State RequestParser::parse_header(Buffer& in) {
       return bad(Code::bad_request, "Content-Length must be a decimal number.");
     std::uint64_t n = 0;
     const auto [p, err] = std::from_chars(digits.data(), digits.data() + digits.size(), n);
-    if (err != std::errc() || n > limits_.max_body_bytes) return bad(Code::body_too_large, "The body is too large.");
+    if (err != std::errc() || n > max_body_) return bad(Code::body_too_large, "The body is too large.");
     length_ = static_cast<std::size_t>(n);
   }
   if (!check_target()) return State::bad;
@@ -213,7 +218,7 @@ RequestParser::State RequestParser::parse_chunks(Buffer& in) {
       request_.body = in.view().substr(header_size_, body_size_);
       return State::ready;
     }
-    if (n > limits_.max_body_bytes - body_size_) return bad(Code::body_too_large, "The body is too large.");
+    if (n > max_body_ - body_size_) return bad(Code::body_too_large, "The body is too large.");
     const auto chunk = static_cast<std::size_t>(n);
     if (rest.size() < line_end + 1 + chunk + 2) {
       in.reserve(line_end + 1 + chunk + 2 - rest.size());

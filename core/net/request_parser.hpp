@@ -44,7 +44,8 @@ class RequestParser {
   bool check_target();
   void rebase(const char* from, const char* to);
 
-  const Limits& limits_;
+  const Limits& limits_;  // of now; what counts for a request is taken at its start
+  std::size_t max_header_ = 0, max_fields_ = 0, max_body_ = 0;
   HeaderReader header_;
   Request request_;
   Error error_;

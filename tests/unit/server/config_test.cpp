@@ -187,6 +187,50 @@ TEST(ServerConfig, ANamedFileMustBeThereAndTheDefaultOneNeedNot) {
   EXPECT_FALSE(load_server_config({}, state.path())) << "a broken file is an error, not the defaults";
 }
 
+// docs/operator.md, "Configuration", says which these are.
+TEST(ServerConfig, EveryMemberIsTakenUpByAReloadOrNamedAsNeedingARestart) {
+  const ServerConfig running;
+  const std::pair<const char*, const char*> named[] = {
+      {"listen = \"127.0.0.1:1\"", "listen"}, {"public_url = \"http://a\"", "public_url"}, {"environment = \"e\"", "environment"},
+      {"admin_group = \"g\"", "admin_group"}, {"threads = 3", "threads"}, {"workers = 3", "workers"},
+      {"allow_plaintext = true", "allow_plaintext"}, {"plugins = \"/p\"", "plugins"},
+      {"require_plugin_signature = true", "require_plugin_signature"}, {"token_ttl_seconds = 61", "token_ttl_seconds"},
+      {"retain_days = 1", "retain_days"}, {"check_timeout_seconds = 1", "check_timeout_seconds"},
+      {"[restart]\napi = \"x\"", "restart.api"}, {"[types.mail]\nisolation = \"process\"", "types.mail"},
+      {"[types.mail]\nmemory_mb = 99", "types.mail"}, {"[types.mail.settings]\nkey = 1", "types.mail"},
+      {"[tls]\nca = \"/c\"", "tls.ca"}, {"[tls]\ncertificate = \"/c\"\nkey = \"/k\"", "tls.certificate"}};
+  for (const auto& [text, name] : named) {
+    const auto wanted = parse_server_config(text);
+    ASSERT_TRUE(wanted) << text;
+    EXPECT_EQ(what_needs_restart(running, *wanted), std::vector<std::string>{name}) << text;
+    EXPECT_EQ(what_needs_restart(*wanted, running), std::vector<std::string>{name}) << "taken out: " << text;
+    EXPECT_TRUE(what_needs_restart(*wanted, *wanted).empty());
+  }
+  const auto taken = parse_server_config("[log]\nlevel = \"debug\"\n[limits]\nfields = 9\nconnections = 9\nmemory_bytes = 9999999\n");
+  EXPECT_TRUE(what_needs_restart(running, *taken).empty());
+}
+
+// Every line is commented out, so that a default that changes with an upgrade counts; what stands there is the default.
+TEST(ServerConfig, ThePackagesConfigurationIsTheDefaults) {
+  std::ifstream in(std::string(VIA_DOCS) + "/../packaging/server.toml");
+  ASSERT_TRUE(in);
+  std::string text;
+  bool example = false;  // of tables that have no defaults
+  for (std::string line; std::getline(in, line);) {
+    ASSERT_TRUE(line.empty() || line[0] == '#') << line;
+    if (line.starts_with("#[")) example = line == "#[tls]" || line == "#[restart]";
+    if (!example && line.size() > 1 && line[1] != ' ') text += line.substr(1) + "\n";
+  }
+  const auto shown = parse_server_config(text);
+  ASSERT_TRUE(shown) << shown.error().message;
+  EXPECT_EQ(shown->types.at("sqlite"), TypeConfig());
+  ServerConfig defaults;
+  defaults.types.emplace("sqlite", TypeConfig());
+  EXPECT_EQ(what_needs_restart(defaults, *shown), std::vector<std::string>());
+  EXPECT_EQ(shown->log_level, defaults.log_level);
+  EXPECT_EQ(shown->limits, defaults.limits);
+}
+
 // Rows of the reference look like: | `limits.fields` | 100 | … |
 TEST(ServerConfig, TheReferenceNamesEveryMemberAndItsDefaultParses) {
   std::ifstream in(std::string(VIA_DOCS) + "/operator.md");

@@ -40,6 +40,7 @@ struct ControlPlane::ManifestPlan {
   std::vector<CreateAddon> create;
   std::vector<const ManifestAddon*> bind;
   std::map<std::string, std::string> set;
+  bool sandbox = false;  // to be set
 };
 
 Result<ControlPlane::ManifestPlan> ControlPlane::plan_manifest(const AppManifest& manifest) {
@@ -128,6 +129,10 @@ Result<ControlPlane::ManifestPlan> ControlPlane::plan_manifest(const AppManifest
     out.set[key] = value;
     out.changes.push_back({{"change", "config.set"}, {"key", key}});
   }
+  if (manifest.sandbox && (!app || app->box != *manifest.sandbox)) {
+    out.sandbox = true;
+    out.changes.push_back({{"change", "sandbox.set"}, {"app", manifest.app}});
+  }
   for (const auto& key : manifest.secrets) {
     const auto have = std::find_if(values.begin(), values.end(), [&](const auto& v) { return v.key == key; });
     if (have == values.end())
@@ -208,7 +213,7 @@ Result<json> ControlPlane::run_apply(Operation& operation, const AppManifest& ma
   if (!plan.problems.empty()) return refused(Code::conflict, plan.problems);
   const Actor& actor = operation.actor();
   VIA_TRY(operation.step("app"));
-  if (!plan.app && (plan.create.empty() || !plan.set.empty())) VIA_TRY(create_app(manifest.app, actor));
+  if (!plan.app && (plan.create.empty() || !plan.set.empty() || plan.sandbox)) VIA_TRY(create_app(manifest.app, actor));
   if (!plan.create.empty() || !plan.bind.empty()) {
     VIA_TRY(operation.step("addons"));
     for (const auto& request : plan.create) {
@@ -217,6 +222,15 @@ Result<json> ControlPlane::run_apply(Operation& operation, const AppManifest& ma
     }
     for (const auto* wanted : plan.bind)
       VIA_TRY(bind_addon(manifest.app, wanted->name, wanted->binding, wanted->read_only, actor));
+  }
+  if (plan.sandbox) {
+    VIA_TRY(operation.step("sandbox"));
+    VIA_TRY_LET(held, operation.control());
+    VIA_TRY_LET(app, need_app(manifest.app));
+    VIA_TRY_LET(change, store::Transaction::begin(d_.store.db()));
+    VIA_TRY(apps_.set_box(app.id, *manifest.sandbox));
+    VIA_TRY(record_change("app.sandbox.set", app.id, actor, {{"app", app.name}, {"sandbox", to_json(*manifest.sandbox)}}));
+    VIA_TRY(change.commit());
   }
   if (!plan.set.empty()) {
     VIA_TRY(operation.step("config"));

@@ -36,6 +36,18 @@ Result<void> check_box(const releases::Box& box) {
   return {};
 }
 
+// What the deploy says, else what the app's manifest said.
+releases::Box merged(releases::Box asked, const releases::Box& app) {
+  const auto choose = [](std::int64_t& value, std::int64_t otherwise) { value = value != 0 ? value : otherwise; };
+  asked.fs = asked.fs || app.fs;
+  if (asked.network.empty()) asked.network = app.network;
+  choose(asked.memory_bytes, app.memory_bytes);
+  choose(asked.cpu_percent, app.cpu_percent);
+  choose(asked.pids, app.pids);
+  choose(asked.files, app.files);
+  return asked;
+}
+
 Result<void> check_deploy(const CreateDeploy& request) {
   constexpr int kMaximumReplicas = 256;
   if (request.replicas < 1 || request.replicas > kMaximumReplicas)
@@ -86,7 +98,7 @@ Result<json> ControlPlane::create_deploy(const CreateDeploy& request, const Acto
   plan.deploy.replicas = request.command.empty() ? 0 : request.replicas;
   plan.deploy.env = request.env;
   plan.deploy.check_command = request.check;
-  plan.deploy.box = request.box;
+  plan.deploy.box = merged(request.box, app.box);
   plan.check_timeout_seconds = request.check_timeout_seconds.value_or(settings_.check_timeout_seconds);
   return operate_deploy(std::move(lock), std::move(plan), "deploy.create", actor, wait);
 }

@@ -169,6 +169,29 @@ void read_secrets(const toml::table& table, AppManifest& out, std::vector<Manife
   members.done();
 }
 
+void read_sandbox(const toml::table& table, AppManifest& out, std::vector<ManifestProblem>& problems) {
+  Members members(table, "[sandbox]", problems);
+  releases::Box box;
+  const auto number = [&](const char* name, std::int64_t low, std::int64_t high, std::int64_t unit = 1) {
+    const toml::node* node = members.find(name);
+    if (node == nullptr) return std::int64_t{0};
+    const auto value = node->value_exact<std::int64_t>();
+    if (value && *value >= low && *value <= high) return *value * unit;
+    problems.push_back({line_of(*node), "'" + std::string(name) + "' of [sandbox] must be from " + std::to_string(low) + " to " + std::to_string(high) + "."});
+    return std::int64_t{0};
+  };
+  box.fs = members.flag("fs");
+  box.network = members.text("network", false);
+  if (!box.network.empty() && box.network != "host" && box.network != "none")
+    problems.push_back({line_of(table), "'network' of [sandbox] must be \"host\" or \"none\"."});
+  box.memory_bytes = number("memory_mb", 8, 1 << 24, 1 << 20);
+  box.cpu_percent = number("cpu_percent", 1, 100'000);
+  box.pids = number("pids", 2, 1'000'000);
+  box.files = number("files", 16, 1'000'000);
+  members.done();
+  out.sandbox = std::move(box);
+}
+
 void read_health(const toml::table& table, AppManifest& out, std::vector<ManifestProblem>& problems) {
   Members members(table, "[health]", problems);
   out.command = members.text("command", false);
@@ -236,6 +259,7 @@ ReadManifest read_app_manifest(std::string_view text) {
   if (const auto* addons = members.array("addons")) read_addons(*addons, out.manifest, problems);
   if (const auto* config = members.table("config")) read_config(*config, out.manifest, problems);
   if (const auto* secrets = members.table("secrets")) read_secrets(*secrets, out.manifest, problems);
+  if (const auto* sandbox = members.table("sandbox")) read_sandbox(*sandbox, out.manifest, problems);
   if (const auto* health = members.table("health")) read_health(*health, out.manifest, problems);
   members.done();
   for (const auto& key : out.manifest.secrets)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "core/base/error.hpp"
+#include "core/releases/records.hpp"
 
 namespace via::lifecycle {
 
@@ -31,6 +33,7 @@ struct AppManifest {
   std::map<std::string, std::string> config;
   std::vector<std::string> secrets;  // keys that must have a value before the app runs
   std::vector<ManifestProbe> probes;
+  std::optional<releases::Box> sandbox;  // what its deploys get that do not ask for something else
   std::string command;  // a shell command that must succeed; empty = none
   std::int64_t command_timeout_seconds = 60;
 };

@@ -18,20 +18,24 @@
 
 namespace via::releases {
 
-struct App {
-  std::string id, name;
-  std::int64_t created_at = 0;
-  std::string current_release;  // empty = none yet
-  std::int64_t profile_version = 0;
-  std::uint32_t uid = 0;        // its own user where the host gives it one; 0 = none yet
-};
-
 // What a deploy asks of its sandbox; 0, empty = what the host's configuration says.
 struct Box {
   bool fs = false;      // a folder /data of the app's own, which stays
   std::string network;  // "host", "none"
   std::int64_t memory_bytes = 0, cpu_percent = 0, pids = 0, files = 0;
   std::vector<std::string> read;  // further folders and files that it sees
+  bool operator==(const Box&) const = default;
+};
+Box parse_box(std::string_view text);  // what is not understood is left out
+std::string text_of(const Box& box);   // JSON
+
+struct App {
+  std::string id, name;
+  std::int64_t created_at = 0;
+  std::string current_release;  // empty = none yet
+  std::int64_t profile_version = 0;
+  std::uint32_t uid = 0;        // its own user where the host gives it one; 0 = none yet
+  Box box = {};                 // of its manifest: what its deploys get that do not ask for something else
 };
 
 struct Deploy {
@@ -89,6 +93,7 @@ class Apps {
   // Deleted apps whose uid is not free yet.
   Result<std::vector<App>> left_behind();
   Result<void> free_uid(const std::string& id);
+  Result<void> set_box(const std::string& id, const Box& box);
 
  private:
   store::Database& db_;

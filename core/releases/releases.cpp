@@ -5,25 +5,6 @@
 namespace via::releases {
 namespace {
 
-Box box(const std::string& text) {
-  Box out;
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object()) return out;
-  out.fs = json.value("fs", false);
-  out.network = json.value("network", "");
-  out.memory_bytes = json.value("memory_bytes", std::int64_t{0});
-  out.cpu_percent = json.value("cpu_percent", std::int64_t{0});
-  out.pids = json.value("pids", std::int64_t{0});
-  out.files = json.value("files", std::int64_t{0});
-  out.read = json.value("read", std::vector<std::string>{});
-  return out;
-}
-
-std::string text_of(const Box& b) {
-  return nlohmann::json{{"fs", b.fs}, {"network", b.network}, {"memory_bytes", b.memory_bytes}, {"cpu_percent", b.cpu_percent},
-                        {"pids", b.pids}, {"files", b.files}, {"read", b.read}}.dump();
-}
-
 // The columns of select_deploy(), in its order: from deploys d joined with apps p.
 Deploy deploy(const store::Row& r) {
   Deploy d;
@@ -45,7 +26,7 @@ Deploy deploy(const store::Row& r) {
   d.release_id = r.text(9);
   d.check_command = r.text(10);
   d.check_result = r.text(11);
-  d.box = box(r.text(12));
+  d.box = parse_box(r.text(12));
   d.uid = static_cast<std::uint32_t>(r.integer(13));
   return d;
 }

@@ -203,9 +203,10 @@ PRAGMA user_version = 4;
 )sql";
 
 // Sandboxes. uid: the app's own user, 0 = none yet; a deleted app keeps it while anything of it is on disk. sandbox: JSON of what a
-// deploy asked for (releases::Box). reason: what ended the last run.
+// deploy asked for, or the app's manifest for all of them (releases::Box). reason: what ended the last run.
 constexpr const char* kVersion5 = R"sql(
 ALTER TABLE apps ADD COLUMN uid INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE apps ADD COLUMN sandbox TEXT NOT NULL DEFAULT '{}';
 CREATE UNIQUE INDEX apps_by_uid ON apps(uid) WHERE uid <> 0;
 ALTER TABLE deploys ADD COLUMN sandbox TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE instances ADD COLUMN reason TEXT NOT NULL DEFAULT '';

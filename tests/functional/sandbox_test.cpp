@@ -52,7 +52,16 @@ class Sandbox : public World {
     const json list = admin("runtime.list", {{"app", app}});
     return list["items"][0];
   }
-  std::string log_of(const json& instance) { return text_of(host.state_dir() / "logs" / (instance["id"].get<std::string>() + ".log")); }
+  // What its standard output has, without times.
+  std::string log_of(const json& instance) {
+    std::istringstream lines(text_of(host.state_dir() / "logs" / (instance["id"].get<std::string>() + ".log")));
+    std::string out;
+    for (std::string line; std::getline(lines, line);) {
+      const auto at = line.find(" stdout F ");
+      if (at != std::string::npos) out += line.substr(at + 10) + "\n";
+    }
+    return out;
+  }
   std::string app_id(const std::string& app) { return admin("app.show", {{"name", app}})["id"]; }
   // What the hostile app says of each attempt.
   std::map<std::string, std::string> attack(const json& more = json::object()) {

@@ -100,6 +100,7 @@ void measure_bulk(Context& context);
 // lifecycle.cpp
 void measure_revoke(Context& context);
 void measure_copies(Context& context);
+void measure_sandbox(Context& context);
 // postgres.cpp
 void measure_postgres(Context& context);
 // scale.cpp

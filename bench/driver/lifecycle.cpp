@@ -1,6 +1,10 @@
 // Figures of what operators do: revoke under load, and a large database copied, restored and backed up.
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
 #include <thread>
 
 #include <fcntl.h>
@@ -45,7 +49,73 @@ void add_copy(Report& report, const std::string& name, const std::vector<double>
   report.add(f);
 }
 
+// Of everything that this process started, in KiB, each page counted once for all who share it (Pss).
+double descendants_kib(int pid) {
+  std::map<int, int> parents;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const int one = std::atoi(entry.path().filename().c_str());
+    if (one <= 0) continue;
+    std::ifstream in(entry.path() / "stat");
+    std::string text((std::istreambuf_iterator<char>(in)), {});
+    const auto end = text.rfind(')');
+    if (end == std::string::npos) continue;
+    std::istringstream rest(text.substr(end + 1));
+    std::string state;
+    int parent = 0;
+    rest >> state >> parent;
+    parents[one] = parent;
+  }
+  double sum = 0;
+  for (const auto& [one, parent] : parents) {
+    int at = parent;
+    while (at != pid && parents.contains(at)) at = parents[at];
+    if (at != pid) continue;
+    std::ifstream in("/proc/" + std::to_string(one) + "/smaps_rollup");
+    for (std::string word; in >> word;)
+      if (double kib = 0; word == "Pss:" && in >> kib) sum += kib;
+  }
+  return sum;
+}
+
+// From the call of a deploy until its process runs.
+double launch_ms(Host& host, const std::string& app) {
+  const double before = now_seconds();
+  const json deployed = host.admin("deploy.create", {{"app", app}, {"command", {"/bin/sleep", "1000"}}});
+  for (int i = 0; i < 10'000; ++i) {
+    const json listed = host.admin("runtime.list", {{"app", app}});
+    for (const auto& instance : listed["items"])
+      if (instance["state"] == "running") return (now_seconds() - before) * 1000;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  throw Failed("a process does not start");
+}
+
 }  // namespace
+
+// What a sandbox costs: the launch of a process, and what it keeps in memory.
+void measure_sandbox(Context& c) {
+  constexpr int kLaunches = 20;
+  std::vector<double> took[2];
+  double kib[2] = {0, 0};
+  for (int on = 0; on < 2; ++on) {
+    Host host(c.host_options(on ? "sandboxed" : "bare", 1, c.cores.both, on ? "" : "sandbox = \"off\"\n"));
+    for (int i = 0; i < kLaunches; ++i) {
+      const std::string app = "app-" + std::to_string(i);
+      host.admin("app.create", {{"name", app}});
+      took[on].push_back(launch_ms(host, app));
+    }
+    kib[on] = descendants_kib(host.server().pid) / kLaunches;
+  }
+  Figure launch{"deploy to a running process, in a sandbox", median(took[1]), "ms", "without", median(took[0]), median(took[1]) / median(took[0])};
+  launch.rounds = took[1];
+  c.report.add(launch);
+  Figure more{"  what the sandbox adds", median(took[1]) - median(took[0]), "ms"};
+  more.at_most = 40;
+  c.report.add(more);
+  Figure memory{"  memory that an idle sandbox adds", kib[1] - kib[0], "KiB"};
+  memory.at_most = 2048;
+  c.report.add(memory);
+}
 
 // From the call to its return while connections work under the generation that is revoked.
 void measure_revoke(Context& c) {

@@ -33,6 +33,7 @@ constexpr Benchmark kBenchmarks[] = {
     {"postgres", "data", measure_postgres},
     {"revoke", "lifecycle", measure_revoke},
     {"copies", "lifecycle", measure_copies},
+    {"sandbox", "lifecycle", measure_sandbox},
     {"authorization", "micro", measure_authorization},
     {"isolation", "micro", measure_isolation},
     {"idle", "scale", measure_idle},

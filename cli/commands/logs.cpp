@@ -60,7 +60,7 @@ int run_logs(Session& session, const Command& command) {
   request->erase("follow");
   const auto interrupted = [&] { return session.environment.interrupted && session.environment.interrupted(); };
   if (follow) (void)interrupted();  // from here on Ctrl-C is the end, and not a failure
-  auto opened = session.environment.open_admin(session.state_dir);
+  auto opened = open_host(session, false);
   if (!opened) return report(session.environment, session.globals, opened.error());
   std::unique_ptr<AdminTransport> admin = std::move(*opened);
   bool any = false;
@@ -91,7 +91,7 @@ int run_logs(Session& session, const Command& command) {
       if (admin->in_process()) {       // nothing runs, and the folder is let go for a host to start
         admin.reset();
         if (!wait_for_host(session, interrupted)) return 0;
-        auto again = session.environment.open_admin(session.state_dir);
+        auto again = open_host(session, false);
         if (!again) return report(session.environment, session.globals, again.error());
         admin = std::move(*again);
       }

@@ -166,7 +166,9 @@ TEST_F(Cli, WhereThereIsNoHostACommandSaysSoAndMakesNothing) {
       EXPECT_EQ(done.err, "via: There is no host in " + state.string() + ". Start one: via serve --state-dir " + state.string() + "\n");
       EXPECT_EQ(done.out, "");
       EXPECT_EQ(std::filesystem::exists(state), kind != "nothing");
-      if (kind != "nothing") EXPECT_EQ(entries(), kind == "others" ? 1 : 0);
+      if (kind != "nothing") {
+        EXPECT_EQ(entries(), kind == "others" ? 1 : 0);
+      }
     }
     const Finished program = via({"status", "--json"});
     EXPECT_EQ(program.exit_code, 3);

@@ -142,7 +142,9 @@ TEST_F(FullStateDisk, DoesNotKeepAHostFromStartingAndASecondTimeItSaysWhy) {
     SCOPED_TRACE(orderly);
     free_space();
     ASSERT_TRUE(eventually([&] { return has_reserve(); }));
-    if (orderly) ASSERT_EQ(host.stop(), 0);
+    if (orderly) {
+      ASSERT_EQ(host.stop(), 0);
+    }
     fill();
     if (!orderly) host.kill();
     fs::remove(launched);

@@ -157,7 +157,9 @@ TEST_F(FailedStart, OfASecondHostLeavesTheFirstAloneEvenWithoutItsLockFile) {
   const std::size_t before = launched();
   for (const bool lock_file : {true, false}) {
     SCOPED_TRACE(lock_file);
-    if (!lock_file) ASSERT_TRUE(fs::remove(host.state_dir() / "lock"));
+    if (!lock_file) {
+      ASSERT_TRUE(fs::remove(host.state_dir() / "lock"));
+    }
     const Finished second = via_with_limit({"serve", "--state-dir", host.state_dir().string(), "--listen", "127.0.0.1:0"});
     EXPECT_EQ(second.exit_code, 4) << second.err;
     EXPECT_NE(second.err.find("state folder"), std::string::npos) << second.err;

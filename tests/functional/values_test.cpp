@@ -65,9 +65,9 @@ TEST_F(Values, RoundTripThroughTheOperations) {
   for (const Case& c : kCases) {
     SCOPED_TRACE(c.sent);
     const std::string value = told(c), row = "[" + value + ",\"" + c.type + "\"]", params = "\"params\":[" + std::string(c.sent) + "]}";
-    holds(app.post(operation_path("query"), R"({"sql":"SELECT ?1, typeof(?1)",)" + params), "\"rows\":[" + row + "]");
+    holds(app.post(operation_path("query"), R"j({"sql":"SELECT ?1, typeof(?1)",)j" + params), "\"rows\":[" + row + "]");
     ASSERT_EQ(app.execute("DELETE FROM v").status, 200);
-    holds(app.post(operation_path("execute"), R"({"sql":"INSERT INTO v VALUES(?) RETURNING x, typeof(x)",)" + params), "\"rows\":[" + row + "]");
+    holds(app.post(operation_path("execute"), R"j({"sql":"INSERT INTO v VALUES(?) RETURNING x, typeof(x)",)j" + params), "\"rows\":[" + row + "]");
     for (int i = 0; i < 3; ++i)  // by a worker, then on the I/O thread
       holds(app.post(operation_path("query"), R"j({"sql":"SELECT x, typeof(x) FROM v"})j"), "\"rows\":[" + row + "]");
     holds(app.post(operation_path("query"), R"j({"sql":"SELECT x, typeof(x) FROM v"})j", {{"Accept", "application/x-ndjson"}}), "\n" + row + "\n");
@@ -79,7 +79,7 @@ TEST_F(Values, RoundTripThroughTheDataApi) {
   for (const Case& c : kCases) {
     SCOPED_TRACE(c.sent);
     const std::string value = c.api ? c.api : told(c);
-    holds(data("POST", "/db", R"({"transaction":[{"statement":"DELETE FROM v"},{"statement":"INSERT INTO v VALUES(?)","values":[)" + std::string(c.sent) +
+    holds(data("POST", "/db", R"j({"transaction":[{"statement":"DELETE FROM v"},{"statement":"INSERT INTO v VALUES(?)","values":[)j" + std::string(c.sent) +
                                   R"j(]},{"query":"SELECT x, typeof(x) AS t FROM v"}]})j"),
           "\"resultSet\":[{\"x\":" + value + ",\"t\":\"" + c.type + "\"}]");
     holds(data("POST", "/db", R"j({"resultFormat":"list","transaction":[{"query":"SELECT x FROM v"}]})j"), "\"resultSet\":[[" + value + "]]");

@@ -193,7 +193,9 @@ TEST(Quiet, PrintsIdsAndNamesOnlyWhateverTheCommand) {
       EXPECT_NE(text, "null") << line;
       EXPECT_NE(text, "false") << line;
     }
-    if (list) EXPECT_EQ(lines, 2) << line;
+    if (list) {
+      EXPECT_EQ(lines, 2) << line;
+    }
   };
   for (const char* program : {"via", "vary"}) {
     const CommandTree tree(program);

@@ -103,7 +103,9 @@ TEST(Help, ExamplesAreCommandsThatParse) {
         stand_in_for_files(words, home.path(), path.back());
       const Ran ran = shell.run(words);
       EXPECT_EQ(ran.code, 0) << line << "\n" << ran.err;
-      if (!shell.restored.file.empty()) EXPECT_TRUE(shell.restored.state_dir.string().starts_with(machine.path().string())) << line;
+      if (!shell.restored.file.empty()) {
+        EXPECT_TRUE(shell.restored.state_dir.string().starts_with(machine.path().string())) << line;
+      }
       if (!written.empty()) std::filesystem::remove_all(written);
       for (const std::string& word : path) EXPECT_NE(line.find(word), std::string::npos) << line;
     }

@@ -30,5 +30,5 @@ function(via_test name)
     set(A_TIMEOUT 120)
   endif()
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}"
-    FIXTURES_REQUIRED machine ENVIRONMENT "VIA_TEST_ROOT=${VIA_TEST_MACHINE}\\;HOME=${VIA_TEST_MACHINE}/home")
+    FIXTURES_REQUIRED machine ENVIRONMENT "VIA_TEST_ROOT=${VIA_TEST_MACHINE}")
 endfunction()

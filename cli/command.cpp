@@ -2,8 +2,10 @@
 #include "cli/command.hpp"
 
 #include <charconv>
+#include <cstdlib>
 #include <fstream>
 #include <istream>
+#include <optional>
 #include <ostream>
 
 #include <sys/stat.h>
@@ -307,6 +309,11 @@ Command& Command::destructive(std::string name_key, std::string yes_key, std::fu
   return *this;
 }
 
+Command& Command::needs_no_host() {
+  needs_no_host_ = true;
+  return *this;
+}
+
 Command& Command::begins_host() {
   begins_host_ = true;
   return *this;
@@ -468,6 +475,28 @@ int Command::verdict(const Session& session, const Json& answer) const {
   return render_ ? render_(output, answer) : 0;
 }
 
+namespace {
+
+// Goes with everything in it.
+class ScratchFolder {
+ public:
+  ScratchFolder() : path_((std::filesystem::temp_directory_path() / "via-XXXXXX").string()) {
+    if (::mkdtemp(path_.data()) == nullptr) path_.clear();
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  ~ScratchFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  std::filesystem::path path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace
+
 int Command::run(Session& session) {
   if (local_) return local_(session);
   auto request = arguments(session.environment.in);
@@ -478,7 +507,10 @@ int Command::run(Session& session) {
     (*request)[input_key_] = *value;
   }
   for (const std::string& key : kept_) request->erase(key);
+  std::optional<ScratchFolder> scratch;
   auto admin = open_host(session, may_make_host());
+  if (!admin && needs_no_host_ && admin.error().code == Code::not_found)
+    admin = session.environment.open_admin(scratch.emplace().path(), true);
   if (!admin) return report(session.environment, session.globals, admin.error());
   auto answer = ask(session, **admin, std::move(*request));
   if (!answer && rescue_) {

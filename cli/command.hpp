@@ -78,6 +78,8 @@ class Command {
   Command& long_running();
   // Where there is no host yet, this command makes one. No other does: there is nothing there that it could be about.
   Command& begins_host();
+  // About a file alone: where there is no host, one in a temporary folder answers.
+  Command& needs_no_host();
   // Adds --plan, --apply, --yes and --confirm. `name_key` is the argument that a person is asked to retype;
   // `yes_key`, when given, is what --yes is in the request. Without a terminal the command goes ahead, unless
   // `needs_yes` says that this request wants an explicit yes.
@@ -145,7 +147,7 @@ class Command {
   Names quiet_;
   std::function<std::string(const Json&)> next_;
   std::function<int(Session&)> local_;
-  bool long_ = false, no_wait_ = false, begins_host_ = false;
+  bool long_ = false, no_wait_ = false, begins_host_ = false, needs_no_host_ = false;
   bool destructive_ = false, plannable_ = false, plan_ = false, yes_ = false;
   std::string apply_, confirm_, name_key_, yes_key_, input_key_, input_what_;
   std::function<bool(const Json&)> needs_yes_;

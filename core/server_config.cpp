@@ -292,6 +292,9 @@ std::vector<std::string> what_needs_restart(const ServerConfig& running, const S
   look("token_ttl_seconds", a.token_ttl_seconds == b.token_ttl_seconds);
   look("retain_days", a.retain_days == b.retain_days);
   look("check_timeout_seconds", a.check_timeout_seconds == b.check_timeout_seconds);
+  look("sandbox", a.sandbox == b.sandbox);
+  look("apps", a.apps == b.apps);
+  look("logs", a.logs == b.logs);
   look_into("restart", a.restart_commands, b.restart_commands);
   look_into("types", a.types, b.types);
   look("tls.certificate", a.tls_certificate.empty() == b.tls_certificate.empty());

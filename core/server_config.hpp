@@ -29,6 +29,7 @@ struct AppsConfig {
   std::int64_t memory_mb = 1024, cpu_percent = 0, pids = 512, files = 1024;  // 0 = no limit
   std::string network = "host";
   std::uint32_t first_uid = 61184, last_uid = 65519;
+  bool operator==(const AppsConfig&) const = default;
 };
 
 struct ServerConfig {

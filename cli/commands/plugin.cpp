@@ -70,6 +70,7 @@ void add_plugin_commands(CommandTree& tree) {
           },
           "id");
   tree.add(group, "verify", "check a plugin without loading it", "plugin.verify")
+      .needs_no_host()
       .argument("file", "FILE", "a bundle, a library, a manifest or a plugin's folder", Kind::file)
       .examples({"via plugin verify acme.notes-1.2.0.viaplugin", "via plugin verify ./libmy_addon.so"})
       .render(

@@ -84,7 +84,7 @@ ControlPlane::InstanceIdentity ControlPlane::identity_of(const Instance& instanc
     out.state = instance.expires_at <= now() ? "expired" : "not_supervised";
     return out;
   }
-  auto text = read_private_file(fs::path(instance.material) / "token", identity::kMaximumTokenBytes);
+  auto text = releases::read_token(instance.material, identity::kMaximumTokenBytes);
   if (!text) {
     out.state = text.error().code == Code::not_found ? "missing" : "invalid";
     return out;

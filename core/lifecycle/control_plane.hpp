@@ -397,7 +397,7 @@ class ControlPlane {
   Result<void> examine_leftovers(std::vector<DoctorCheck>& out, const std::vector<std::filesystem::path>& temporary, bool fix);
   Check disk_check() const;
   Check degraded_check();
-  Check sandbox_check() const;
+  Check sandbox_check(bool in_detail) const;
   // apply.cpp
   struct ManifestPlan;
   Result<ManifestPlan> plan_manifest(const AppManifest& manifest);

@@ -244,7 +244,7 @@ Result<json> ControlPlane::doctor(bool fix, const Actor& actor) {
   }
   const Check stuck = degraded_check();
   checks.push_back({stuck.name, stuck.ok, stuck.detail, false, false, stuck.ok ? "" : "via addon status NAME"});
-  const Check sandbox = sandbox_check();
+  const Check sandbox = sandbox_check(true);
   checks.push_back({sandbox.name, sandbox.ok, sandbox.detail, false, false, {}});
   examine_keys(checks);
   VIA_TRY_LET(expired, snapshots_.expired(now()));

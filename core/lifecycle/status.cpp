@@ -14,11 +14,11 @@ std::string degraded_text(const plugins::DegradedAddon& degraded) {
   return out;
 }
 
-Check ControlPlane::sandbox_check() const {
+Check ControlPlane::sandbox_check(bool in_detail) const {
   if (!settings_.sandbox.on) return {"sandbox", false, "off: an app can read all that the host can, its keys too. In the configuration: sandbox = \"on\""};
   const SandboxInfo& info = sandbox_info_;
   if (!info.missing.empty()) return {"sandbox", false, "none can be made, so no command is launched: " + info.missing + ". To mend: " + info.remedy};
-  if (info.limits_by.empty()) return {"sandbox", true, "on"};
+  if (info.limits_by.empty() || !in_detail) return {"sandbox", true, "on"};
   return {"sandbox", true, std::string("on; limits by ") + info.limits_by +
                                (info.limits_by == "rlimits" ? " (memory for each process alone, no processor limit)" : "") +
                                (info.landlock ? "; Landlock" : "; this kernel has no Landlock")};
@@ -76,7 +76,7 @@ Result<Status> ControlPlane::status() {
   }
   out.checks.push_back({"addons", bad == 0, bad == 0 ? "all in order" : std::to_string(bad) + " need attention"});
   out.checks.push_back(degraded_check());
-  out.checks.push_back(sandbox_check());
+  out.checks.push_back(sandbox_check(false));
   VIA_TRY_LET(unfinished, d_.store.journal().unfinished());
   std::vector<std::string> running_ids, dead;
   for (const auto& operation : unfinished)

@@ -27,6 +27,7 @@ struct Limits {
   std::uint64_t app_bytes = 512U << 20;   // of all instances of an app, those that ended as well
   std::uint64_t burst_lines_per_s = 2000;       // on average, for each instance; five seconds of it at once
   std::uint64_t burst_bytes_per_s = 1U << 20;
+  bool operator==(const Limits&) const = default;
 };
 
 // The numbers that are there, lowest first; by base name ("ins_….log"). Of one base, or of all in the folder.

@@ -150,7 +150,8 @@ void append_encoded_head(Buffer& out, std::string_view head, Encoding encoding) 
     const std::string_view value = etag ? trim(line.substr(colon + 1)) : std::string_view();
     if (value.starts_with('"')) {
       out.append("ETag: W/");
-      out.append(value);
+      out.append(value.substr(0, value.find_last_not_of(" \t\r\n") + 1));
+      out.append("\r\n");
     } else {
       out.append(line);
     }

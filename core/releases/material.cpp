@@ -122,6 +122,23 @@ Result<void> replace_token(const std::filesystem::path& folder, const Secret& to
   return put(folder, kToken, token.reveal(), readers);
 }
 
+Result<std::string> read_token(const std::filesystem::path& folder, std::size_t max_bytes) {
+  auto held = hold(folder);
+  if (!held) return held.error();
+  const FileHandle file(::openat(held->get(), std::string(kToken).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  struct stat st {}, of_folder {};
+  if (!file || ::fstat(file.get(), &st) != 0 || ::fstat(held->get(), &of_folder) != 0) return system_error("read the token of an instance", errno);
+  const bool ours = st.st_uid == ::geteuid() || st.st_uid == of_folder.st_uid;
+  if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || !ours || (st.st_mode & 037) != 0)
+    return fail(Code::not_allowed, "the token of an instance has the wrong owner, mode or kind");
+  if (st.st_size < 0 || static_cast<std::uint64_t>(st.st_size) > max_bytes) return fail(Code::not_allowed, "the token of an instance is too large");
+  std::string text(static_cast<std::size_t>(st.st_size), '\0');
+  const ssize_t n = ::pread(file.get(), text.data(), text.size(), 0);
+  if (n < 0) return system_error("read the token of an instance", errno);
+  text.resize(static_cast<std::size_t>(n));
+  return text;
+}
+
 void remove_material_files(const std::filesystem::path& folder) {
   const auto held = hold(folder);
   if (!held) return;

@@ -35,6 +35,8 @@ struct Readers {
 Result<void> write_material(const std::filesystem::path& folder, const Secret& token, const Bootstrap& bootstrap,
                             const std::vector<BindingClaim>& bindings, const Readers& readers = {});
 Result<void> replace_token(const std::filesystem::path& folder, const Secret& token, const Readers& readers = {});
+// Of material that was written above, whoever reads it: a regular file that nobody else can have put there.
+Result<std::string> read_token(const std::filesystem::path& folder, std::size_t max_bytes);
 Result<void> remove_material(const std::filesystem::path& folder);
 // Only the three files; the folder may be somebody else's.
 void remove_material_files(const std::filesystem::path& folder);

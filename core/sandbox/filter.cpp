@@ -2,7 +2,6 @@
 #include <linux/sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/personality.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -46,8 +45,6 @@ Result<FileHandle> make_filter() {
   // Typing into the terminal of whoever started the host.
   for (const std::uint64_t request : {std::uint64_t{TIOCSTI}, std::uint64_t{TIOCLINUX}})
     add(SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffU, request));
-  // Only the usual personality: others turn off protections of memory.
-  add(SCMP_ACT_ERRNO(EPERM), SCMP_SYS(personality), SCMP_A0(SCMP_CMP_MASKED_EQ, ADDR_NO_RANDOMIZE, ADDR_NO_RANDOMIZE));
   FileHandle out(::memfd_create("via-filter", MFD_CLOEXEC));
   if (wrong == 0 && out) wrong = seccomp_export_bpf(filter.get(), out.get());
   if (wrong != 0 || !out || ::lseek(out.get(), 0, SEEK_SET) != 0) return fail(Code::internal, "the system call filter cannot be made");

@@ -102,6 +102,7 @@ void wall() {
     Step step;
     int error;
   } why{Step::folder, 0};
+  ::unsetenv("PWD");  // bubblewrap's
   if (::chdir(folder) == 0) {
     ::close(kSocket);
     ::syscall(SYS_close_range, 4U, ~0U, static_cast<unsigned>(CLOSE_RANGE_CLOEXEC));

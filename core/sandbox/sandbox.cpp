@@ -31,8 +31,10 @@ bool inside(const fs::path& inner, const fs::path& outer) {
   return rest == outer.end() || (std::next(rest) == outer.end() && rest->empty());
 }
 
-// Whether the system folders show it already.
+// Whether it is there inside anyway: a system folder, or one of the app's own.
 bool is_system(const fs::path& path) {
+  for (const char* own : {"/tmp", "/dev/shm", kData, kMaterial})
+    if (path == own) return true;
   if (inside(path, "/usr") || inside(path, "/opt")) return true;
   for (const char* folder : kSystem)
     if (inside(path, folder)) return true;

@@ -26,6 +26,7 @@ class FullStateDisk : public World {
         ::mount("disk", host.state_dir().c_str(), "tmpfs", 0, "size=40m,mode=0700") != 0)
       GTEST_SKIP() << "a disk of its own needs root";
     mounted_ = true;
+    host.configure("sandbox = \"off\"\n");  // what is launched here writes beside the full disk
     ASSERT_TRUE(host.start()) << host.log();
   }
   void TearDown() override {
@@ -48,13 +49,15 @@ class FullStateDisk : public World {
   void free_space() { fs::remove(filler()); }
   bool has_reserve() const { return fs::exists(host.state_dir() / "reserve"); }
   json disk_check() {
-    for (const json& check : admin("status")["checks"])
+    const json status = admin("status");
+    for (const json& check : status["checks"])
       if (check["name"] == "disk") return check;
     return {};
   }
   std::set<std::string> audited() {
     std::set<std::string> out;
-    for (const json& entry : admin("audit.list", {{"limit", 1000}})["items"])
+    const json list = admin("audit.list", {{"limit", 1000}});
+    for (const json& entry : list["items"])
       if (entry["outcome"] == "ok") out.insert(entry["action"].get<std::string>());
     return out;
   }

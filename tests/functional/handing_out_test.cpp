@@ -62,14 +62,12 @@ TEST_F(HandingOut, EachResolveAndRefreshIsInTheAuditRecordBeforeItsAnswer) {
 
 TEST_F(HandingOut, ResolveDoesNotWaitForAChangeThatWaitsForAProcess) {
   const Runtime other = app_with_database("api");
-  const std::filesystem::path folder = host.folder();
   admin("app.create", {{"name", "stubborn"}});
+  const std::filesystem::path folder = host.state_dir() / "apps" / admin("app.show", {{"name", "stubborn"}})["id"] / "data";
   const json made = admin("deploy.create", {{"app", "stubborn"},
-                                            {"command", {"sh", "-c", "trap '' TERM; cp \"$VARY_CONFIG_TOKEN_PATH\" " +
-                                                                         (folder / "part").string() + " && mv " +
-                                                                         (folder / "part").string() + " " +
-                                                                         (folder / "token").string() + "; while [ ! -e " +
-                                                                         (folder / "go").string() + " ]; do sleep 0.05; done"}}});
+                                            {"fs", true},
+                                            {"command", {"sh", "-c", "trap '' TERM; cp \"$VARY_CONFIG_TOKEN_PATH\" /data/part && mv /data/part /data/token; "
+                                                                     "while [ ! -e /data/go ]; do sleep 0.05; done"}}});
   ASSERT_TRUE(eventually([&] { return std::filesystem::exists(folder / "token"); }));
   std::atomic<bool> stopped{false};
   std::thread stop([&] {

@@ -155,8 +155,6 @@ TEST_F(Releases, LaunchedProcessGetsExactlyThePromisedEnvironment) {
       {{"app", "api"}, {"command", {"/usr/bin/env"}}, {"cwd", "/tmp"}, {"env", {{"MODE", "test"}}}});
   const std::string log = log_of(deploy);
   ASSERT_TRUE(eventually([&] { return printed(log).find("VIA_BOOTSTRAP") != std::string::npos; }));
-  const std::string instance = deploy["instances"][0].value("id", "");
-  const auto material = host.state_dir() / "runtimes" / instance;
   std::map<std::string, std::string> seen;
   std::string text = printed(log);
   for (std::size_t at = 0, end = 0; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
@@ -170,9 +168,9 @@ TEST_F(Releases, LaunchedProcessGetsExactlyThePromisedEnvironment) {
                                                 {"TZ", "UTC"},
                                                 {"MODE", "test"},
                                                 {"VARY_CONFIG_URL", host.url()},
-                                                {"VARY_CONFIG_TOKEN_PATH", (material / "token").string()},
+                                                {"VARY_CONFIG_TOKEN_PATH", "/run/via/token"},
                                                 {"VARY_ENVIRONMENT", "production"},
-                                                {"VIA_BOOTSTRAP", (material / "bootstrap.json").string()}}));
+                                                {"VIA_BOOTSTRAP", "/run/via/bootstrap.json"}}));
   EXPECT_EQ(text.find("data.sqlite"), std::string::npos);
   EXPECT_EQ(text.find("addons"), std::string::npos);
 }
@@ -192,9 +190,9 @@ TEST_F(Releases, LaunchedProcessInheritsNoDescriptorOfTheHost) {
 
 TEST_F(Releases, LaunchedProcessUsesItsBindingAndIsReplacedByTheNextDeploy) {
   app_with_database("api");
-  const auto marks = host.folder() / "marks";
-  const std::string script = "echo start $$ >> " + marks.string() + "; exec sleep 1000";
-  const json first = admin("deploy.create", {{"app", "api"}, {"command", {"/bin/sh", "-c", script}}});
+  const auto marks = host.state_dir() / "apps" / admin("app.show", {{"name", "api"}})["id"] / "data" / "marks";
+  const std::string script = "echo start $$ >> /data/marks; exec sleep 1000";
+  const json first = admin("deploy.create", {{"app", "api"}, {"fs", true}, {"command", {"/bin/sh", "-c", script}}});
   const auto count = [&] {
     const std::string text = text_of(marks);
     return std::count(text.begin(), text.end(), '\n');
@@ -218,7 +216,7 @@ TEST_F(Releases, LaunchedProcessUsesItsBindingAndIsReplacedByTheNextDeploy) {
   const std::string fresh = text_of(host.state_dir() / "runtimes" / id / "token");
   EXPECT_EQ(Caller(host.port(), fresh).query("SELECT 1").status, 200);
 
-  const json second = admin("deploy.create", {{"app", "api"}, {"command", {"/bin/sh", "-c", script}}});
+  const json second = admin("deploy.create", {{"app", "api"}, {"fs", true}, {"command", {"/bin/sh", "-c", script}}});
   ASSERT_TRUE(eventually([&] { return count() == 3; }));
   EXPECT_EQ(state(id).value("state", ""), "stopped");
   expect_error(Caller(host.port(), fresh).query("SELECT 1"), 403, "instance_unknown");

@@ -54,7 +54,7 @@ class Sandbox : public World {
   }
   // What its standard output has, without times.
   std::string log_of(const json& instance) {
-    std::istringstream lines(text_of(host.state_dir() / "logs" / (instance["id"].get<std::string>() + ".log")));
+    std::istringstream lines(text_of(host.state_dir() / "logs" / (instance["id"].get<std::string>() + ".log.1")));
     std::string out;
     for (std::string line; std::getline(lines, line);) {
       const auto at = line.find(" stdout F ");

@@ -52,7 +52,7 @@ TEST(Logs, OptionsAreWhatIsAskedFor) {
   const Ran help = shell.run({"logs", "--help"});
   EXPECT_EQ(help.code, 0);
   EXPECT_NE(help.out.find("EXAMPLES"), std::string::npos);
-  EXPECT_NE(help.out.find("--follow, -f"), std::string::npos) << help.out;
+  EXPECT_NE(help.out.find("-f, --follow"), std::string::npos) << help.out;
 }
 
 TEST(Logs, PagesAreAskedForUntilThereAreNoMore) {

@@ -127,7 +127,7 @@ TEST(Help, OfTheProgramGroupsEveryCommand) {
 TEST(Help, ShowsTheFormOfDeployCreate) {
   Shell shell;
   const std::string out = shell.run({"deploy", "create", "--help"}).out;
-  EXPECT_NE(out.find("via deploy create APP [--env KEY=VALUE] [--replicas N] [--cwd DIR] [--check CMD] [--check-timeout DURATION] [--no-wait] [-- COMMAND…]"),
+  EXPECT_NE(out.find("via deploy create APP [--env KEY=VALUE] [--replicas N] [--cwd DIR] [--fs] [--memory SIZE] [--cpus N] [--pids N] [--files N] [--network host|none] [--read PATH] [--check CMD] [--check-timeout DURATION] [--no-wait] [-- COMMAND…]"),
             std::string::npos)
       << out;
 }

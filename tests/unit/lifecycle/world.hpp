@@ -349,6 +349,7 @@ struct World {
     settings.config_url = "http://127.0.0.1:8181";
     settings.version = "test";
     settings.lock_wait_ms = 50;
+    settings.sandbox.on = true;
     settings.require_plugin_signature = require_signature;
     plane = std::make_unique<lifecycle::ControlPlane>(
         lifecycle::Dependencies{*store, addons, *authority, *keys, *tokens, trust, secrets, clock, entropy, log}, settings);

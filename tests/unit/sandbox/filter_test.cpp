@@ -5,7 +5,6 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
@@ -63,7 +62,6 @@ TEST(Filter, RefusesWhatReachesOutOfASandbox) {
       {"settimeofday", [] { return ::syscall(SYS_settimeofday, nullptr, nullptr); }},
       {"typing into a terminal", [] { return static_cast<long>(::ioctl(0, TIOCSTI, "x")); }},
       {"the same with bits above", [] { return ::syscall(SYS_ioctl, 0, 0x100000000UL | TIOCSTI, "x"); }},
-      {"no random addresses", [] { return static_cast<long>(::personality(ADDR_NO_RANDOMIZE)); }},
   };
   for (const auto& [name, call] : calls) EXPECT_EQ(under_filter(call), EPERM) << name;
   EXPECT_EQ(under_filter([] { return ::syscall(SYS_clone3, nullptr, 0); }), ENOSYS) << "its flags cannot be read: libraries fall back";
@@ -79,7 +77,6 @@ TEST(Filter, LeavesWhatProgramsNeed) {
             0);
   EXPECT_EQ(under_filter([] { return static_cast<long>(::open("/dev/null", O_RDWR)); }), 0);
   EXPECT_EQ(under_filter([] { return ::syscall(SYS_getrandom, nullptr, 0, 0); }), 0);
-  EXPECT_EQ(under_filter([] { return static_cast<long>(::personality(0xffffffff)); }), 0) << "asking for it";
 }
 
 }  // namespace

@@ -255,6 +255,7 @@ TEST(ServerConfig, TheReferenceNamesEveryMemberAndItsDefaultParses) {
     EXPECT_TRUE(c) << text << ": " << (c ? "" : c.error().message);
   }
   const std::set<std::string> all{
+      "sandbox", "apps.memory_mb", "apps.cpu_percent", "apps.pids", "apps.files", "apps.network", "apps.first_uid", "apps.last_uid", "limits.compression",
       "listen", "public_url", "environment", "admin_group", "threads", "workers", "allow_plaintext", "plugins", "require_plugin_signature",
       "token_ttl_seconds", "retain_days", "check_timeout_seconds", "restart.APP", "types.TYPE.settings", "types.TYPE.isolation", "types.TYPE.memory_mb", "types.TYPE.grace_seconds", "tls.certificate", "tls.key", "tls.ca", "log.level", "logs.max_bytes", "logs.files", "logs.max_age_hours", "logs.app_bytes", "logs.burst_lines_per_s", "logs.burst_bytes_per_s", "limits.header_bytes", "limits.fields",
       "limits.body_bytes", "limits.connections", "limits.memory_bytes", "limits.memory_per_app_bytes", "limits.pipelined_burst", "limits.header_timeout_ms",

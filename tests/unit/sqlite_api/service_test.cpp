@@ -230,6 +230,7 @@ bool fits(const Json& schema, const Json& value) {
     for (const auto& one : schema["oneOf"]) fitting += fits(one, value) ? 1 : 0;
     return fitting == 1;
   }
+  if (value.is_null() && schema.value("nullable", false)) return true;
   const std::string type = schema.value("type", "");
   if ((type == "object" && !value.is_object()) || (type == "array" && !value.is_array()) || (type == "string" && !value.is_string()) ||
       (type == "integer" && !value.is_number_integer()) || (type == "number" && !value.is_number()) || (type == "boolean" && !value.is_boolean()))

@@ -138,7 +138,7 @@ TEST_F(StoreTest, SchemaOneIsBroughtToTheNewestWithItsRows) {
       ALTER TABLE trusted_plugins DROP COLUMN version; ALTER TABLE trusted_plugins DROP COLUMN previous;
       ALTER TABLE trusted_plugins DROP COLUMN operation; DROP TABLE plugin_versions; DROP TABLE plugin_keys;
       INSERT INTO trusted_plugins VALUES ('acme.notes', 'aa', '/opt/notes', 1, 1);
-      ALTER TABLE deploys DROP COLUMN check_command; ALTER TABLE deploys DROP COLUMN check_result;
+      ALTER TABLE deploys DROP COLUMN check_command; ALTER TABLE deploys DROP COLUMN check_result; ALTER TABLE deploys DROP COLUMN sandbox;
       ALTER TABLE releases DROP COLUMN rollback_of;
       DROP INDEX operations_by_key; DROP INDEX operations_by_target;
       ALTER TABLE operations DROP COLUMN log; ALTER TABLE operations DROP COLUMN result;
@@ -150,6 +150,8 @@ TEST_F(StoreTest, SchemaOneIsBroughtToTheNewestWithItsRows) {
         VALUES ('ins_1', 'app_1', 'dep_1', 'rel_1', 'external', 'running', 1, 1);
       INSERT INTO operations (id, kind, target, actor, state, created_at) VALUES ('op_1', 'k', 't', 'root', 'done', 1);
       DROP TABLE shares;
+      DROP INDEX apps_by_uid; ALTER TABLE apps DROP COLUMN uid; ALTER TABLE apps DROP COLUMN sandbox;
+      ALTER TABLE instances DROP COLUMN reason;
       PRAGMA user_version=1;)sql"));
   }
   auto store = open();

@@ -93,7 +93,7 @@ Json parse_answer(const std::string& body) {
     const char before = i == 0 ? ' ' : body[i - 1];
     const std::size_t end = i + (minus ? 1 : 0) + kInfinity.size();
     const bool starts = before == ',' || before == '[' || before == ':' || before == ' ';
-    const bool ends = end == body.size() || body[end] == ',' || body[end] == ']' || body[end] == '}' || body[end] == ' ';
+    const bool ends = end == body.size() || end > body.size() || body[end] == ',' || body[end] == ']' || body[end] == '}' || body[end] == ' ';
     if (starts && ends && std::string_view(body).substr(i + (minus ? 1 : 0), kInfinity.size()) == kInfinity) {
       text += std::string("{\"") + kStandIn + "\":" + (minus ? "-1}" : "1}");
       i = end - 1;

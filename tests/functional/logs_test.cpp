@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <csignal>
 #include <fstream>
+#include <map>
+#include <utility>
 
 namespace via::test {
 namespace {

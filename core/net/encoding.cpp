@@ -147,10 +147,12 @@ void append_encoded_head(Buffer& out, std::string_view head, Encoding encoding) 
     at = end;
     const std::size_t colon = line.find(':');
     const bool etag = colon != std::string_view::npos && equal_ignoring_case(line.substr(0, colon), "etag");
-    const std::string_view value = etag ? trim(line.substr(colon + 1)) : std::string_view();
+    std::string_view value = etag ? line.substr(colon + 1) : std::string_view();
+    while (!value.empty() && (value.back() == '\n' || value.back() == '\r')) value.remove_suffix(1);
+    value = trim(value);
     if (value.starts_with('"')) {
       out.append("ETag: W/");
-      out.append(value.substr(0, value.find_last_not_of(" \t\r\n") + 1));
+      out.append(value);
       out.append("\r\n");
     } else {
       out.append(line);

@@ -215,6 +215,10 @@ Result<Child> launch(const ProcessSpec& spec, const SandboxTools& tools, logs::C
   if (!run) return run.error();
   const FileHandle out_end = lift(run->out.release()), err_end = lift(run->err.release());
   if (!out_end || !err_end) return system_error("make a pipe", errno);
+  // So that it can open them by name: /dev/stdout.
+  if (spec.sandbox && tools.means.root)
+    for (const FileHandle* end : {&out_end, &err_end})
+      if (::fchown(end->get(), spec.sandbox->uid, spec.sandbox->gid) != 0) return system_error("give a pipe to an app", errno);
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) return system_error("make a pipe", errno);
   Child out;

@@ -130,9 +130,10 @@ TEST_F(Sandbox, WhatGoesOverItsMemoryIsEndedAndTheInstanceSaysSo) {
 TEST_F(Sandbox, FsGivesAFolderThatStaysAndGoesWithTheApp) {
   ASSERT_TRUE(host.start()) << host.log();
   admin("app.create", {{"name", "api"}});
-  deploy("api", SHELL("touch /tmp/x && echo can-write-tmp; touch /data/x 2>/dev/null || echo no-data; sleep 1000"));
+  deploy("api", SHELL("echo by-name > /dev/stdout; touch /tmp/x && echo can-write-tmp; touch /data/x 2>/dev/null || echo no-data; sleep 1000"));
   const json first = running("api");
   EXPECT_TRUE(eventually([&] { return log_of(first).find("no-data") != std::string::npos; })) << log_of(first);
+  EXPECT_NE(log_of(first).find("by-name\n"), std::string::npos) << "its output has a name";
   deploy("api", SHELL("echo kept > /data/file; echo $HOME; sleep 1000"), {{"fs", true}});
   EXPECT_TRUE(eventually([&] { return log_of(last_of("api")).find("/data") != std::string::npos; }));
   deploy("api", SHELL("cat /data/file; sleep 1000"), {{"fs", true}});

@@ -34,7 +34,7 @@ class PlanCheck : public ::testing::Test {
 
 TEST_F(PlanCheck, RefusesEveryWayToShowTheStateFolder) {
   EXPECT_TRUE(check(means, plan, "/bin/sh"));
-  for (const fs::path& folder : {root.path(), root.path() / "state", root.path() / "state/keys", root.path() / "work/../state", root.path().parent_path()}) {
+  for (const fs::path& folder : {root.path(), root.path() / "state", root.path() / "state/keys", root.path() / "work/../state"}) {
     Plan bad = plan;
     bad.working_folder = folder;
     EXPECT_FALSE(check(means, bad, "/bin/sh")) << folder;
@@ -42,6 +42,9 @@ TEST_F(PlanCheck, RefusesEveryWayToShowTheStateFolder) {
     bad.readable = {folder};
     EXPECT_FALSE(check(means, bad, "/bin/sh")) << folder;
   }
+  Plan above = plan;
+  above.readable = {root.path().parent_path()};
+  EXPECT_FALSE(check(means, above, "/bin/sh")) << "to be run in it means the app's own /tmp, to read it the host's";
   fs::create_directory_symlink(root.path() / "state", root.path() / "link");
   Plan linked = plan;
   linked.working_folder = root.path() / "link";

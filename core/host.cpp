@@ -33,7 +33,7 @@ void harden_process() {
 Result<bool> make_state_folder(const fs::path& folder, const std::string& admin_group) {
   if (admin_group.empty()) return take_private_folder(folder);
   const struct group* group = ::getgrnam(admin_group.c_str());
-  if (group == nullptr) return fail(Code::bad_request, "the admin group '" + admin_group + "' does not exist");
+  if (group == nullptr) return fail(Code::bad_request, "The admin group '" + admin_group + "' does not exist. Create it (groupadd), or change admin_group in the configuration.");
   struct stat st {};
   if (::lstat(folder.c_str(), &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == ::geteuid() && st.st_gid == group->gr_gid &&
       (st.st_mode & 07777) == 0710)
@@ -74,6 +74,7 @@ Result<void> Host::prepare() {
   const auto taken = make_state_folder(state_dir_, config_.admin_group);
   if (!taken) {
     Error error = taken.error();
+    if (error.code == Code::bad_request) return error;  // the configuration's
     error.message = "The state folder cannot be used: " + error.message + ". (--state-dir names another one.)";
     return error;
   }

@@ -119,7 +119,7 @@ Encoding choose_encoding(const std::vector<std::pair<std::string_view, std::stri
       const std::size_t end = std::min(rest.find(','), rest.size());
       const std::string_view item = rest.substr(0, end);
       rest.remove_prefix(std::min(end + 1, rest.size()));
-      const std::size_t semicolon = std::min(item.find(';'), item.size());
+      const auto semicolon = static_cast<std::size_t>(std::find(item.begin(), item.end(), ';') - item.begin());
       const std::string_view coding = trim(item.substr(0, semicolon));
       const int weight = weight_of(item.substr(std::min(semicolon + 1, item.size())));
       if (equal_ignoring_case(coding, "gzip") || equal_ignoring_case(coding, "x-gzip")) gzip = weight;
@@ -141,10 +141,10 @@ bool compresses_well(std::string_view content_type) noexcept {
 }
 
 void append_encoded_head(Buffer& out, std::string_view head, Encoding encoding) {
-  for (std::size_t at = 0; at < head.size();) {
-    const std::size_t end = std::min(head.find('\n', at), head.size() - 1) + 1;
-    const std::string_view line = head.substr(at, end - at);
-    at = end;
+  while (!head.empty()) {
+    const std::size_t end = head.find('\n');
+    const std::string_view line = end == std::string_view::npos ? head : head.substr(0, end + 1);
+    head.remove_prefix(line.size());
     const std::size_t colon = line.find(':');
     const bool etag = colon != std::string_view::npos && equal_ignoring_case(line.substr(0, colon), "etag");
     std::string_view value = etag ? line.substr(colon + 1) : std::string_view();

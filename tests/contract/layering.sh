@@ -43,13 +43,15 @@ allow isolation base plugins
 allow catalog base store
 allow bindings base store
 allow shares base store
-allow releases base store identity plugins
+allow logs base
+allow sandbox base
+allow releases base store identity plugins logs sandbox
 allow authorization base identity plugins
 allow config base store identity plugins authorization
 allow net base identity plugins authorization
 allow backup base store identity plugins
 allow bundle base plugins
-allow lifecycle base store identity catalog bindings shares releases authorization config plugins bundle backup
+allow lifecycle base store identity catalog bindings shares logs sandbox releases authorization config plugins bundle backup
 allow api base store identity catalog bindings shares releases authorization config plugins backup lifecycle net
 complain "$(sources cli | xargs -r grep -nE '#include *"core/' | grep -vE '"core/(base/|bundle/|server\.hpp)')" \
   "the command line includes more of core than its base, its bundles and the server's front"

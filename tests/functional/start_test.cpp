@@ -53,9 +53,13 @@ struct Case {
   std::function<void(const fs::path&)> mend = {};   // and takes it back
 };
 
+// Processes are counted by what they write beside the host, and by their numbers as the test sees them.
+const std::string kBare = "sandbox = \"off\"\n";
+
 class FailedStart : public World {
  protected:
   void SetUp() override {
+    host.configure(kBare);
     ASSERT_TRUE(host.start()) << host.log();
     admin("app.create", {{"name", "web"}});
     admin("addon.create", {{"type", "sqlite"}, {"name", "db"}, {"app", "web"}, {"bind", "DATABASE"}});
@@ -122,7 +126,7 @@ TEST_F(FailedStart, OfServeSaysWhyLeavesNothingBehindAndHarmsNothing) {
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
     const std::size_t before = launched();
-    host.configure(c.config);
+    host.configure(kBare + c.config);
     if (c.spoil) c.spoil(host.state_dir());
     std::vector<std::string> words{"serve", "--state-dir", host.state_dir().string()};
     if (std::find(c.more.begin(), c.more.end(), "--listen") == c.more.end()) words.insert(words.end(), {"--listen", "127.0.0.1:0"});
@@ -131,7 +135,7 @@ TEST_F(FailedStart, OfServeSaysWhyLeavesNothingBehindAndHarmsNothing) {
     if (c.mend) c.mend(host.state_dir());
     EXPECT_EQ(launched(), before) << "no app was launched";
   }
-  host.configure("");
+  host.configure(kBare);
   const std::size_t before = launched();
   ASSERT_TRUE(host.start()) << host.log();
   EXPECT_TRUE(eventually([&] { return launched() == before + 1 && living() == 1; })) << "the app runs again";

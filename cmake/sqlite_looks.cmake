@@ -27,6 +27,7 @@ SQLITE_PRIVATE int sqlite3VdbeHalt(Vdbe *p){
   via_sqlite_quiet++;
   rc = viaVdbeHalt(p);
   via_sqlite_quiet--;
+  if( via_sqlite_hooks.halted ) via_sqlite_hooks.halted();
   return rc;
 }
 static int viaVdbeHalt(Vdbe *p){")

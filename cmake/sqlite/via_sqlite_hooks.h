@@ -18,6 +18,8 @@ struct via_sqlite_hooks {
   int (*read_page)(void);
   /* LIKE and GLOB. `info` is {matches all, matches one, '[' or 0, ignores case}; `other` the escape character, or '['. 0 = match. */
   int (*match)(const unsigned char *pattern, const unsigned char *text, const unsigned char *info, unsigned other);
+  /* A statement has ended and let go of what it had. */
+  void (*halted)(void);
 };
 extern struct via_sqlite_hooks via_sqlite_hooks __attribute__((visibility("hidden")));
 

@@ -26,6 +26,7 @@ uint64_t cpu_ns() {
 void measure() {
   const uint64_t now = cpu_ns(), gap = now - looked_cpu_ns;
   looked_cpu_ns = now;
+  if (stopping()) return;  // it knows; what is left is to let go of what it has
   uint64_t known = longest_gap.load(std::memory_order_relaxed);
   while (gap > known && !longest_gap.compare_exchange_weak(known, gap, std::memory_order_relaxed)) {
   }
@@ -94,6 +95,9 @@ void configure() noexcept {
     via_sqlite_hooks.look = [] { return look(); };
     via_sqlite_hooks.read_page = [] { return read_page(); };
     via_sqlite_hooks.match = match;
+    via_sqlite_hooks.halted = [] {
+      if (Gaps::measuring.load(std::memory_order_relaxed)) looked_cpu_ns = cpu_ns();
+    };
   });
 }
 

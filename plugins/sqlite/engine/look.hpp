@@ -51,8 +51,8 @@ inline bool stopping() noexcept {
 // Once, before SQLite is first used: hooks and allocator.
 void configure() noexcept;
 
-// For tests: the longest processor time between two looks of any statement since it was last asked, while `measuring`. The end of a
-// statement, in which it frees what it had, comes after its last look and is not in it.
+// For tests: the longest processor time between two looks of any statement since it was last asked, while `measuring`. What comes
+// behind the look that stopped a statement, and its end, in which it frees what it had, are not in it.
 struct Gaps {
   static std::atomic<bool> measuring;
   static uint64_t longest_ns() noexcept;  // and begins anew

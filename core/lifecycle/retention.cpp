@@ -119,6 +119,7 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
   const json details = {{"addon", addon.name}, {"app", addon.app}, {"type", addon.type}};
   const auto instance = d_.addons.instance(addon.id, addon.type, addon.config);
   std::string final_id;
+  bool told = false;  // the error says what stands and what to do
   const auto remove = [&]() -> Result<void> {
     // The type may be gone; a record without data needs no plugin to end.
     if (!instance) return has_data(addon) ? Result<void>(instance.error()) : Result<void>();
@@ -146,6 +147,7 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
       auto taken = copy_storage(operation, addon, "final", "when it was destroyed", wanted);
       if (!taken) {
         const bool full = taken.error().code == Code::disk_full;
+        told = full;
         return fail(full ? Code::disk_full : Code::conflict,
                     "The final snapshot of add-on '" + addon.name + "' could not be taken (" +
                         (full ? "the disk is full" : taken.error().http_status() == 500 ? "the host's log says why" : taken.error().message) +
@@ -174,7 +176,7 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
   if (auto removed = remove(); !removed) {
     // The rights are gone; the data goes when it is asked for again, or at the next start.
     Error error = removed.error();
-    if (error.http_status() == 500 && !is_unknown(error)) error = unknown(std::move(error));
+    if ((error.http_status() == 500 || (error.code == Code::disk_full && !told)) && !is_unknown(error)) error = unknown(std::move(error));
     const auto close = [&]() -> Result<void> {
       VIA_TRY_LET(held, operation.control());
       VIA_TRY_LET(change, Transaction::begin(d_.store.db()));

@@ -52,7 +52,7 @@ Load LoadRunner::Running::finish(bool may_refuse) {
   out.refused = seen.at("refused");
   if (seen.at("broken").get<double>() > 0) throw Failed("connections broke under load: " + seen.dump());
   if (out.refused > 0 && !may_refuse) throw Failed("requests were refused under load: " + seen.dump());
-  if (out.requests == 0) throw Failed("no request was answered under load");
+  if (out.requests == 0 && !may_refuse) throw Failed("no request was answered under load");
   return out;
 }
 

@@ -65,7 +65,8 @@ Executor::Queue* Executor::create(std::uint32_t width, std::string_view group) {
 void Executor::widen(Queue* queue, int by) {
   const std::lock_guard lock(mutex_);
   queue->width += by;
-  for (std::size_t i = 0; i < queue->pending.size() && queue->running < queue->width; ++i) schedule(queue);
+  for (std::size_t i = 0; i < queue->pending.size() && queue->running < queue->width; ++i)
+    if (schedule(queue)) work_.notify_one();
 }
 
 void Executor::drop_places(Queue* queue) {
@@ -117,18 +118,20 @@ void Executor::start_worker() {
   threads_.emplace_back([this, slot] { worker(slot); });
 }
 
-// Gives the queue one more place in the line, if its width allows. A place that finds nothing to do is harmless.
-void Executor::schedule(Queue* queue) {
-  if (queue->running >= queue->width) return;
+// Gives the queue one more place in the line, if its width allows. A place that finds nothing to do is harmless. True: a thread
+// is to be woken, which its caller does when it has let go of the mutex; one that wakes to a held mutex goes to sleep again.
+bool Executor::schedule(Queue* queue) {
+  if (queue->running >= queue->width) return false;
   ++queue->running;
   Group& group = *queue->group;
   if (group.places.empty()) ready_.push_back(&group);
   group.places.push_back(queue);
   ++places_;
-  if (idle_ > 0) work_.notify_one();  // though it may be one that others have been promised
-  if (idle_ >= places_) return;
+  const bool wake = idle_ > 0;  // though it may be one that others have been promised
+  if (idle_ >= places_) return wake;
   if (may_start(group)) start_worker();
   else if (places_ == 1) time_.notify_one();  // it looks for lost threads while something waits
+  return wake;
 }
 
 // The one with the fewest running tasks; of equals the one that was served longest ago. None has more than the pool's limit, so
@@ -153,13 +156,15 @@ Executor::Figures Executor::figures() const {
 }
 
 via_status Executor::post(Queue* queue, std::uint64_t delay_ns, via_task_fn fn, void* data, std::uint64_t* task_id) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (queue->closing || stopping_) return VIA_E_UNAVAILABLE;
   const Task task{next_id_++, fn, data};
   if (task_id != nullptr) *task_id = task.id;
   if (delay_ns == 0) {
     queue->pending.push_back(task);
-    schedule(queue);
+    const bool wake = schedule(queue);
+    lock.unlock();
+    if (wake) work_.notify_one();
   } else {
     timers_.push_back({clock_.mono_ns() + delay_ns, queue, task});
     std::push_heap(timers_.begin(), timers_.end(), std::greater<>{});
@@ -225,10 +230,11 @@ void Executor::worker(std::size_t slot) {
       --group->running;
     }
     --queue->running;
-    if (!queue->pending.empty())
-      schedule(queue);
-    else if (queue->running == 0 && queue->closing)
+    if (!queue->pending.empty()) {
+      if (schedule(queue)) work_.notify_one();
+    } else if (queue->running == 0 && queue->closing) {
       quiet_.notify_all();
+    }
   }
 }
 
@@ -257,7 +263,7 @@ void Executor::timekeeper() {
     const Timer timer = timers_.back();
     timers_.pop_back();
     timer.queue->pending.push_back(timer.task);
-    schedule(timer.queue);
+    if (schedule(timer.queue)) work_.notify_one();
   }
 }
 

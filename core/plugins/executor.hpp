@@ -72,7 +72,7 @@ class Executor {
     bool operator>(const Timer& other) const { return due > other.due; }
   };
   // All with the mutex held.
-  void schedule(Queue* queue);
+  [[nodiscard]] bool schedule(Queue* queue);
   Group* group_of(std::string_view name);
   Group* next_group();
   unsigned count_long(const Group* group) const;  // null = of all

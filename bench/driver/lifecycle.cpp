@@ -90,6 +90,30 @@ double launch_ms(Host& host, const std::string& app) {
   throw Failed("a process does not start");
 }
 
+// Requests a second of an app that is itself the load: wrk, launched by the host, with the token that it was given.
+double inside_rps(Context& c, Host& host, double seconds) {
+  prepare_sample(host, c.work / "inside.material");
+  host.admin("addon.bind", {{"app", "inside"}, {"name", "bench-db"}, {"binding", "DATABASE"}, {"read_only", true}});
+  const std::string body = json{{"sql", kPointQuery}, {"params", {1}}}.dump();
+  const std::string script =
+      "f=$(mktemp) && printf '%s\\tPOST\\t/v1/runtime/addons/DATABASE/query\\t%s\\n' \"$VARY_CONFIG_TOKEN_PATH\" '" + body + "' > $f && "
+      "BENCH_REQUESTS=$f wrk -t1 -c16 -d" + std::to_string(static_cast<int>(seconds)) + "s --latency -s load.lua http://127.0.0.1:" +
+      std::to_string(host.server().port) + "/; rm -f $f; exec sleep 1000";
+  host.admin("deploy.create", {{"app", "inside"}, {"command", {"/bin/sh", "-c", script}}, {"cwd", c.source.string()}});
+  for (int i = 0; i < 1'000; ++i) {
+    const json logs = host.admin("app.logs", {{"name", "inside"}, {"lines", 50}});
+    for (const auto& line : logs["items"]) {
+      const std::string text = line.value("text", "");
+      if (!text.starts_with("BENCH ")) continue;
+      const json said = json::parse(text.substr(6));
+      if (said.value("refused", 1) != 0 || said.value("broken", 1) != 0) throw Failed("requests of an app that is the load failed");
+      return said["requests"].get<double>() * 1e6 / said["us"].get<double>();
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  throw Failed("an app that is the load said nothing");
+}
+
 }  // namespace
 
 // What a sandbox costs: the launch of a process, and what it keeps in memory.
@@ -97,6 +121,12 @@ void measure_sandbox(Context& c) {
   constexpr int kLaunches = 20;
   std::vector<double> took[2];
   double kib[2] = {0, 0};
+  std::vector<double> rps[2];
+  for (int round = 0; round < c.plan.rounds; ++round)
+    for (int on = 0; on < 2; ++on) {
+      Host host(c.host_options("inside-" + std::to_string(round) + std::to_string(on), 1, c.cores.both, on ? "" : "sandbox = \"off\"\n"));
+      rps[on].push_back(inside_rps(c, host, c.plan.seconds));
+    }
   for (int on = 0; on < 2; ++on) {
     Host host(c.host_options(on ? "sandboxed" : "bare", 1, c.cores.both, on ? "" : "sandbox = \"off\"\n"));
     for (int i = 0; i < kLaunches; ++i) {
@@ -115,6 +145,10 @@ void measure_sandbox(Context& c) {
   Figure memory{"  memory that an idle sandbox adds", kib[1] - kib[0], "KiB"};
   memory.at_most = 2048;
   c.report.add(memory);
+  Figure requests{"point query by an app in a sandbox, 16 connections", median(rps[1]), "req/s", "without", median(rps[0]), median(rps[1]) / median(rps[0])};
+  requests.at_least = 0.95;
+  requests.rounds = rps[1];
+  c.report.add(requests);
 }
 
 // From the call to its return while connections work under the generation that is revoked.

@@ -213,7 +213,10 @@ Result<void> serve(const ServeOptions& options, const ServiceManager& manager, E
       plane.expire_retained();
       plane.trim_logs();
     }
-    if (seconds % 10 == 0) plane.keep_reserve();
+    if (seconds % 10 == 0) {
+      plane.keep_reserve();
+      plane.settle_credentials();
+    }
   }
   // Apps first, while they can still be answered; then connections; then plugins (in ~Host).
   const std::uint64_t since = host.clock().mono_ns();

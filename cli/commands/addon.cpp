@@ -166,17 +166,19 @@ void add_addon_commands(CommandTree& tree) {
       .option("--app", "app", "APP", "its app, when the name alone is not unique")
       .flag("--force", "force", "also when bindings or releases still use it")
       .flag("--no-final-snapshot", "no_final_snapshot", "keep nothing: it cannot be brought back")
+      .flag("--forget", "forget", "where its server is gone for good: end the rights, free the name, say what is left behind")
       .long_running()
       .destructive("name", "", [](const Json& request) {
-        return request.value("force", false) || request.value("no_final_snapshot", false);
+        return request.value("force", false) || request.value("no_final_snapshot", false) || request.value("forget", false);
       })
       .examples({"via addon destroy app-db", "via addon destroy app-db --plan",
-                 "via addon destroy app-db --force --confirm app-db"})
+                 "via addon destroy app-db --force --confirm app-db", "via addon destroy app-db --forget --confirm app-db"})
       .render(
           [](Output& out, const Json& addon) {
             auto columns = kAddon;
             columns.push_back({"final snapshot", "final_snapshot"});
             out.fields(columns, addon);
+            say_left_behind(out, addon);
             return 0;
           },
           "id")

@@ -12,6 +12,7 @@ int render_generation(Output& out, const Json& answer) {
               {"status", "status", Show::state},
               {"operation", "operation"}},
              answer);
+  say_left_behind(out, answer);
   return 0;
 }
 
@@ -42,6 +43,7 @@ void add_credential_commands(CommandTree& tree, CLI::App& group) {
       .option("--generation", "generation", "N", "the generation to end", Kind::number, true)
       .option("--when-unused", "when_unused_seconds", "TIMEOUT",
               "wait until no running instance uses it, at most this long (30s)", Kind::seconds_or_default)
+      .flag("--forget", "forget", "where its server is gone for good: say what is left behind and be done with it")
       .long_running()
       .destructive("name", "yes")
       .examples({"via addon revoke-credentials app-db --app api --binding DATABASE --generation 1",

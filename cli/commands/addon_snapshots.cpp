@@ -18,6 +18,7 @@ int render_snapshot(Output& out, const Json& snapshot) {
               {"expires", "expires_at", Show::time},
               {"operation", "operation"}},
              shown);
+  say_left_behind(out, shown);
   return 0;
 }
 

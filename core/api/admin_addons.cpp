@@ -108,6 +108,7 @@ Answer addon_destroy(ControlPlane& plane, Arguments& a, const Actor& actor) {
   request.force = a.flag("force");
   request.confirm = a.optional_text("confirm").value_or("");
   request.no_final_snapshot = a.flag("no_final_snapshot");
+  request.forget = a.flag("forget");
   request.plan = plan_request(a);
   const bool waits = wait(a);
   VIA_TRY(a.done());
@@ -152,7 +153,7 @@ Answer addon_ensure(ControlPlane& plane, Arguments& a, const Actor& actor) {
   json out = with(to_json(now_is.addon), {{"layers", list_json(now_is.layers)}, {"created", created}, {"bound", bound}});
   bool ready = true;
   for (const auto& layer : now_is.layers)
-    if (layer.name == "metadata" || layer.name == "binding" || layer.name == "storage") ready = ready && layer.ok;
+    if (layer.name == "metadata" || layer.name == "binding" || layer.name == "storage" || layer.name == "credentials") ready = ready && layer.ok;
   out["ready"] = ready;
   for (const auto& binding : now_is.bindings)
     if (binding.app == request.app && binding.name == *request.bind) out["binding"] = to_json(binding);
@@ -255,6 +256,7 @@ Answer revoke_credentials(ControlPlane& plane, Arguments& a, const Actor& actor)
   request.binding = a.text("binding");
   const auto generation = a.optional_integer("generation");
   request.yes = a.flag("yes");
+  request.forget = a.flag("forget");
   request.when_unused_seconds = a.optional_integer("when_unused_seconds");
   request.plan = plan_request(a);
   const bool waits = wait(a);

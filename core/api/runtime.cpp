@@ -434,7 +434,10 @@ asio::awaitable<void> RuntimeApi::serve_config(Exchange& exchange, const identit
   std::optional<Result<std::string>> answer;
   config::Given given;
   co_await exchange.on_worker([&] {
-    const config::Caller caller{*grant, values.get(), url, &d_.sealer};
+    std::vector<const authorization::BindingGrant*> lost;
+    for (const auto& binding : grant->bindings)
+      if (!binding->live_generations.empty() && binding->instance->lacks(binding->binding_ulid, binding->live_generations.back())) lost.push_back(binding.get());
+    const config::Caller caller{*grant, values.get(), url, &d_.sealer, &lost};
     answer.emplace(refresh ? config::refresh(caller, request.body, &given)
                            : config::resolve(caller, request.body, &given));
   });

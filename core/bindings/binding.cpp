@@ -104,6 +104,11 @@ Result<std::vector<Binding>> Bindings::of_addon(const std::string& addon_id) {
   return with_generations(std::move(rows));
 }
 
+Result<std::vector<Binding>> Bindings::all_of_addon(const std::string& addon_id) {
+  VIA_TRY_LET(rows, db_.all(binding, select("WHERE b.addon_id=?1 ORDER BY p.name, b.name"), addon_id));
+  return with_generations(std::move(rows));
+}
+
 Result<std::optional<Binding>> Bindings::find_living(const std::string& app_id, const std::string& name) {
   VIA_TRY_LET(id, db_.one([](const store::Row& r) { return r.text(0); },
                           "SELECT id FROM bindings WHERE app_id=?1 AND name=?2 AND removed_at=0", app_id, name));

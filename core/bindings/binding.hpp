@@ -53,6 +53,8 @@ class Bindings {
   Result<std::optional<Binding>> find(const std::string& id);
   Result<std::vector<Binding>> of_app(const std::string& app_id);      // living ones
   Result<std::vector<Binding>> of_addon(const std::string& addon_id);  // living ones
+  // Also those that were ended: releases of before may still use their generations.
+  Result<std::vector<Binding>> all_of_addon(const std::string& addon_id);
   Result<std::optional<Binding>> find_living(const std::string& app_id, const std::string& name);
   // A removed binding lives again; callers have checked that its name is free.
   Result<void> revive(const std::string& binding_id);

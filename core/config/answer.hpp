@@ -25,7 +25,9 @@ struct Named {
 Named look_up(const Caller& caller, std::string_view key);
 // The newest generation that is live, 0 when all were revoked.
 std::uint32_t newest_live(const authorization::BindingGrant& binding);
-// "${endpoint}" and "${secret}" filled in, for the newest live generation; unavailable when the secret cannot be made.
+bool is_lost(const Caller& caller, const authorization::BindingGrant& binding);
+Error lost_credential(const authorization::BindingGrant& binding);
+// "${endpoint}" and "${secret}" filled in, for the newest live generation; unavailable when the secret cannot be made or is lost.
 Result<Secret> fill_template(const Caller& caller, const authorization::BindingGrant& binding, std::string_view text);
 // {"binding",…}
 void append_descriptor(std::string& out, const authorization::BindingGrant& binding, std::uint32_t generation);

@@ -102,6 +102,7 @@ class Items {
     if (!binding.is_live(item.generation)) return refuse(Code::generation_revoked);
     const std::uint32_t newest = newest_live(binding);
     list_ += std::to_string(newest);
+    if (named.derived != nullptr && named.derived->find("${secret}") != std::string::npos && is_lost(caller_, binding)) return reject(item, Code::unavailable);
     if (item.generation == newest) {
       list_ += R"(,"status":"unchanged")";
       return give(item, newest);

@@ -1,6 +1,7 @@
 #include "core/config/resolve.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "core/base/json_text.hpp"
@@ -31,6 +32,15 @@ std::uint32_t newest_live(const authorization::BindingGrant& binding) {
   return binding.live_generations.empty() ? 0 : binding.live_generations.back();
 }
 
+bool is_lost(const Caller& caller, const authorization::BindingGrant& binding) {
+  return caller.lost != nullptr && std::find(caller.lost->begin(), caller.lost->end(), &binding) != caller.lost->end();
+}
+
+Error lost_credential(const authorization::BindingGrant& binding) {
+  return fail(Code::unavailable, "The credential of binding " + binding.binding +
+                                     " is gone where its data lies, so nobody can log in with it. An operator puts it right: via addon repair " + binding.addon_id);
+}
+
 Result<Secret> fill_template(const Caller& caller, const authorization::BindingGrant& binding, std::string_view text) {
   static constexpr std::string_view kEndpoint = "${endpoint}", kSecret = "${secret}";
   std::string out;
@@ -43,6 +53,7 @@ Result<Secret> fill_template(const Caller& caller, const authorization::BindingG
       out.append(caller.config_url).append("/v1/runtime/addons/").append(binding.binding);
       text.remove_prefix(kEndpoint.size());
     } else if (text.starts_with(kSecret)) {
+      if (is_lost(caller, binding)) return lost_credential(binding);
       if (caller.sealer == nullptr) return fail(Code::unavailable, "Secrets cannot be opened here.");
       const auto secret = caller.sealer->credential(binding.binding_id, newest_live(binding));
       if (!secret) return secret.error();
@@ -89,6 +100,7 @@ namespace {
 
 struct Answer {
   std::string values, descriptors, missing;
+  std::optional<Error> failed;  // the first credential that is lost
   Given given;
   static std::string& next(std::string& list) {
     if (!list.empty()) list += ',';
@@ -125,7 +137,10 @@ void add_descriptor(Answer& answer, const authorization::BindingGrant& binding) 
 void add_derived(Answer& answer, const Caller& caller, const authorization::BindingGrant& binding,
                  std::string_view key, std::string_view text) {
   const auto filled = fill_template(caller, binding, text);
-  if (!filled) return add_missing(answer, key);
+  if (!filled) {
+    if (is_lost(caller, binding) && !answer.failed) answer.failed = filled.error();
+    return add_missing(answer, key);
+  }
   answer.given.keys.push_back({std::string(key), newest_live(binding)});
   std::string& out = Answer::next(answer.values);
   out += R"({"key":)";
@@ -180,6 +195,7 @@ Result<std::string> resolve(const Caller& caller, std::string_view body, Given* 
       if (seen.insert(name).second) add_key(answer, caller, name);
     }
   }
+  if (answer.failed) return *answer.failed;
   std::string out = R"({"app":)";
   append_json_string(out, caller.grant.app);
   out += R"(,"release":)";

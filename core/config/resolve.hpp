@@ -4,7 +4,7 @@
 // with scope "addon", secret), or a plain configuration value (scope "config"). Setting and binding refuse names that
 // would collide. A secret is a value with "secret":true that is opened for the one answer; one that this host cannot open
 // (its master key is not the one it was sealed under) counts as missing for resolve and is rejected with `unavailable` by
-// refresh. Nothing here touches a database, takes a lock or logs.
+// refresh; a credential that its plugin has lost makes the whole of resolve `unavailable`. Nothing here touches a database, takes a lock or logs.
 // Thread: any.
 #pragma once
 
@@ -25,6 +25,8 @@ struct Caller {
   const AppConfig* config = nullptr;  // Values::find(grant.app).get(); null = no values, profile version 0
   std::string_view config_url;        // "${endpoint}" = config_url + "/v1/runtime/addons/" + BINDING
   const Sealer* sealer = nullptr;     // null = secrets cannot be opened
+  // Whose newest credential is not at its plugin any more: nobody could log in with it. Null = none.
+  const std::vector<const authorization::BindingGrant*>* lost = nullptr;
 };
 
 // What an answer gave out, for the audit record: names and generations, never a value.
@@ -38,7 +40,8 @@ struct Given {
   std::size_t missing = 0;
 };
 
-// `body` is the request's JSON text (empty = {}). Answers the response's JSON text, or invalid_json / bad_request.
+// `body` is the request's JSON text (empty = {}). Answers the response's JSON text, or invalid_json / bad_request, or unavailable
+// where a credential that it would hold is lost.
 Result<std::string> resolve(const Caller& caller, std::string_view body, Given* given = nullptr);
 
 // {"app","release","deploy","profile_version","keys":[{"key","scope","generation","status":"unchanged|updated|rejected",

@@ -149,8 +149,13 @@ Result<std::vector<catalog::Addon>> ControlPlane::list_addons(const std::optiona
 Result<AddonStatus> ControlPlane::addon_status(const std::string& name_or_id, const std::optional<std::string>& app) {
   VIA_TRY_LET(lock, control());
   VIA_TRY_LET(addon, need_addon(name_or_id, app));
+  VIA_TRY_LET(before, bindings_.all_of_addon(addon.id));
+  lock.unlock();
+  const AskedStorage asked = ask_storage(addon);
+  VIA_TRY_LET(held, control());
   AddonStatus out;
   VIA_TRY_LET(bound, bindings_.of_addon(addon.id));
+  VIA_TRY_LET(all, bindings_.all_of_addon(addon.id));
   VIA_TRY_LET(users, releases_.apps_with_current(addon.id));
   VIA_TRY_LET(instances, instances_.using_addon(addon.id));
   const bool active = addon.state == AddonState::active;
@@ -164,7 +169,8 @@ Result<AddonStatus> ControlPlane::addon_status(const std::string& name_or_id, co
                         bound.empty() ? "not bound. Bind it: via addon bind " + addon.app + " " + addon.name +
                                             " --binding NAME"
                                       : names});
-  out.layers.push_back(storage_layer(addon));
+  out.layers.push_back(asked.storage);
+  if (asked.applied) out.layers.push_back(credentials_layer(addon, before, all, *asked.applied));
   names.clear();
   for (const auto& user : users) names += (names.empty() ? "" : ", ") + user;
   out.layers.push_back({"release", !users.empty(),
@@ -178,32 +184,6 @@ Result<AddonStatus> ControlPlane::addon_status(const std::string& name_or_id, co
   out.addon = std::move(addon);
   out.bindings = std::move(bound);
   return out;
-}
-
-Check ControlPlane::storage_layer(const catalog::Addon& addon) {
-  if (addon.state != AddonState::active) return {"storage", false, has_data(addon) ? "has data" : "has no data"};
-  for (const auto& degraded : d_.addons.degraded())
-    if (degraded.addon_id == addon.id) return {"storage", false, degraded_text(degraded)};
-  const auto instance = d_.addons.instance(addon.id, addon.type, addon.config);
-  if (!instance) return {"storage", false, "add-on type '" + addon.type + "' is not enabled"};
-  const auto health = d_.addons.health(**instance);
-  if (!health) {
-    const Error& error = health.error();
-    const std::string why = error.code == Code::unavailable ? error.message : std::string(error.wire_name());
-    return {"storage", false, "the plugin could not say: " + why};
-  }
-  const auto parsed = json::parse(*health, nullptr, false);
-  if (!parsed.is_object()) return {"storage", false, "the plugin's answer has another form than expected"};
-  const auto state = parsed.find("state");
-  const std::string text = state != parsed.end() && state->is_string() ? state->get<std::string>() : "unknown";
-  const bool well = text == "ok" || text == "healthy" || text == "ready";
-  std::string why;
-  if (const auto checks = parsed.find("checks"); !well && checks != parsed.end() && checks->is_array())
-    for (const json& check : *checks)
-      if (why.empty() && check.is_object() && check.value("ok", json(true)) == false && check.contains("detail") &&
-          check["detail"].is_string())
-        why = ": " + check["detail"].get<std::string>();
-  return {"storage", well, text + why};
 }
 
 }  // namespace via::lifecycle

@@ -128,7 +128,7 @@ Result<std::vector<ControlPlane::InstanceIdentity>> ControlPlane::identities_of(
 }
 
 Result<std::vector<Finding>> ControlPlane::findings_of(const releases::App& app,
-                                                       const std::vector<InstanceIdentity>& identities) {
+                                                       const std::vector<InstanceIdentity>& identities, const StorageChecks& storages) {
   std::vector<Finding> out;
   out.push_back({"release", !app.current_release.empty(),
                  app.current_release.empty() ? "App '" + app.name + "' was never deployed." : app.current_release,
@@ -180,7 +180,8 @@ Result<std::vector<Finding>> ControlPlane::findings_of(const releases::App& app,
       bool live = false;
       if (record)
         for (const auto& g : record->generations) live = live || (g.live && g.generation >= binding.generation);
-      const Check storage = storage_layer(*addon);
+      const auto asked = storages.find(addon->id);
+      const Check storage = asked == storages.end() ? Check{"storage", true, "not asked"} : asked->second;
       if (!live)
         bad("generation_revoked", "every credential generation of this release is revoked.", "via deploy create " + app.name);
       else if (!storage.ok)
@@ -193,9 +194,9 @@ Result<std::vector<Finding>> ControlPlane::findings_of(const releases::App& app,
   return out;
 }
 
-Result<json> ControlPlane::app_status_of(const releases::App& app) {
+Result<json> ControlPlane::app_status_of(const releases::App& app, const StorageChecks& storages) {
   VIA_TRY_LET(identities, identities_of(app.id));
-  VIA_TRY_LET(findings, findings_of(app, identities));
+  VIA_TRY_LET(findings, findings_of(app, identities, storages));
   auto shown = json::array();
   for (const auto& one : identities)
     shown.push_back({{"instance", one.instance.id},
@@ -214,9 +215,9 @@ Result<json> ControlPlane::app_status_of(const releases::App& app) {
                  {"problems", problems_of(findings)}});
 }
 
-Result<json> ControlPlane::app_doctor_of(const releases::App& app) {
+Result<json> ControlPlane::app_doctor_of(const releases::App& app, const StorageChecks& storages) {
   VIA_TRY_LET(identities, identities_of(app.id));
-  VIA_TRY_LET(findings, findings_of(app, identities));
+  VIA_TRY_LET(findings, findings_of(app, identities, storages));
   VIA_TRY_LET(bound, bindings_.of_app(app.id));
   // A binding that was made after the release is a frequent surprise.
   if (!app.current_release.empty()) {
@@ -237,15 +238,17 @@ Result<json> ControlPlane::app_doctor_of(const releases::App& app) {
 }
 
 Result<json> ControlPlane::app_status(const std::string& name) {
+  VIA_TRY_LET(storages, ask_storages_of(name));
   VIA_TRY_LET(lock, control());
   VIA_TRY_LET(app, need_app(name));
-  return app_status_of(app);
+  return app_status_of(app, storages);
 }
 
 Result<json> ControlPlane::app_doctor(const std::string& name) {
+  VIA_TRY_LET(storages, ask_storages_of(name));
   VIA_TRY_LET(lock, control());
   VIA_TRY_LET(app, need_app(name));
-  return app_doctor_of(app);
+  return app_doctor_of(app, storages);
 }
 
 Result<json> ControlPlane::repair_app(const std::string& name, const Actor& actor, bool wait) {

@@ -88,11 +88,12 @@ Result<Redactor> ControlPlane::redactor_of(const releases::App& app) {
 }
 
 Result<json> ControlPlane::debug_bundle(const std::string& name) {
+  VIA_TRY_LET(storages, ask_storages_of(name));
   VIA_TRY_LET(lock, control());
   VIA_TRY_LET(app, need_app(name));
   VIA_TRY_LET(redactor, redactor_of(app));
-  VIA_TRY_LET(status, app_status_of(app));
-  VIA_TRY_LET(doctor, app_doctor_of(app));
+  VIA_TRY_LET(status, app_status_of(app, storages));
+  VIA_TRY_LET(doctor, app_doctor_of(app, storages));
   VIA_TRY_LET(inspect, inspect_of(app));
   VIA_TRY_LET(instances, instances_.list(app.id));
   VIA_TRY_LET(addons, addons_.list(app.id));

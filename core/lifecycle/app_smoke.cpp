@@ -117,10 +117,11 @@ Result<json> ControlPlane::run_smoke(Operation& operation, const releases::App& 
     std::vector<std::string> bindings;
   };
   std::vector<Target> targets;
+  VIA_TRY_LET(storages, ask_storages_of(app.name));
   {
     VIA_TRY_LET(held, operation.control());
     VIA_TRY_LET(identities, identities_of(app.id));
-    VIA_TRY_LET(found, findings_of(app, identities));
+    VIA_TRY_LET(found, findings_of(app, identities, storages));
     findings = std::move(found);
     for (const auto& one : identities) {
       if (one.state != "ok") continue;

@@ -55,7 +55,7 @@ Result<Described> apply_binding(plugins::AddonHost& addons, const catalog::Addon
 Result<void> reapply_bindings(plugins::AddonHost& addons, bindings::Bindings& bindings, const catalog::Addon& addon) {
   VIA_TRY_LET(type, addons.type(addon.type));
   if (type->credentials != "plugin-applied") return {};
-  VIA_TRY_LET(all, bindings.of_addon(addon.id));
+  VIA_TRY_LET(all, bindings.all_of_addon(addon.id));
   for (const auto& binding : all)
     for (const auto& one : binding.generations) {
       if (!one.live) continue;
@@ -63,6 +63,38 @@ Result<void> reapply_bindings(plugins::AddonHost& addons, bindings::Bindings& bi
       VIA_TRY(bindings.describe_generation(binding.id, one.generation, described.descriptor, described.derived));
     }
   return {};
+}
+
+CredentialsAmiss compare_credentials(const std::vector<bindings::Binding>& bound, const std::vector<plugins::AppliedCredential>& applied) {
+  CredentialsAmiss out;
+  std::vector<plugins::AppliedCredential> expected;
+  for (const auto& binding : bound)
+    for (const auto& one : binding.generations) {
+      if (!one.live) continue;
+      expected.push_back({ulid_of(binding.id), one.generation});
+      if (std::find(applied.begin(), applied.end(), expected.back()) == applied.end())
+        out.missing.push_back({binding.id, binding.name, binding.app, one.generation});
+    }
+  for (const auto& one : applied) {
+    if (std::find(expected.begin(), expected.end(), one) != expected.end()) continue;
+    const auto known = std::find_if(bound.begin(), bound.end(), [&](const auto& b) { return ulid_of(b.id) == one.binding; });
+    if (known == bound.end())
+      out.revived.push_back({"bind_" + to_text(one.binding), {}, {}, one.generation});
+    else
+      out.revived.push_back({known->id, known->name, known->app, one.generation});
+  }
+  return out;
+}
+
+std::vector<std::string> left_behind_of(const Error& error) {
+  std::vector<std::string> out;
+  const auto details = json::parse("{" + error.details + "}", nullptr, false);
+  if (!details.is_object()) return out;
+  const auto left = details.find("left_behind");
+  if (left == details.end() || !left->is_array()) return out;
+  for (const auto& one : *left)
+    if (one.is_string()) out.push_back(one.get<std::string>());
+  return out;
 }
 
 }  // namespace via::lifecycle

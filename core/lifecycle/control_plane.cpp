@@ -23,7 +23,10 @@ ControlPlane::ControlPlane(Dependencies dependencies, Settings settings)
       instances_(d_.store.db()),
       value_table_(d_.store.db()) {}
 
-ControlPlane::~ControlPlane() { end_operations(); }
+ControlPlane::~ControlPlane() {
+  if (settler_.joinable()) settler_.join();
+  end_operations();
+}
 
 Result<ControlPlane::Lock> ControlPlane::control() {
   Lock lock(control_, std::chrono::milliseconds(settings_.lock_wait_ms));
@@ -57,6 +60,11 @@ Result<void> ControlPlane::start(Launcher* launcher) {
     if (auto instance = d_.addons.instance(addon.id, addon.type, addon.config))
       (void)d_.addons.drain(**instance, 0, {});
   }
+  // A revocation may not have reached a server before the host ended: that is looked at once, when it serves.
+  for (const auto& addon : living) {
+    const auto type = d_.addons.type(addon.type);
+    if (type && (*type)->credentials == "plugin-applied") unsettled_.insert(addon.id);
+  }
   return launch_all();
 }
 
@@ -65,6 +73,7 @@ void ControlPlane::stop() {
     const std::lock_guard lock(control_);
     stopping_ = true;
   }
+  if (settler_.joinable()) settler_.join();
   end_operations();
   const std::lock_guard lock(control_);
   launcher_ = nullptr;

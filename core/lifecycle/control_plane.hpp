@@ -22,6 +22,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -228,6 +229,8 @@ class ControlPlane {
   // Called by the server now and then: retained data whose time is over goes, and so do logs.
   void expire_retained();
   void trim_logs();
+  // Ends credentials that a plugin could not end when they were revoked; in a thread of its own, which stop() waits for.
+  void settle_credentials();
 
   Result<nlohmann::json> create_deploy(const CreateDeploy& request, const Actor& actor, bool wait = true);
   Result<nlohmann::json> rollback_deploy(const RollbackDeploy& request, const Actor& actor, bool wait);
@@ -360,6 +363,8 @@ class ControlPlane {
   Result<std::pair<catalog::Addon, bindings::Binding>> need_binding(const std::string& name_or_id, const std::string& app,
                                                                     const std::string& binding);
   std::vector<BindingUse> uses_of(const std::vector<releases::Instance>& instances, const std::string& addon_id);
+  Error revoked_here_only(Operation& operation, const RevokeCredentials& request, const catalog::Addon& addon, const Error& why,
+                          const nlohmann::json& details);
   Result<std::string> recover_rotation(const store::Operation& operation);
 
   // settings.cpp
@@ -375,9 +380,10 @@ class ControlPlane {
   };
   InstanceIdentity identity_of(const releases::Instance& instance) const;
   Result<std::vector<InstanceIdentity>> identities_of(const std::string& app_id);
-  Result<std::vector<Finding>> findings_of(const releases::App& app, const std::vector<InstanceIdentity>& identities);
-  Result<nlohmann::json> app_status_of(const releases::App& app);
-  Result<nlohmann::json> app_doctor_of(const releases::App& app);
+  using StorageChecks = std::map<std::string, Check>;  // by add-on id
+  Result<std::vector<Finding>> findings_of(const releases::App& app, const std::vector<InstanceIdentity>& identities, const StorageChecks& storages);
+  Result<nlohmann::json> app_status_of(const releases::App& app, const StorageChecks& storages);
+  Result<nlohmann::json> app_doctor_of(const releases::App& app, const StorageChecks& storages);
   Result<nlohmann::json> repair_instance(Operation& operation, const releases::App& app, const InstanceIdentity& one);
   // app_inspect.cpp, app_smoke.cpp
   Result<nlohmann::json> inspect_of(const releases::App& app);
@@ -420,11 +426,28 @@ class ControlPlane {
   // provision, bind, commit; on failure the record becomes `failed`. Safe to run again after a crash at any point.
   Result<CreatedAddon> finish_create(const catalog::Addon& addon, const std::string& operation,
                                      const std::optional<PlannedBinding>& plan, const Actor& actor);
-  Result<nlohmann::json> finish_destroy(const catalog::Addon& addon, Operation& operation, bool keep);
+  struct DestroyHow {
+    bool keep = true;     // a final snapshot
+    bool forget = false;  // what cannot be removed is left behind
+  };
+  Result<nlohmann::json> finish_destroy(const catalog::Addon& addon, Operation& operation, DestroyHow how);
+  Result<nlohmann::json> ended_by_attempts(const std::string& addon_id);
+  Error destroy_failed(const catalog::Addon& addon, Operation& operation, Error error, bool told);
+  Result<std::vector<std::string>> leave_behind(const catalog::Addon& addon, Operation& operation, const Error& why);
   Result<nlohmann::json> end_destroy(const catalog::Addon& addon, Operation& operation, const std::string& final_id,
-                                     const nlohmann::json& details);
+                                     const std::vector<std::string>& left_behind);
   bool has_data(const catalog::Addon& addon) const;
-  Check storage_layer(const catalog::Addon& addon);
+
+  // repair.cpp. What asks a plugin is not called under the control lock.
+  AskedStorage ask_storage(const catalog::Addon& addon) const;
+  // By add-on id, of the app's current release.
+  Result<std::map<std::string, Check>> ask_storages_of(const std::string& app_name);
+  Result<std::vector<DoctorCheck>> ask_plugins();
+  Check credentials_layer(const catalog::Addon& addon, const std::vector<bindings::Binding>& before, const std::vector<bindings::Binding>& after,
+                          const std::vector<plugins::AppliedCredential>& applied) const;
+  Result<nlohmann::json> run_repair(Operation& operation, const catalog::Addon& addon);
+  Result<nlohmann::json> apply_credentials(Operation& operation, const catalog::Addon& addon);
+  Result<void> end_revived(const catalog::Addon& addon, const std::vector<plugins::AppliedCredential>& applied);
 
   // grants.cpp
   using Grants = std::vector<std::shared_ptr<const authorization::InstanceGrant>>;
@@ -544,6 +567,9 @@ class ControlPlane {
   SandboxInfo sandbox_info_;
   Prober* prober_ = nullptr;
   ControlLock control_;
+  std::set<std::string> unsettled_;  // add-ons whose plugin may still have credentials that were revoked; guarded by control_
+  bool settling_ = false;            // guarded by control_
+  std::thread settler_;              // made by settle_credentials(), joined by it and by stop()
   std::map<std::string, std::string> claims_;  // what an operation works on -> its id; guarded by control_
   // By instance, then binding id; guarded by control_. The cells are shared with the grants.
   std::map<std::string, std::map<std::string, std::shared_ptr<authorization::GenerationUse>>> uses_;

@@ -230,9 +230,11 @@ Result<json> ControlPlane::doctor(bool fix, const Actor& actor) {
     }
     if (expired_before > 0) expire_retained();
   }
+  VIA_TRY_LET(asked, ask_plugins());
   VIA_TRY_LET(lock, control());
   VIA_TRY(examine_store(checks));
   VIA_TRY(examine_storage(checks));
+  checks.insert(checks.end(), asked.begin(), asked.end());
   if (server_info_) {
     const Room room = server_info_().room;
     const bool enough = room.connections >= room.connections_wanted;

@@ -53,10 +53,11 @@ Result<void> ControlPlane::recover() {
   VIA_TRY_LET(destroying, addons_.in_state(AddonState::destroying));
   for (const auto& addon : destroying) {
     const Actor actor{"host", 0};
+    VIA_TRY_LET(ended, ended_by_attempts(addon.id));
     VIA_TRY_LET(id, begin_operation("addon.destroy", addon.id, actor,
-                                    {{"addon", addon.id}, {"keep", true}, {"final", make_id("snap")}}));
+                                    {{"addon", addon.id}, {"bindings", ended}, {"keep", true}, {"final", make_id("snap")}}));
     Operation operation(*this, std::make_shared<RunningOperation>(id), "addon.destroy", addon.id, actor, true);
-    if (auto done = finish_destroy(addon, operation, true); !done)
+    if (auto done = finish_destroy(addon, operation, {}); !done)
       d_.log.warn("addon.destroy_failed", {{"addon", addon.id}, {"reason", done.error().message}});
   }
   return {};
@@ -85,8 +86,9 @@ Result<std::string> ControlPlane::recover_one(const store::Operation& operation)
       VIA_TRY(undo_snapshot(operation));  // of the final one, what was not committed
       if (addon->state != AddonState::destroying) return std::string("undone");
       Operation going_on(*this, std::make_shared<RunningOperation>(operation.id), operation.kind, operation.target, actor, true);
-      const bool keep = !steps.is_object() || steps.value("keep", true);
-      if (auto done = finish_destroy(*addon, going_on, keep); !done) {
+      DestroyHow how;
+      if (steps.is_object()) how = {steps.value("keep", true), steps.value("forget", false)};
+      if (auto done = finish_destroy(*addon, going_on, how); !done) {
         VIA_TRY_LET(row, d_.store.journal().find(operation.id));
         if (row && row->state == "running") return done.error();
       }

@@ -12,6 +12,7 @@
 #include "core/bindings/binding.hpp"
 #include "core/catalog/addon.hpp"
 #include "core/identity/tokens.hpp"
+#include "core/plugins/applied.hpp"
 #include "core/releases/records.hpp"
 #include "core/shares/share.hpp"
 
@@ -67,10 +68,16 @@ struct BindingUse {
   std::int64_t last_used_at = 0;
 };
 
+// What a plugin says of an add-on now. `applied` is nothing where it keeps no credentials of its own, or could not be asked.
+struct AskedStorage {
+  Check storage;
+  std::optional<std::vector<plugins::AppliedCredential>> applied;
+};
+
 struct AddonStatus {
   catalog::Addon addon;
   std::vector<bindings::Binding> bindings;
-  std::vector<Check> layers;  // metadata, binding, storage, release, runtime
+  std::vector<Check> layers;  // metadata, binding, storage, credentials (of plugins that keep them), release, runtime
   std::vector<BindingUse> usage;
   std::size_t snapshots = 0;
   std::size_t shares = 0;  // that work now
@@ -130,6 +137,7 @@ struct DestroyAddon {
   std::string name;
   std::optional<std::string> app;
   bool force = false, no_final_snapshot = false;
+  bool forget = false;  // what cannot be snapshotted or removed stays where it is, named in the record
   std::string confirm;  // empty, or the name or id: anything else is refused
   PlanRequest plan;
 };
@@ -138,6 +146,7 @@ struct RevokeCredentials {
   std::string name, app, binding;
   std::uint32_t generation = 0;
   bool yes = false;
+  bool forget = false;  // also when the plugin cannot end it where the data lies
   std::optional<std::int64_t> when_unused_seconds;
   PlanRequest plan;
 };

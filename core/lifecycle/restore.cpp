@@ -97,7 +97,7 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
   VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
   const fs::path staging = staging_of(storage_of(addon), operation.id());
   const fs::path folder = storage_of(addon) / "snapshots";
-  const bool active = addon.state == AddonState::active;
+  const bool serves = addon.state == AddonState::active && (addon.drained || ask_storage(addon).storage.ok);
   const bool exchange = has_data(addon) && d_.addons.exchanges_on_restore(*instance);
   bool drained = false, in_staging = false;
   json safety = nullptr;
@@ -121,8 +121,8 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
       VIA_TRY(operation.remember(steps));
       auto taken = copy_storage(operation, addon, "safety", "before restoring " + snapshot.id, id);
       if (!taken) {
-        // A failed record may hold data that no plugin can copy any more; then there is nothing to lose by a restore.
-        if (active) return taken.error();
+        // What no plugin can serve any more cannot be copied either; then there is nothing to lose by a restore.
+        if (serves) return taken.error();
         d_.log.warn("restore.no_safety_snapshot", {{"addon", addon.id}, {"reason", taken.error().message}});
       } else {
         VIA_TRY_LET(lock, operation.control());
@@ -155,7 +155,9 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
       VIA_TRY(operation.step("keep"));
       VIA_TRY_LET(names, unsealed(staging));
       replaced = names;
-      return publish(staging, replaced, folder, safety);
+      if (!replaced.files.empty()) return publish(staging, replaced, folder, safety);
+      safety = nullptr;  // somebody had taken it away: nothing was replaced
+      return {};
     };
     auto swapped = swap();
     if (swapped) return {};
@@ -185,6 +187,11 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
     d_.log.warn("restore.staging_not_removed", {{"addon", addon.id}, {"reason", removed.error().message}});
 
   operation.stands();
+  // A server that was made anew has none of them.
+  if (auto applied = apply_credentials(operation, addon); !applied) {
+    if (!addon.drained) (void)d_.addons.resume(*instance);
+    return applied.error();
+  }
   Restarted users;
   VIA_TRY(operation.step("restart"));
   const auto restart = request.restart_bound_apps ? restart_users(operation, addon) : Result<Restarted>(Restarted{});
@@ -194,7 +201,7 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
   if (!restart) return restart.error();
 
   std::optional<Snapshot> kept;
-  if (exchange) {
+  if (exchange && !safety.is_null()) {
     VIA_TRY(operation.step("seal"));
     auto sealed = seal_published(folder, safety, replaced.files, {});
     if (!sealed)

@@ -1,6 +1,7 @@
 // Destroying an add-on and what is kept of it. Rights end first; then a final snapshot is taken and moved out of the way
 // together with the earlier ones; then the data goes and the name is given back. Until the retention time is over,
 // undelete makes the add-on again from its final snapshot.
+#include <algorithm>
 #include <system_error>
 #include <vector>
 
@@ -67,6 +68,8 @@ Result<json> ControlPlane::destroy_addon(const DestroyAddon& request, const Acto
     return fail(Code::refused, "'" + request.confirm + "' is not the name of add-on '" + addon.name + "'. Nothing was done.");
   VIA_TRY_LET(plan, plan_addon("addon.destroy", addon));
   if (request.no_final_snapshot) plan["warnings"].push_back("No final snapshot is kept: it cannot be brought back.");
+  if (request.forget)
+    plan["warnings"].push_back("What cannot be copied or removed, because its server is gone, is left behind where it is and named in the record.");
   if (request.plan.only) return check_plan(plan, request.plan);
   VIA_TRY_LET(bound, bindings_.of_addon(addon.id));
   VIA_TRY_LET(users, releases_.apps_with_current(addon.id));
@@ -87,13 +90,19 @@ Result<json> ControlPlane::destroy_addon(const DestroyAddon& request, const Acto
   VIA_TRY_LET(agreed, check_plan(plan, request.plan));
   json ended = json::array();
   for (const auto& binding : bound) ended.push_back(binding.id);
-  const json steps = {{"addon", addon.id}, {"bindings", ended}, {"keep", !request.no_final_snapshot}, {"final", make_id("snap")}};
+  if (addon.state == AddonState::destroying) {
+    VIA_TRY_LET(before, ended_by_attempts(addon.id));
+    for (const auto& id : before) ended.push_back(id);
+  }
+  const json steps = {{"addon", addon.id}, {"bindings", ended}, {"keep", !request.no_final_snapshot},
+                      {"forget", request.forget}, {"final", make_id("snap")}};
   Work work;
   work.kind = "addon.destroy";
   work.target = addon.id;
   work.claims = {"addon:" + addon.id};
   work.steps = steps.dump();
-  work.run = [this, addon = addon, keep = !request.no_final_snapshot](Operation& operation) -> Result<json> {
+  const DestroyHow how{!request.no_final_snapshot, request.forget};
+  work.run = [this, addon = addon, how](Operation& operation) -> Result<json> {
     VIA_TRY(operation.step("revoke"));
     operation.only_forward();
     {
@@ -109,17 +118,38 @@ Result<json> ControlPlane::destroy_addon(const DestroyAddon& request, const Acto
       auto unshared = served(shared);
       if (!grants->empty() || !unshared.empty()) publish_rights({std::move(*grants), {}, true, {}, std::move(unshared)});
     }
-    return finish_destroy(addon, operation, keep);
+    return finish_destroy(addon, operation, how);
   };
   return operate(std::move(lock), std::move(work), actor, wait);
 }
 
+// The bindings that attempts to destroy it have ended, for undelete to find: what goes on from there has none left to end.
+Result<json> ControlPlane::ended_by_attempts(const std::string& addon_id) {
+  constexpr int kAttempts = 1000;
+  VIA_TRY_LET(attempts, d_.store.journal().list(kAttempts, "failed", addon_id));
+  json out = json::array();
+  for (const auto& one : attempts) {
+    const json steps = one.kind == "addon.destroy" ? json::parse(one.steps, nullptr, false) : json();
+    if (!steps.is_object()) continue;
+    const json known = steps.value("bindings", json::array());
+    for (const auto& id : known)
+      if (std::find(out.begin(), out.end(), id) == out.end()) out.push_back(id);
+  }
+  return answer(std::move(out));
+}
+
 // From "rights have ended" on; safe to run again after a crash at any point.
-Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operation, bool keep) {
-  const json details = {{"addon", addon.name}, {"app", addon.app}, {"type", addon.type}};
+Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operation, DestroyHow how) {
   const auto instance = d_.addons.instance(addon.id, addon.type, addon.config);
   std::string final_id;
   bool told = false;  // the error says what stands and what to do
+  // A snapshot in the add-on's folder goes where it is kept until its time is over.
+  const auto retain = [&](const std::string& id) -> Result<void> {
+    final_id = id;
+    const fs::path snapshots = storage_of(addon) / "snapshots";
+    VIA_TRY(make_private_folder(settings_.state_dir / "retained"));
+    return there(snapshots) ? move_into(snapshots, retained_of(addon.id)) : Result<void>();
+  };
   const auto remove = [&]() -> Result<void> {
     // The type may be gone; a record without data needs no plugin to end.
     if (!instance) return has_data(addon) ? Result<void>(instance.error()) : Result<void>();
@@ -141,19 +171,21 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
       for (const auto& one : taken)
         if (!final && one.kind == "final" && addon.state == AddonState::destroying) final = one;
     }
-    if (keep && !final && !wanted.empty() && addon.state != AddonState::provisioning && has_data(addon) &&
+    if (how.keep && !final && !wanted.empty() && addon.state != AddonState::provisioning && has_data(addon) &&
         d_.addons.can_snapshot(**instance)) {
       VIA_TRY(operation.step("final_snapshot"));
       auto taken = copy_storage(operation, addon, "final", "when it was destroyed", wanted);
       if (!taken) {
-        const bool full = taken.error().code == Code::disk_full;
-        told = full;
-        return fail(full ? Code::disk_full : Code::conflict,
-                    "The final snapshot of add-on '" + addon.name + "' could not be taken (" +
-                        (full ? "the disk is full" : taken.error().http_status() == 500 ? "the host's log says why" : taken.error().message) +
-                        "), so its data is still there; nobody has rights to it any more. " + (full ? "Free some space" : "Mend that") +
-                        " and run it again (the next start of the host tries it, too), or give the data up: via addon destroy " + addon.id +
-                        " --no-final-snapshot");
+        const bool full = taken.error().code == Code::disk_full, away = taken.error().code == Code::unavailable;
+        told = true;
+        Error error = fail(full ? Code::disk_full : away ? Code::unavailable : Code::conflict,
+                           "The final snapshot of add-on '" + addon.name + "' could not be taken (" +
+                               (full ? "the disk is full" : taken.error().http_status() == 500 ? "the host's log says why" : taken.error().message) +
+                               "), so its data is still there; nobody has rights to it any more. " + (full ? "Free some space" : "Mend that") +
+                               " and run it again (the next start of the host tries it, too), or give the data up: via addon destroy " + addon.id +
+                               " --no-final-snapshot" + (away ? ". Where it is gone for good: via addon destroy " + addon.id + " --forget" : ""));
+        error.details = taken.error().details;
+        return error;
       }
       VIA_TRY_LET(held, operation.control());
       taken->expires_at = now() + settings_.retain_ms;
@@ -165,45 +197,86 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
     VIA_TRY_LET(quiet, d_.addons.drain(**instance, 0, {}));
     if (!quiet) VIA_TRY(d_.addons.cancel_running(**instance));
     VIA_TRY(d_.addons.suspend(**instance));
-    if (keep && final) {
-      final_id = final->id;
-      const fs::path snapshots = storage_of(addon) / "snapshots";
-      VIA_TRY(make_private_folder(settings_.state_dir / "retained"));
-      if (there(snapshots)) VIA_TRY(move_into(snapshots, retained_of(addon.id)));
+    if (how.keep && final) VIA_TRY(retain(final->id));
+    auto removed = d_.addons.deprovision(**instance);
+    if (!removed && removed.error().http_status() == 503) {
+      told = true;
+      Error error = removed.error();
+      error.message = "The data of add-on '" + addon.name + "' could not be removed (" + error.message +
+                      "); nobody has rights to it any more. Run it again when that is mended (the next start of the host tries it, too). Where it is gone for "
+                      "good: via addon destroy " + addon.id + " --forget";
+      return error;
     }
-    return d_.addons.deprovision(**instance);
+    return removed;
   };
+  std::vector<std::string> left_behind;
   if (auto removed = remove(); !removed) {
-    // The rights are gone; the data goes when it is asked for again, or at the next start.
-    Error error = removed.error();
-    if ((error.http_status() == 500 || (error.code == Code::disk_full && !told)) && !is_unknown(error)) error = unknown(std::move(error));
-    const auto close = [&]() -> Result<void> {
-      VIA_TRY_LET(held, operation.control());
-      VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-      VIA_TRY(addons_.set_state(addon.id, AddonState::destroying, "the data could not be removed", now()));
-      VIA_TRY(end_operation(operation.id(), operation.kind(), operation.target(), operation.actor(), "failed",
-                            std::string(error.wire_name()), details, {},
-                            json{{"code", error.wire_name()},
-                                 {"message", error.http_status() == 500 ? std::string(kInternalMessage) : error.message}}.dump()));
-      return change.commit();
-    };
-    if (auto closed = close(); !closed) return unknown(closed.error());
-    d_.log.warn("addon.destroy_failed", {{"addon", addon.id}, {"reason", error.message}});
-    return error;
+    // A full disk or a host that fails is no reason to leave data behind.
+    const Error why = removed.error();
+    const bool away = why.code == Code::unavailable || why.code == Code::not_found || (why.code != Code::disk_full && !left_behind_of(why).empty());
+    if (!how.forget || !away) return destroy_failed(addon, operation, removed.error(), told);
+    VIA_TRY_LET(left, leave_behind(addon, operation, removed.error()));
+    left_behind = std::move(left);
+    if (how.keep && final_id.empty()) {
+      // The newest of those that were taken before is what it can be brought back from.
+      std::vector<Snapshot> kept;
+      {
+        VIA_TRY_LET(held, operation.control());
+        VIA_TRY_LET(found, snapshots_.of_addon(addon.id));
+        kept = std::move(found);
+      }
+      if (!kept.empty()) VIA_TRY(retain(std::max_element(kept.begin(), kept.end(), [](const auto& a, const auto& b) { return a.created_at < b.created_at; })->id));
+    }
+    // Where the plugin says what lies elsewhere, nothing but its own notes is here.
+    if (!left_behind_of(removed.error()).empty())
+      if (auto gone = remove_tree(storage_of(addon)); !gone) d_.log.warn("addon.notes_not_removed", {{"addon", addon.id}, {"reason", gone.error().message}});
   }
   d_.addons.forget(addon.id);
-  auto ended = end_destroy(addon, operation, final_id, details);
+  auto ended = end_destroy(addon, operation, final_id, left_behind);
   if (!ended) return unknown(ended.error());
   return ended;
 }
 
+// The rights are gone; the data goes when it is asked for again, or at the next start.
+Error ControlPlane::destroy_failed(const Addon& addon, Operation& operation, Error error, bool told) {
+  if ((error.http_status() == 500 || (error.code == Code::disk_full && !told)) && !is_unknown(error)) error = unknown(std::move(error));
+  const auto close = [&]() -> Result<void> {
+    VIA_TRY_LET(held, operation.control());
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(addons_.set_state(addon.id, AddonState::destroying,
+                              "the data could not be removed" + (error.code == Code::unavailable ? ": what holds it cannot be reached" : std::string()), now()));
+    VIA_TRY(end_operation(operation.id(), operation.kind(), operation.target(), operation.actor(), "failed", std::string(error.wire_name()),
+                          {{"addon", addon.name}, {"app", addon.app}, {"type", addon.type}}, {},
+                          json{{"code", error.wire_name()},
+                               {"message", error.http_status() == 500 ? std::string(kInternalMessage) : error.message}}.dump()));
+    return change.commit();
+  };
+  if (auto closed = close(); !closed) return unknown(closed.error());
+  d_.log.warn("addon.destroy_failed", {{"addon", addon.id}, {"reason", error.message}});
+  return error;
+}
+
+// What an add-on that is let go leaves where it is. `why` = what its plugin, or the want of one, answered.
+Result<std::vector<std::string>> ControlPlane::leave_behind(const Addon& addon, Operation& operation, const Error& why) {
+  VIA_TRY(operation.step("leave_behind"));
+  std::vector<std::string> left = left_behind_of(why);
+  if (left.empty() && has_data(addon))
+    left.push_back("addons/" + addon.type + "/" + addon.id + " (" + std::to_string(tree_bytes(storage_of(addon))) + " bytes) in the host's state folder");
+  d_.log.warn("addon.left_behind", {{"addon", addon.id}, {"reason", why.message}});
+  return left;
+}
+
 Result<json> ControlPlane::end_destroy(const Addon& addon, Operation& operation, const std::string& final_id,
-                                       const json& details) {
+                                       const std::vector<std::string>& left_behind) {
   VIA_TRY(operation.step("tombstone"));
   VIA_TRY_LET(held, operation.control());
   VIA_TRY_LET(snapshots, snapshots_.of_addon(addon.id));
   VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-  VIA_TRY(addons_.set_state(addon.id, AddonState::destroyed, "", now()));
+  json details = {{"addon", addon.name}, {"app", addon.app}, {"type", addon.type}};
+  std::string problem;
+  for (const auto& one : left_behind) problem += (problem.empty() ? "left behind: " : "; ") + one;
+  if (!left_behind.empty()) details["left_behind"] = left_behind;
+  VIA_TRY(addons_.set_state(addon.id, AddonState::destroyed, problem, now()));
   VIA_TRY(addons_.set_destroyed(addon.id, now(), final_id));
   for (const auto& snapshot : snapshots) {
     if (final_id.empty())
@@ -217,6 +290,7 @@ Result<json> ControlPlane::end_destroy(const Addon& addon, Operation& operation,
   VIA_TRY_LET(after, addons_.find_by_id(addon.id));
   json result = to_json(after.value_or(addon));
   result["final_snapshot"] = final_id.empty() ? json(nullptr) : json(final_id);
+  if (!left_behind.empty()) result["left_behind"] = left_behind;
   result["operation"] = operation.id();
   VIA_TRY(end_done(operation, result, details));
   VIA_TRY(change.commit());
@@ -327,53 +401,6 @@ Result<json> ControlPlane::run_undelete(Operation& operation, const Addon& addon
     d_.log.error("undelete.not_published", {{"addon", addon.id}, {"reason", grants.error().message}});
   d_.log.info("addon.undeleted", {{"addon", addon.id}, {"operation", operation.id()}});
   return answer(std::move(result));
-}
-
-Result<json> ControlPlane::repair_addon(const std::string& name_or_id, const Actor& actor, bool wait) {
-  VIA_TRY_LET(lock, control());
-  VIA_TRY_LET(addon, need_addon(name_or_id, std::nullopt));
-  if (addon.state == AddonState::destroyed) {
-    lock.unlock();
-    return undelete_addon(addon.id, "", actor, wait);
-  }
-  if (addon.state == AddonState::destroying) {
-    lock.unlock();
-    DestroyAddon again;
-    again.name = addon.id;
-    return destroy_addon(again, actor, wait);
-  }
-  if (addon.name.find('#') != std::string::npos)
-    return fail(Code::conflict, "This record gave its name back and has no data. Create the add-on anew.");
-  VIA_TRY_LET(type, d_.addons.type(addon.type));
-  Work work;
-  work.kind = "addon.repair";
-  work.target = addon.id;
-  work.claims = {"addon:" + addon.id};
-  work.steps = json{{"addon", addon.id}}.dump();
-  work.run = [this, addon = addon](Operation& operation) -> Result<json> {
-    VIA_TRY(operation.step("provision"));
-    VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
-    VIA_TRY(d_.addons.provision(*instance));
-    VIA_TRY(operation.step("check"));
-    const auto health = d_.addons.health(*instance);
-    const json said = health ? json::parse(*health, nullptr, false) : json(nullptr);
-    const std::string state = said.is_object() ? said.value("state", "") : "";
-    if (state != "ok" && state != "healthy" && state != "ready")
-      return fail(Code::conflict, "The data of add-on '" + addon.name +
-                                      "' cannot be served. Restore a snapshot (via addon snapshots " + addon.name +
-                                      "), or give it up: via addon destroy " + addon.name);
-    operation.only_forward();
-    VIA_TRY_LET(held, operation.control());
-    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-    VIA_TRY(addons_.set_state(addon.id, AddonState::active, "", now()));
-    VIA_TRY_LET(after, addons_.find_by_id(addon.id));
-    json result = to_json(after.value_or(addon));
-    result["operation"] = operation.id();
-    VIA_TRY(end_done(operation, result, {{"addon", addon.name}}));
-    VIA_TRY(change.commit());
-    return answer(std::move(result));
-  };
-  return operate(std::move(lock), std::move(work), actor, wait);
 }
 
 void ControlPlane::expire_retained() {

@@ -193,7 +193,7 @@ Result<json> ControlPlane::revoke_credentials(const RevokeCredentials& request, 
       }
     }
     operation.only_forward();
-    const json result = credential(binding, request.generation, "revoked", operation.id());
+    json result = credential(binding, request.generation, "revoked", operation.id());
     if (request.when_unused_seconds) {
       VIA_TRY_LET(held, operation.control());
       VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
@@ -203,14 +203,22 @@ Result<json> ControlPlane::revoke_credentials(const RevokeCredentials& request, 
     }
     // Durable, then seen by every thread, then (the lock has been let go) nothing of before still runs; only then is it said to
     // be done. The plugin may ask a server about it, so nobody waits for the lock meanwhile; the claim keeps others away.
-    const auto finish = [&]() -> Result<void> {
+    json details = {{"app", binding.app}, {"addon", addon.name}, {"binding", binding.name}, {"generation", request.generation}};
+    const auto at_plugin = [&]() -> Result<void> {
       VIA_TRY_LET(type, d_.addons.type(addon.type));
       VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
-      VIA_TRY(d_.addons.revoke(*instance, {binding.id, request.generation, type->scopes_for(binding.read_only)}));
+      return d_.addons.revoke(*instance, {binding.id, request.generation, type->scopes_for(binding.read_only)});
+    };
+    if (auto ended = at_plugin(); !ended) {
+      const auto left = left_behind_of(ended.error());
+      if (!left.empty()) details["left_behind"] = result["left_behind"] = left;
+      if (!request.forget) return revoked_here_only(operation, request, addon, ended.error(), details);
+      d_.log.warn("credentials.left_behind", {{"addon", addon.id}, {"binding", binding.name}, {"reason", ended.error().message}});
+    }
+    const auto finish = [&]() -> Result<void> {
       VIA_TRY_LET(held, operation.control());
       VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-      VIA_TRY(end_done(operation, result,
-                       {{"app", binding.app}, {"addon", addon.name}, {"binding", binding.name}, {"generation", request.generation}}));
+      VIA_TRY(end_done(operation, result, details));
       return change.commit();
     };
     if (auto finished = finish(); !finished) return unknown(finished.error());  // it is revoked; the rest comes at the next start
@@ -219,6 +227,29 @@ Result<json> ControlPlane::revoke_credentials(const RevokeCredentials& request, 
     return answer(result);
   };
   return operate(std::move(lock), std::move(work), actor, wait);
+}
+
+// The host serves nothing under the generation any more; where the data lies it could not be ended. It is tried again when the
+// server is back (settle_credentials).
+Error ControlPlane::revoked_here_only(Operation& operation, const RevokeCredentials& request, const Addon& addon, const Error& why, const json& details) {
+  Error error = fail(Code::unavailable, "Generation " + std::to_string(request.generation) + " of binding " + request.binding +
+                                            " is revoked: the host serves nothing under it any more. Where the data lies it could not be ended (" +
+                                            (why.http_status() == 500 ? "the host's log says why" : why.message) +
+                                            "), so who kept its credential may still log in there. The host ends it when it can; where the server is gone for "
+                                            "good, let it go: via addon revoke-credentials " + addon.name + " --app " + request.app + " --binding " +
+                                            request.binding + " --generation " + std::to_string(request.generation) + " --forget");
+  error.details = why.details;
+  d_.log.warn("credentials.not_ended", {{"addon", addon.id}, {"binding", request.binding}, {"reason", why.message}});
+  const auto close = [&]() -> Result<void> {
+    VIA_TRY_LET(held, operation.control());
+    unsettled_.insert(addon.id);
+    VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
+    VIA_TRY(end_operation(operation.id(), operation.kind(), operation.target(), operation.actor(), "failed", std::string(error.wire_name()), details, {},
+                          json{{"code", error.wire_name()}, {"message", error.message}}.dump()));
+    return change.commit();
+  };
+  if (auto closed = close(); !closed) return unknown(closed.error());
+  return error;
 }
 
 // What was committed counts: a rotation without its row is taken back, a revocation with it is finished in the plugin.
@@ -239,8 +270,10 @@ Result<std::string> ControlPlane::recover_rotation(const store::Operation& row) 
   if (!addon) return std::string("undone");
   const auto type = d_.addons.type(addon->type);
   const auto instance = d_.addons.instance(addon->id, addon->type, addon->config);
-  if (type && instance) (void)d_.addons.revoke(**instance, {binding->id, number, (*type)->scopes_for(binding->read_only)});
-  return std::string(rotating ? "undone" : "done");
+  if (!type || !instance) return std::string(rotating ? "undone" : "failed");
+  // Where its server is away, settle_credentials() does it.
+  const auto ended = d_.addons.revoke(**instance, {binding->id, number, (*type)->scopes_for(binding->read_only)});
+  return std::string(rotating ? "undone" : ended ? "done" : "failed");
 }
 
 }  // namespace via::lifecycle

@@ -179,10 +179,16 @@ Result<json> ControlPlane::delete_snapshot(const std::string& name_or_id, const 
   VIA_TRY(snapshots_.set_deleted(id, now()));
   VIA_TRY_LET(operation, record_change("addon.snapshot.delete", addon.id, actor, {{"addon", addon.name}, {"snapshot", id}}));
   VIA_TRY(change.commit());
-  if (auto removed = remove_published(folder, snapshot); !removed)
-    d_.log.warn("snapshot.files_not_removed", {{"snapshot", id}, {"reason", removed.error().message}});
   json out = to_json(snapshot);
   out["operation"] = operation;
+  if (auto removed = remove_published(folder, snapshot); !removed) {
+    d_.log.warn("snapshot.files_not_removed", {{"snapshot", id}, {"reason", removed.error().message}});
+    // Of no use to anybody: each start of the host tries to remove it.
+    out["left_behind"] = {"the files of snapshot " + id + " (" + std::to_string(snapshot.bytes) + " bytes)"};
+    VIA_TRY_LET(left, Transaction::begin(d_.store.db()));
+    VIA_TRY(record_change("addon.snapshot.leave-behind", addon.id, actor, {{"addon", addon.name}, {"snapshot", id}, {"left_behind", out["left_behind"]}}));
+    VIA_TRY(left.commit());
+  }
   return answer(std::move(out));
 }
 

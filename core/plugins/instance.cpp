@@ -213,17 +213,6 @@ Result<std::string> AddonInstance::binding_call(
   return call.wait();
 }
 
-Result<std::string> AddonInstance::health() {
-  const std::lock_guard lock(control_);
-  // A suspended one stays closed: its storage may be about to be replaced.
-  if (!opened_ && drained()) return std::string(R"({"state":"draining","checks":[]})");
-  // An add-on that nobody used yet is asked by opening it: "closed" would say nothing.
-  if (auto opened = open_held(); !opened) return opened.error();
-  ControlCall call(services_.clock, 5'000'000'000U);
-  raw_->api->health(raw_, call.abi());
-  return call.wait();
-}
-
 AddonInstance::Running::Running(AddonInstance& instance, Call& call) : instance_(instance), call_(call) {
   const std::lock_guard lock(instance_.running_mutex_);
   instance_.running_.push_back(&call_);
@@ -292,6 +281,45 @@ class AddonInstance::Use {
  private:
   AddonInstance& instance_;
 };
+
+// A [data] call: control calls need not wait for what it asks of a server.
+Result<std::string> AddonInstance::ask_health(std::unique_lock<std::mutex>& control) {
+  // A suspended one stays closed: its storage may be about to be replaced.
+  if (!opened_ && drained()) return std::string(R"({"state":"draining","checks":[]})");
+  // An add-on that nobody used yet is asked by opening it: "closed" would say nothing.
+  if (auto opened = open_held(); !opened) return opened.error();
+  const Use use(*this);
+  control.unlock();
+  ControlCall call(services_.clock, 5'000'000'000U);
+  raw_->api->health(raw_, call.abi());
+  return call.wait();
+}
+
+Result<std::string> AddonInstance::health() {
+  std::unique_lock control(control_);
+  return ask_health(control);
+}
+
+bool AddonInstance::lacks(const Ulid& binding, std::uint32_t generation) {
+  constexpr std::uint64_t kFreshNs = 250'000'000;
+  constexpr auto kPatience = std::chrono::seconds(1);  // with another that asks
+  if (type_.credentials != "plugin-applied") return false;
+  const std::unique_lock asking(asking_, kPatience);
+  if (!asking.owns_lock()) return false;
+  const std::uint64_t now = services_.clock.mono_ns();
+  if (unanswered_ns_ != 0 && now - unanswered_ns_ < kFreshNs) return false;
+  const auto has = [&] { return std::find(applied_.begin(), applied_.end(), AppliedCredential{binding, generation}) != applied_.end(); };
+  if (asked_ns_ != 0 && now - asked_ns_ < kFreshNs && has()) return false;
+  std::unique_lock control(control_, std::try_to_lock);
+  if (!control.owns_lock()) return false;
+  const auto said = ask_health(control);
+  auto applied = said ? applied_credentials(*said) : std::nullopt;
+  unanswered_ns_ = applied ? 0 : services_.clock.mono_ns();
+  if (!applied) return false;
+  applied_ = std::move(*applied);
+  asked_ns_ = services_.clock.mono_ns();
+  return !has();
+}
 
 const void* AddonInstance::extension(const char* id) { return raw_->api->get_extension(raw_, id); }
 

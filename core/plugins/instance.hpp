@@ -14,6 +14,7 @@
 
 #include "core/base/error.hpp"
 #include "core/plugins/abandoned.hpp"
+#include "core/plugins/applied.hpp"
 #include "core/plugins/executor.hpp"
 #include "core/plugins/host_services.hpp"
 #include "core/plugins/library.hpp"
@@ -100,6 +101,10 @@ class AddonInstance {
                                    const std::string& binding_id, std::uint32_t generation,
                                    const std::vector<std::string>& scopes);
   Result<std::string> health();
+  // Of a type whose credentials are "plugin-applied": whether its plugin does not have this one any more. Asks its health unless
+  // it had the credential a moment ago; what cannot be told now (its server is not there, a control call runs) is no
+  // lack. Thread: worker; may block for the time of a health call.
+  bool lacks(const Ulid& binding, std::uint32_t generation);
 
   // Operations that did not finish inline, so that cancel_running() finds them. A Running is made on the connection's
   // thread after the call was handed over and ends before the gate is left; the inline path makes none.
@@ -137,6 +142,7 @@ class AddonInstance {
 
  private:
   friend class Stuck;
+  Result<std::string> ask_health(std::unique_lock<std::mutex>& control);
   bool closed_to(std::string_view who) noexcept;
   bool wait_for_stuck() const;
   // Keeps the plugin instance alive for a [data] call that is made without control_.
@@ -172,6 +178,9 @@ class AddonInstance {
   std::atomic<const via_ops_api*> ops_{nullptr};  // set while open
   std::atomic<const via_http_api*> http_{nullptr};  // set while open
   std::atomic<bool> tries_http_{false};             // written before http_
+  std::timed_mutex asking_;                         // one asks for the credentials at a time; taken before control_
+  std::vector<AppliedCredential> applied_;          // guarded by asking_: what the plugin had at asked_ns_
+  std::uint64_t asked_ns_ = 0, unanswered_ns_ = 0;  // guarded by asking_; 0 = never
   std::once_flag queue_once_;
   std::atomic<Executor::Queue*> queue_{nullptr};
 };

@@ -38,12 +38,12 @@ std::optional<Marker> read_marker(const fs::path& folder) {
   const std::string text(std::istreambuf_iterator<char>(in), {});
   const auto json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object() || json.value("version", 0) != 1) throw plugin::Failure(VIA_E_CORRUPT, "The add-on's file addon.json is damaged.");
-  return Marker{json.value("server", ""), json.value("database", ""), json.value("config", "")};
+  return Marker{json.value("server", ""), json.value("database", ""), json.value("config", ""), json.value("made", true)};
 }
 
 void write_marker(const fs::path& folder, const Marker& marker) {
   const std::string text =
-      nlohmann::json{{"version", 1}, {"server", marker.server}, {"database", marker.database}, {"config", marker.config}}.dump() + "\n";
+      nlohmann::json{{"version", 1}, {"server", marker.server}, {"database", marker.database}, {"config", marker.config}, {"made", marker.made}}.dump() + "\n";
   const fs::path partial = folder / (std::string(".") + kName + ".partial");
   const int fd = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) fail("write its file");

@@ -11,6 +11,7 @@ namespace via::postgres {
 
 struct Marker {
   std::string server, database, config;
+  bool made = true;  // all of it was there once: what is missing on the server since was taken away
 };
 
 // Nothing when there is none. Throws plugin::Failure where it cannot be read or is damaged.

@@ -7,6 +7,8 @@
 
 #include <via/plugin/values.hpp>
 
+#include <charconv>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,6 +27,21 @@ struct Names {
   std::string binding_prefix(const via_id& binding) const { return "via_" + lower(plugin::text(binding)) + "_" + making + "_g"; }
   std::string generation_role(const via_id& binding, std::uint32_t generation) const {
     return binding_prefix(binding) + std::to_string(generation);
+  }
+  // Whose role it is, from a name that generation_role() made: the binding as plugin::text() writes it. Nothing for others.
+  struct Generation {
+    std::string binding;
+    std::uint32_t number = 0;
+  };
+  std::optional<Generation> generation_of(std::string_view role) const {
+    constexpr std::size_t kIdSize = 26;
+    const std::string middle = "_" + making + "_g";
+    if (!role.starts_with("via_") || role.size() <= 4 + kIdSize + middle.size() || role.substr(4 + kIdSize, middle.size()) != middle) return std::nullopt;
+    const std::string_view digits = role.substr(4 + kIdSize + middle.size());
+    Generation out{std::string(role.substr(4, kIdSize)), 0};
+    const auto end = std::from_chars(digits.data(), digits.data() + digits.size(), out.number);
+    if (end.ec != std::errc() || end.ptr != digits.data() + digits.size()) return std::nullopt;
+    return out;
   }
 };
 

@@ -2,7 +2,6 @@
 #include "plugins/postgres/postgres.hpp"
 
 #include "plugins/postgres/from_sqlite.hpp"
-#include "plugins/postgres/marker.hpp"
 
 #include <poll.h>
 
@@ -14,6 +13,7 @@ namespace {
 
 constexpr std::size_t kBodyLimit = 32u << 20;
 constexpr std::size_t kInlineBody = 64u << 10;  // longer ones are read on a worker
+constexpr int kLookSeconds = 2;                 // the least that libpq knows
 
 std::unique_ptr<Driver>& driver() {
   static std::unique_ptr<Driver> one;  // the library's: made by the first start(), ended by the last stop()
@@ -21,10 +21,11 @@ std::unique_ptr<Driver>& driver() {
 }
 int users = 0;  // [init]
 
-[[noreturn]] void raise(const Failure& f) {
-  std::string members;
-  if (!f.sqlstate.empty()) members += "\"sqlstate\":\"" + f.sqlstate + "\"";
-  if (f.retry_after_ms >= 0) members += (members.empty() ? "" : ",") + ("\"retry_after_ms\":" + std::to_string(f.retry_after_ms));
+// `members` = further ones of the error's details, without braces.
+[[noreturn]] void raise(const Failure& f, std::string members = {}) {
+  const auto add = [&](const std::string& member) { members += (members.empty() ? "" : ",") + member; };
+  if (!f.sqlstate.empty()) add("\"sqlstate\":\"" + f.sqlstate + "\"");
+  if (f.retry_after_ms >= 0) add("\"retry_after_ms\":" + std::to_string(f.retry_after_ms));
   throw plugin::Failure(f.status, f.message, f.code, members);
 }
 void check(const Failure& f) {
@@ -46,6 +47,13 @@ std::string url_escaped(std::string_view text) {
     }
   }
   return out;
+}
+
+// What stays where it is when it cannot be removed, for the operator who lets it go (docs: "left_behind").
+std::string left_behind(const std::string& what) { return "\"left_behind\":[" + plugin::json_string(what) + "]"; }
+
+std::string all_of(const Names& names, const std::string& server) {
+  return "database " + names.database + " and the roles " + names.owner + ", " + names.reader + " and *_" + names.making + "_g* on PostgreSQL server '" + server + "'";
 }
 
 std::string url_of(const Server& server, const std::string& role, const std::string& database) {
@@ -95,26 +103,43 @@ void Postgres::provision(const plugin::Provision& provision) {
   if (provision.storage_schema > 1) throw plugin::Failure(VIA_E_UNSUPPORTED, "The storage is of a newer version of the plugin.");
   const Server where = server(limits);
   const std::filesystem::path folder = host_.storage();
-  if (const auto known = read_marker(folder)) {
+  if (auto known = read_marker(folder)) {
     if (known->config != provision.config_json || known->server != where.name)
       throw plugin::Failure(VIA_E_CONFLICT, "The add-on is there already, with another configuration.");
-    return check(make_database(where, Names(known->database)));
+    const Names names(known->database);
+    if (known->made) {
+      // An empty database in the place of one with data would look as if all were well.
+      Found found;
+      check(look(where, names, kLookSeconds, found));
+      if (!found.database) throw plugin::Failure(VIA_E_CORRUPT, "The add-on's database is not on the PostgreSQL server any more.");
+    }
+    check(make_database(where, names));
+    known->made = true;
+    return write_marker(folder, *known);
   }
   // Nothing is left in the folder where the server cannot be reached at all.
   Link link;
   check(Link::as_admin(where, {}, link));
   const Names names(host_.instance_id(), random_making());
-  write_marker(folder, {where.name, names.database, std::string(provision.config_json)});
+  write_marker(folder, {where.name, names.database, std::string(provision.config_json), false});
   check(make_database(where, names));
+  write_marker(folder, {where.name, names.database, std::string(provision.config_json), true});
 }
 
 std::optional<Postgres::Made> Postgres::made() const {
   const auto known = read_marker(host_.storage());
   if (!known) return std::nullopt;
-  Limits limits;
-  check(parse_config(known->config, limits));
-  limits.server = known->server;
-  return Made{server(limits), Names(known->database), limits};
+  Made out{{}, Names(known->database), {}};
+  check(find(*known, out));
+  return out;
+}
+
+Failure Postgres::find(const Marker& marker, Made& out) const {
+  if (Failure f = parse_config(marker.config, out.limits)) return f;
+  out.limits.server = marker.server;
+  std::map<std::string, Server> servers;
+  if (Failure f = parse_settings(host_.settings(), servers)) return f;
+  return choose(servers, out.limits, out.server);
 }
 
 Postgres::Made Postgres::need() const {
@@ -146,9 +171,13 @@ void Postgres::close() {
 
 void Postgres::deprovision() {
   close();
-  const auto it = made();
-  if (!it) return;
-  check(drop_all(it->server, it->names));
+  const auto known = read_marker(host_.storage());
+  if (!known) return;
+  const Names names(known->database);
+  Made it{{}, names, {}};
+  Failure f = find(*known, it);
+  if (!f) f = drop_all(it.server, names);
+  if (f) raise(f, left_behind(all_of(names, known->server)));
   remove_marker(host_.storage());
 }
 
@@ -160,9 +189,14 @@ void Postgres::make(const plugin::Binding& binding) {
 }
 
 void Postgres::revoke(const plugin::Binding& binding) {
-  const auto it = made();
-  if (!it) return;
-  check(end_generation(it->server, it->names, binding.id, binding.generation));
+  const auto known = read_marker(host_.storage());
+  if (!known) return;
+  Made it{{}, Names(known->database), {}};
+  Failure f = find(*known, it);
+  if (!f) f = end_generation(it.server, it.names, binding.id, binding.generation);
+  if (f)
+    raise(f, left_behind("role " + (binding.generation == 0 ? it.names.binding_prefix(binding.id) + "*" : it.names.generation_role(binding.id, binding.generation)) +
+                         " on PostgreSQL server '" + known->server + "'"));
   std::shared_ptr<Pool> open;
   {
     const std::lock_guard lock(mutex_);
@@ -170,8 +204,8 @@ void Postgres::revoke(const plugin::Binding& binding) {
   }
   // What its holder may have learnt or lent while it could act as the owner ends with it.
   if (open) return check(open->renew_passwords());
-  check(apply_passwords(it->server, it->names, {random_password(), random_password()}));
-  check(end_foreign_sessions(it->server, it->names, {}));
+  check(apply_passwords(it.server, it.names, {random_password(), random_password()}));
+  check(end_foreign_sessions(it.server, it.names, {}));
 }
 
 std::string Postgres::describe(const plugin::Binding& binding) {
@@ -189,9 +223,28 @@ std::string Postgres::health() {
     open = pool_;
   }
   if (!open) return R"({"state":"closed","checks":[]})";
-  const Failure f = open->check();
-  if (!f) return R"({"state":"ok","checks":[{"name":"server","ok":true}]})";
-  return R"({"state":"failing","checks":[{"name":"server","ok":false,"detail":)" + plugin::json_string(f.status == VIA_E_INTERNAL ? "the server cannot be used" : f.message) + "}]}";
+  const Made it = need();
+  Found found;
+  Failure f = look(it.server, it.names, kLookSeconds, found);
+  const bool asked = !f;
+  if (!f && found.database) f = open->check();
+  std::string checks, credentials;
+  bool well = true;
+  const auto add = [&](std::string_view name, bool ok, std::string_view detail) {
+    well = well && ok;
+    checks += (checks.empty() ? "" : ",") + ("{\"name\":" + plugin::json_string(name)) + ",\"ok\":" + (ok ? "true" : "false");
+    checks += ok ? "}" : ",\"detail\":" + plugin::json_string(detail) + "}";
+  };
+  add("server", !f, f.status == VIA_E_INTERNAL ? "the server cannot be used" : std::string_view(f.message));
+  if (asked) {
+    add("database", found.database, "its database is not on the server any more");
+    add("roles", found.owner && found.reader, "its owning or its reading role is not on the server any more");
+    for (const auto& role : found.generations)
+      if (const auto one = it.names.generation_of(role))
+        credentials += (credentials.empty() ? "" : ",") + ("{\"binding\":\"" + one->binding + "\",\"generation\":" + std::to_string(one->number) + "}");
+  }
+  return std::string("{\"state\":\"") + (well ? "ok" : "failing") + "\",\"checks\":[" + checks + "]" +
+         (asked ? ",\"credentials\":[" + credentials + "]" : std::string()) + "}";
 }
 
 std::string Postgres::stats() {
@@ -339,7 +392,8 @@ void Postgres::stream(const plugin::Operation& operation, plugin::Call& call, co
 
 plugin::SnapshotFacts Postgres::take(const plugin::Snapshot& snapshot, plugin::Control& control) {
   const Made it = need();
-  check(take_dump(it.server, it.names, std::string(snapshot.dir), watch_of(control, host_)));
+  if (const Failure f = take_dump(it.server, it.names, std::string(snapshot.dir), watch_of(control, host_)))
+    raise(f, f.status == VIA_E_UNAVAILABLE ? left_behind(all_of(it.names, it.server.name)) : std::string());
   return {"postgres/1", 1, ""};
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "plugins/postgres/driver.hpp"
+#include "plugins/postgres/marker.hpp"
 #include "plugins/postgres/snapshot.hpp"
 
 #include <via/plugin.hpp>
@@ -54,6 +55,7 @@ class Postgres {
     Limits limits;
   };
   std::optional<Made> made() const;
+  Failure find(const Marker& marker, Made& out) const;  // the server and the limits
   Made need() const;  // throws when nothing was
   std::shared_ptr<Pool> pool() const;
   void send(std::unique_ptr<Job> job, Pool& pool);

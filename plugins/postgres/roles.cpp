@@ -121,7 +121,7 @@ std::string timestamp(std::int64_t unix_ms) {
 std::string random_password() { return random_text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", 43); }
 std::string random_making() { return random_text("abcdefghijklmnopqrstuvwxyz234567", 10); }
 
-Failure make_database(const Server& server, const Names& names) {
+Failure make_roles(const Server& server, const Names& names) {
   Link link;
   if (Failure f = Link::as_admin(server, {}, link)) return f;
   for (const std::string& role : {names.owner, names.reader}) {
@@ -129,11 +129,19 @@ Failure make_database(const Server& server, const Names& names) {
     // So that an operator's role that is no superuser may act for it.
     if (Failure f = link.run("GRANT " + identifier(role) + " TO CURRENT_USER")) return f;
   }
+  return {};
+}
+
+Failure make_database(const Server& server, const Names& names) {
+  if (Failure f = make_roles(server, names)) return f;
+  Link link;
+  if (Failure f = Link::as_admin(server, {}, link)) return f;
   return make_named(link, server, names, names.database);
 }
 
 Failure make_database_named(const Server& server, const Names& names, const std::string& database) {
   if (Failure f = drop_named(server, database)) return f;
+  if (Failure f = make_roles(server, names)) return f;  // which a server that was made anew does not have
   Link link;
   if (Failure f = Link::as_admin(server, {}, link)) return f;
   return make_named(link, server, names, database);
@@ -267,6 +275,18 @@ Failure end_foreign_sessions(const Server& server, const Names& names, const std
     if (!ours.contains(std::stoi(pid)))
       if (Failure f = link.run("SELECT pg_catalog.pg_terminate_backend($1::int, 5000)", {pid})) return f;
   return {};
+}
+
+Failure look(const Server& server, const Names& names, int seconds, Found& out) {
+  Link link;
+  if (Failure f = Link::as_admin(server, {}, link, seconds)) return f;
+  if (Failure f = link.exists("SELECT datname FROM pg_catalog.pg_database WHERE datname = $1 AND datallowconn", {names.database}, out.database)) return f;
+  std::vector<std::string> roles;
+  if (Failure f = link.column("SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ($1, $2)", {names.owner, names.reader}, roles)) return f;
+  for (const auto& role : roles) (role == names.owner ? out.owner : out.reader) = true;
+  return link.column("SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.shobj_description(oid, 'pg_authid') = $1 AND rolcanlogin "
+                     "AND (rolvaliduntil IS NULL OR rolvaliduntil > pg_catalog.now())",
+                     {"via generation of " + names.database}, out.generations);
 }
 
 Failure database_bytes(const Server& server, const Names& names, std::uint64_t& out) {

@@ -24,7 +24,8 @@ struct Passwords {
 std::string random_password();
 std::string random_making();  // of Names
 
-Failure make_database(const Server& server, const Names& names);
+Failure make_roles(const Server& server, const Names& names);  // owner and reader
+Failure make_database(const Server& server, const Names& names);  // with both
 // A second, empty database with the same rights, for a restore; there is none of that name afterwards but this.
 Failure make_database_named(const Server& server, const Names& names, const std::string& database);
 // The database takes the place of the add-on's own, in one transaction; the one before is dropped. No session is on either.
@@ -49,6 +50,14 @@ Failure end_generation(const Server& server, const Names& names, const via_id& b
 
 // Sessions of owner and reader other than those of these backends.
 Failure end_foreign_sessions(const Server& server, const Names& names, const std::set<int>& ours);
+
+// What the server has of an add-on now. Somebody may have dropped some of it, or have put the whole server back to an older state.
+struct Found {
+  bool database = false, owner = false, reader = false;
+  std::vector<std::string> generations;  // roles that can log in
+};
+// Waits at most `seconds` for a connection.
+Failure look(const Server& server, const Names& names, int seconds, Found& out);
 
 Failure database_bytes(const Server& server, const Names& names, std::uint64_t& out);
 

@@ -3,6 +3,7 @@
 // Owned by the instance. Thread: any, as noted.
 #pragma once
 
+#include "plugins/sqlite/descriptor.hpp"
 #include "plugins/sqlite/run.hpp"
 #include "plugins/sqlite/watchdog.hpp"
 
@@ -98,6 +99,11 @@ class Database {
     const auto* all = all_bytes_.load(std::memory_order_acquire);
     return static_cast<int64_t>(std::min<uint64_t>(limits_.quota_bytes, INT64_MAX)) - (all->load() - bytes_.load());
   }
+  // Whether its files were removed or replaced since they were opened: what is written then is in a file that has no name.
+  // Thread: the writer's; two short system calls.
+  bool removed(Handles& handles) const;
+  // Whether another file, or none, has its name now. Thread: any.
+  bool replaced(const Handles& handles) const;
   // Closes it when nothing uses it. Thread: worker.
   bool close_if_idle(bool even_if_touched);
 
@@ -155,6 +161,7 @@ struct Handles {
   std::vector<std::unique_ptr<Connection>> pool;  // for workers
   size_t pool_open = 0;
   std::unique_ptr<Writer> writer;
+  Descriptor file, journal;  // O_PATH, of the names as they were when they were opened; the journal's is the writer's
   ~Handles();
 };
 

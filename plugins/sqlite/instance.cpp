@@ -9,6 +9,8 @@
 #include "plugins/sqlite/writer.hpp"
 #include "plugins/sqlwire/operation.hpp"
 
+#include <boost/json.hpp>
+
 #include <algorithm>
 #include <cstdio>
 
@@ -45,6 +47,7 @@ void Instance::provision(const via_provision_args* args, via_call* call) {
   if (!database_.serving()) {
     if (Failure f = storage::provision(dir(), text(args->plan), text(args->config_json))) return fail_call(call, f);
   }
+  if (Failure f = storage::make_private(dir())) return fail_call(call, f);
   finish_call(call);
 }
 
@@ -121,9 +124,15 @@ void Instance::describe(const via_binding_args* args, via_call* call) {
 void Instance::health(via_call* call) {
   if (api_.databases().kit().on && api_.databases().serving()) return finish_call(call, R"({"state":"ok","checks":[]})");
   if (!database_.serving()) return finish_call(call, R"({"state":"closed","checks":[]})");
+  const auto failing = [&](std::string_view check, std::string_view detail) {
+    const auto said = boost::json::serialize(boost::json::object{
+        {"state", "failing"}, {"checks", boost::json::array{boost::json::object{{"name", check}, {"ok", false}, {"detail", detail}}}}});
+    finish_call(call, said);
+  };
+  if (const Failure f = storage::inspect(dir())) return failing("files", f.message);
   if (Database::Pin pin = database_.pin()) {
-    if (pin->writer->stuck())
-      return finish_call(call, R"({"state":"failing","checks":[{"name":"write","ok":false,"detail":"a write does not end"}]})");
+    if (pin->writer->stuck()) return failing("write", "a write does not end");
+    if (database_.replaced(*pin)) return failing("files", "the database's files are not those that were opened");
     std::unique_ptr<Connection> c;
     Failure f = database_.take_reader(*pin, host_.now_ns() + 250'000'000, c);
     if (!f) {
@@ -131,9 +140,9 @@ void Instance::health(via_call* call) {
       database_.give_reader(*pin, std::move(c));
       if (!ok) f = {VIA_E_CORRUPT, "internal", "the schema cannot be read"};
     }
-    if (f) return finish_call(call, R"({"state":"failing","checks":[{"name":"read","ok":false}]})");
+    if (f) return failing("read", f.message);
   }
-  finish_call(call, R"({"state":"ok","checks":[{"name":"read","ok":true}]})");
+  finish_call(call, R"({"state":"ok","checks":[{"name":"files","ok":true},{"name":"read","ok":true}]})");
 }
 
 uint64_t Instance::deadline(const Request& request, const via_call* call) const {

@@ -227,7 +227,11 @@ bool sync(const std::string& path, int flags) {
 Failure settle_wal(const std::string& data) {
   const std::string wal = data + "-wal", shm = data + "-shm";
   if (!has(wal) && !has(shm)) return {};
-  if (has(data)) {
+  if (!has(data)) {
+    // Somebody took its database away: nothing can be made of it, and under another one it would be played in.
+    for (const std::string& left : {wal, shm})
+      if (::unlink(left.c_str()) != 0 && errno != ENOENT) return internal("the log of a database that is gone cannot be removed");
+  } else {
     sqlite3* raw = nullptr;
     int rc = sqlite3_open_v2(data.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, nullptr);
     const Db db(raw);

@@ -114,19 +114,54 @@ Failure provision(const std::string& dir, std::string_view plan, std::string_vie
   return {};
 }
 
-Failure check(const std::string& dir) {
+namespace {
+
+Failure check_name(const std::string& dir, struct stat& st) {
   const std::string path = dir + "/data.sqlite";
-  struct stat st {};
   if (dir.empty() || ::lstat(path.c_str(), &st) != 0) {
     return {VIA_E_PRECONDITION, "not_provisioned", "the add-on has no storage yet"};
   }
   if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != ::geteuid())
     return {VIA_E_CORRUPT, "internal", "the database is not a regular file of this user with one name"};
-  if ((st.st_mode & 077) != 0 && ::chmod(path.c_str(), 0600) != 0) return internal("the database file is open to others");
+  return {};
+}
+
+Failure check_header(const std::string& path) {
   const Descriptor f(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   char head[16] = {};
   if (f.get() < 0 || ::pread(f.get(), head, 16, 0) != 16 || std::memcmp(head, "SQLite format 3", 16) != 0)
     return {VIA_E_CORRUPT, "internal", "the database file is damaged: its header is not a database's"};
+  return {};
+}
+
+constexpr mode_t kOthers = 077;
+
+}  // namespace
+
+Failure check(const std::string& dir) {
+  struct stat st {};
+  if (Failure f = check_name(dir, st)) return f;
+  if (Failure f = check_header(dir + "/data.sqlite")) return f;
+  if ((st.st_mode & kOthers) != 0 && ::chmod((dir + "/data.sqlite").c_str(), 0600) != 0) return internal("the database file is open to others");
+  return {};
+}
+
+Failure inspect(const std::string& dir) {
+  struct stat file {}, folder {};
+  if (dir.empty() || ::lstat(dir.c_str(), &folder) != 0) return {VIA_E_CORRUPT, "internal", "the add-on's folder is not there any more"};
+  // It may be open: nothing of it is opened here, for closing that again would drop SQLite's locks.
+  if (Failure f = check_name(dir, file)) {
+    if (f.status == VIA_E_PRECONDITION) f = {VIA_E_CORRUPT, "internal", "the database file is not there any more"};
+    return f;
+  }
+  if ((file.st_mode & kOthers) != 0) return internal("the database file is open to other users of this machine");
+  if ((folder.st_mode & kOthers) != 0 || folder.st_uid != ::geteuid()) return internal("the add-on's folder is open to other users of this machine");
+  return {};
+}
+
+Failure make_private(const std::string& dir) {
+  if ((::chmod(dir.c_str(), 0700) != 0 || ::chmod((dir + "/data.sqlite").c_str(), 0600) != 0) && errno != ENOENT)
+    return internal("the storage is open to other users and could not be made private");
   return {};
 }
 

@@ -209,6 +209,11 @@ void Writer::run(Group& group) {
     else if (j->call && j->call->cancelled && j->call->cancelled(j->call))
       j->failure = {VIA_E_CANCELLED, "cancelled", "the request was cancelled"};
   }
+  if (!handles_.broken.load(std::memory_order_relaxed) && database_.removed(handles_)) {
+    // What was acknowledged now would be gone with the last connection.
+    database_.host().log(4, "the database's files were moved or removed while it was open; it is opened anew");
+    handles_.broken.store(true, std::memory_order_relaxed);
+  }
   if (handles_.broken.load(std::memory_order_relaxed)) {
     for (auto& j : group)
       if (!j->failure) j->failure = {VIA_E_UNAVAILABLE, "recovering", "the database is being recovered", 0, -1, 100};

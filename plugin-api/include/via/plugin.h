@@ -182,7 +182,9 @@ typedef struct via_instance_api {
    * "${endpoint}" and, where credentials are plugin-applied, "${secret}"; the host fills them in at resolve. */
   void (*describe)(via_instance *, const via_binding_args *, via_call *);            /* [control] */
 
-  void (*health)(via_instance *, via_call *); /* result_json = {"state","checks":[...]}; "ok" serves; < 1 s  [data] */
+  /* result_json = {"state","checks":[...]}; "ok" serves. Where credentials are plugin-applied it may also list those that
+   * work now: "credentials":[{"binding":"<ULID, 26 characters>","generation":1}]; what is not there is not handed out. < 1 s */
+  void (*health)(via_instance *, via_call *);                                            /* [data] */
   /* A table of "optional tables" below, constant for the life of the instance; NULL for an id that is not known. */
   const void *(*get_extension)(via_instance *, const char *id);                          /* [any] */
   /* Called after close completed and every via_call is complete. No thread, timer or queue of the

@@ -168,6 +168,33 @@ void kill_at_each_step(const Subject& subject, const fs::path& root) {
   }
 }
 
+bool says_ok(Session::Call& call) {
+  if (call.status() != VIA_OK) return false;
+  const auto said = nlohmann::json::parse(call.details(), nullptr, false);
+  return said.is_object() && said.value("state", "") == "ok";
+}
+
+// Somebody removes the files of an add-on that is open. What its health says is all that an operator sees of it.
+void behind_its_back(const Subject& subject, const fs::path& root) {
+  Session s(subject, root);
+  s.start();
+  if (subject.can_write()) s.must(s.write(), "check.json's write");
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(root / "storage"))
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  if (files.empty()) skipped("it keeps no files in its folder");
+  if (!says_ok(s.health())) broken("health must be 'ok' before anything was removed");
+  for (const auto& file : files) fs::remove(file);
+  if (says_ok(s.health())) broken("health says 'ok' though the add-on's files were removed: compare what is open with what is there");
+  s.binding(&via_instance_api::revoke, 1);
+  s.must(s.close(), "close of an add-on whose files were removed");
+  Session::Call& opened = s.open();
+  if (opened.status() == VIA_OK && says_ok(s.health())) broken("it opens as if all were well though its files were removed");
+  s.must(s.close(), "close");
+  s.must(s.deprovision(), "deprovision of what is not there any more");
+  s.no_call_ended_twice();
+}
+
 }  // namespace
 
 std::vector<Case> storage_cases() {
@@ -175,6 +202,7 @@ std::vector<Case> storage_cases() {
       {"storage", "stays_inside", "nothing is written outside the add-on's folder", stays_inside},
       {"storage", "removes_its_data", "deprovision destroys the data", removes_its_data},
       {"storage", "full_disk", "a full disk is an error, and nothing is lost by it", full_disk},
+      {"storage", "behind_its_back", "files that somebody removed are missed by health and by open", behind_its_back},
       {"storage", "kill_at_each_step", "after a kill it opens, with every acknowledged write", kill_at_each_step},
   };
 }

@@ -62,6 +62,26 @@ TEST(Resolve, ASecretThatCannotBeMadeIsMissing) {
   EXPECT_EQ(world.resolve(R"({"keys":["DATABASE_URL"]})")["missing"], json({"DATABASE_URL"}));
 }
 
+TEST(Resolve, ACredentialThatIsLostIsNotHandedOut) {
+  via::test::FakeEntropy entropy;
+  const plugins::SecretBox box(Secret("a master key of this test"), entropy);
+  const Sealer sealer(box);
+  World world;
+  world.database->binding_id = "bind_1";
+  world.database->derived = {{"DATABASE_URL", "pg://role:${secret}@host"}, {"DATABASE_HOST", "${endpoint}"}};
+  const std::vector<const authorization::BindingGrant*> lost = {world.database.get()};
+  Caller caller = world.caller();
+  caller.sealer = &sealer;
+  caller.lost = &lost;
+  EXPECT_EQ(World::parse(resolve(caller, R"({"keys":["DATABASE_URL"]})"))["error"], "unavailable");
+  EXPECT_EQ(World::parse(resolve(caller, ""))["error"], "unavailable") << "also where everything is asked for";
+  EXPECT_EQ(World::parse(resolve(caller, R"({"keys":["DATABASE","DATABASE_HOST","GREETING"]})"))["values"].size(), 2U) << "what holds no credential is given";
+  const json again = World::parse(refresh(caller, R"({"app":"api","release":"rel_1","deploy":"dep_1","profile_version":3,
+      "keys":[{"key":"DATABASE_URL","scope":"addon","generation":3},{"key":"DATABASE_HOST","scope":"addon","generation":3}]})"));
+  EXPECT_EQ(again["keys"][0]["code"], "unavailable") << again;
+  EXPECT_EQ(again["keys"][1]["status"], "unchanged") << again;
+}
+
 TEST(Resolve, PlainValueHasItsOwnGeneration) {
   const json out = World().resolve(R"({"keys":["GREETING"]})");
   EXPECT_EQ(out["values"], json::array({{{"key", "GREETING"}, {"scope", "config"}, {"generation", 3},

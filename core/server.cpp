@@ -223,6 +223,7 @@ Result<void> serve(const ServeOptions& options, const ServiceManager& manager, E
   plane.stop();
   runner.stop_all(std::min(kStopGraceMs, static_cast<int>(config->limits.drain_timeout_ms / 2)));
   const bool whole = listener.shutdown(since);
+  plane.finish_background();
   host.plugins().close_all();
   host.log().info("stopped", {{"stuck_operations", whole ? "none" : "left behind"}});
   if (!whole) ExitLimit::leave();

@@ -436,13 +436,13 @@ asio::awaitable<void> RuntimeApi::serve_config(Exchange& exchange, const identit
   co_await exchange.on_worker([&] {
     std::vector<const authorization::BindingGrant*> lost;
     for (const auto& binding : grant->bindings)
-      if (!binding->live_generations.empty() && binding->instance->lacks(binding->binding_ulid, binding->live_generations.back())) lost.push_back(binding.get());
+      if (config::holds_secret(*binding) && binding->instance->lacks(binding->binding_ulid, binding->live_generations.back())) lost.push_back(binding.get());
     const config::Caller caller{*grant, values.get(), url, &d_.sealer, &lost};
     answer.emplace(refresh ? config::refresh(caller, request.body, &given)
                            : config::resolve(caller, request.body, &given));
   });
   if (!*answer) {
-    if (answer->error().http_status() >= 500)
+    if (answer->error().http_status() == 500)
       d_.log.error("config_failed", {{"request_id", exchange.request_id()}, {"reason", answer->error().message}});
     refuse(answer->error());
     co_return;

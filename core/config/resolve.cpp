@@ -32,6 +32,10 @@ std::uint32_t newest_live(const authorization::BindingGrant& binding) {
   return binding.live_generations.empty() ? 0 : binding.live_generations.back();
 }
 
+bool holds_secret(const authorization::BindingGrant& binding) {
+  return newest_live(binding) != 0 && std::any_of(binding.derived.begin(), binding.derived.end(), [](const auto& one) { return one.second.find("${secret}") != std::string::npos; });
+}
+
 bool is_lost(const Caller& caller, const authorization::BindingGrant& binding) {
   return caller.lost != nullptr && std::find(caller.lost->begin(), caller.lost->end(), &binding) != caller.lost->end();
 }

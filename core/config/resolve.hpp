@@ -29,6 +29,9 @@ struct Caller {
   const std::vector<const authorization::BindingGrant*>* lost = nullptr;
 };
 
+// Whether what an app is told of it has a credential in it.
+bool holds_secret(const authorization::BindingGrant& binding);
+
 // What an answer gave out, for the audit record: names and generations, never a value.
 struct Given {
   struct Key {

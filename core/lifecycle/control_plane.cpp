@@ -24,8 +24,12 @@ ControlPlane::ControlPlane(Dependencies dependencies, Settings settings)
       value_table_(d_.store.db()) {}
 
 ControlPlane::~ControlPlane() {
-  if (settler_.joinable()) settler_.join();
+  finish_background();
   end_operations();
+}
+
+void ControlPlane::finish_background() {
+  if (settler_.joinable()) settler_.join();
 }
 
 Result<ControlPlane::Lock> ControlPlane::control() {
@@ -63,7 +67,7 @@ Result<void> ControlPlane::start(Launcher* launcher) {
   // A revocation may not have reached a server before the host ended: that is looked at once, when it serves.
   for (const auto& addon : living) {
     const auto type = d_.addons.type(addon.type);
-    if (type && (*type)->credentials == "plugin-applied") unsettled_.insert(addon.id);
+    if (type && (*type)->credentials == "plugin-applied") unsettled_[addon.id];
   }
   return launch_all();
 }
@@ -73,7 +77,6 @@ void ControlPlane::stop() {
     const std::lock_guard lock(control_);
     stopping_ = true;
   }
-  if (settler_.joinable()) settler_.join();
   end_operations();
   const std::lock_guard lock(control_);
   launcher_ = nullptr;

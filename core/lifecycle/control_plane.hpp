@@ -229,8 +229,10 @@ class ControlPlane {
   // Called by the server now and then: retained data whose time is over goes, and so do logs.
   void expire_retained();
   void trim_logs();
-  // Ends credentials that a plugin could not end when they were revoked; in a thread of its own, which stop() waits for.
+  // Ends credentials that a plugin could not end when they were revoked, in a thread of its own.
   void settle_credentials();
+  // Behind stop(): returns when nothing of it runs any more. Before the plugins are closed.
+  void finish_background();
 
   Result<nlohmann::json> create_deploy(const CreateDeploy& request, const Actor& actor, bool wait = true);
   Result<nlohmann::json> rollback_deploy(const RollbackDeploy& request, const Actor& actor, bool wait);
@@ -363,8 +365,8 @@ class ControlPlane {
   Result<std::pair<catalog::Addon, bindings::Binding>> need_binding(const std::string& name_or_id, const std::string& app,
                                                                     const std::string& binding);
   std::vector<BindingUse> uses_of(const std::vector<releases::Instance>& instances, const std::string& addon_id);
-  Error revoked_here_only(Operation& operation, const RevokeCredentials& request, const catalog::Addon& addon, const Error& why,
-                          const nlohmann::json& details);
+  Error revoked_here_only(Operation& operation, const RevokeCredentials& request, const catalog::Addon& addon, const std::string& binding_id,
+                          const Error& why, const nlohmann::json& details);
   Result<std::string> recover_rotation(const store::Operation& operation);
 
   // settings.cpp
@@ -447,7 +449,13 @@ class ControlPlane {
                           const std::vector<plugins::AppliedCredential>& applied) const;
   Result<nlohmann::json> run_repair(Operation& operation, const catalog::Addon& addon);
   Result<nlohmann::json> apply_credentials(Operation& operation, const catalog::Addon& addon);
-  Result<void> end_revived(const catalog::Addon& addon, const std::vector<plugins::AppliedCredential>& applied);
+  // An add-on whose plugin may still have credentials that were revoked: those it is known to owe the end of, and when it is asked next.
+  struct Unsettled {
+    std::set<std::pair<std::string, std::uint32_t>> owed;  // binding id, generation
+    std::int64_t not_before_ms = 0, pause_ms = 0;
+  };
+  enum class Settled { all, later, unreachable };
+  Settled settle_one(const catalog::Addon& addon, const Unsettled& what);
 
   // grants.cpp
   using Grants = std::vector<std::shared_ptr<const authorization::InstanceGrant>>;
@@ -567,9 +575,9 @@ class ControlPlane {
   SandboxInfo sandbox_info_;
   Prober* prober_ = nullptr;
   ControlLock control_;
-  std::set<std::string> unsettled_;  // add-ons whose plugin may still have credentials that were revoked; guarded by control_
-  bool settling_ = false;            // guarded by control_
-  std::thread settler_;              // made by settle_credentials(), joined by it and by stop()
+  std::map<std::string, Unsettled> unsettled_;  // by add-on id; guarded by control_
+  bool settling_ = false;                       // guarded by control_
+  std::thread settler_;                         // made by settle_credentials(), joined by it and by finish_background()
   std::map<std::string, std::string> claims_;  // what an operation works on -> its id; guarded by control_
   // By instance, then binding id; guarded by control_. The cells are shared with the grants.
   std::map<std::string, std::map<std::string, std::shared_ptr<authorization::GenerationUse>>> uses_;

@@ -2,6 +2,7 @@
 // be taken away behind the plugin's back, or come back when a server is put back to an older state; what is asked here is the plugin,
 // never under the control lock, for it may ask a server in turn.
 #include <algorithm>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -29,6 +30,16 @@ std::string state_in(const Result<std::string>& health) {
   if (!said.is_object()) return {};
   const auto state = said.find("state");
   return state != said.end() && state->is_string() ? state->get<std::string>() : std::string();
+}
+
+// The first check that is not well, in the plugin's words.
+std::string trouble_in(const std::string& health) {
+  const json said = json::parse(health, nullptr, false);
+  const auto checks = said.is_object() ? said.value("checks", json::array()) : json::array();
+  for (const json& check : checks)
+    if (check.is_object() && check.value("ok", json(true)) == false && check.contains("detail") && check["detail"].is_string())
+      return check["detail"].get<std::string>();
+  return {};
 }
 
 bool serves(std::string_view state) { return state == "ok" || state == "healthy" || state == "ready"; }
@@ -77,14 +88,9 @@ AskedStorage ControlPlane::ask_storage(const Addon& addon) const {
   if (!parsed.is_object()) return bad("the plugin's answer has another form than expected");
   out.applied = plugins::applied_credentials(*health);
   const std::string state = state_in(health);
-  std::string why;
-  if (const auto checks = parsed.find("checks"); !serves(state) && checks != parsed.end() && checks->is_array())
-    for (const json& check : *checks)
-      if (why.empty() && check.is_object() && check.value("ok", json(true)) == false && check.contains("detail") &&
-          check["detail"].is_string())
-        why = ": " + check["detail"].get<std::string>();
+  const std::string why = serves(state) ? std::string() : trouble_in(*health);
   out.storage.ok = serves(state);
-  out.storage.detail = (state.empty() ? "unknown" : state) + why;
+  out.storage.detail = (state.empty() ? "unknown" : state) + (why.empty() ? "" : ": " + why);
   return out;
 }
 
@@ -192,22 +198,22 @@ Result<json> ControlPlane::repair_addon(const std::string& name_or_id, const Act
 }
 
 Result<json> ControlPlane::run_repair(Operation& operation, const Addon& addon) {
-  const auto lost = [&] {
-    return fail(Code::conflict, "The data of add-on '" + addon.name + "' cannot be served. Restore a snapshot (via addon snapshots " + addon.name +
-                                    "), or give it up: via addon destroy " + addon.name);
+  const auto lost = [&](const std::string& why) {
+    return fail(Code::conflict, "The data of add-on '" + addon.name + "' cannot be served" + (why.empty() ? "" : " (" + why + ")") +
+                                    ". Restore a snapshot (via addon snapshots " + addon.name + "), or give it up: via addon destroy " + addon.name);
   };
   VIA_TRY(operation.step("provision"));
   VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
   // An empty one in the place of what is gone would look as if all were well.
   std::error_code ec;
-  if (addon.state == AddonState::active && !std::filesystem::exists(storage_of(addon), ec))
+  if (addon.state == AddonState::active && std::filesystem::symlink_status(storage_of(addon), ec).type() == std::filesystem::file_type::not_found)
     return fail(Code::conflict, "The data of add-on '" + addon.name + "' is gone: its folder is not there any more. Put a backup of the host back (via backup "
                                 "list), or give the add-on up: via addon destroy " + addon.name + " --no-final-snapshot");
   VIA_TRY(close_to_others(storage_of(addon)));
   if (auto made = d_.addons.provision(*instance); !made) {
     if (made.error().http_status() == 500) {
       d_.log.warn("addon.repair_failed", {{"addon", addon.id}, {"reason", made.error().message}});
-      return lost();
+      return lost({});
     }
     return made.error();
   }
@@ -215,12 +221,18 @@ Result<json> ControlPlane::run_repair(Operation& operation, const Addon& addon) 
   auto health = d_.addons.health(*instance);
   if (!serves(state_in(health)) && !addon.drained) {
     // What is open may be the files of before.
-    VIA_TRY_LET(quiet, d_.addons.drain(*instance, kReopenWaitMs, operation.watch()));
-    if (quiet) VIA_TRY(d_.addons.suspend(*instance));
+    const auto quiet = d_.addons.drain(*instance, kReopenWaitMs, operation.watch());
+    const auto closed = quiet && *quiet ? d_.addons.suspend(*instance) : Result<void>();
     VIA_TRY(d_.addons.resume(*instance));
+    if (!quiet) return quiet.error();
+    if (!closed) return closed.error();
+    if (!*quiet) return fail(Code::conflict, "Operations of add-on '" + addon.name + "' do not end, so it could not be opened anew. Try again when they have.");
     health = d_.addons.health(*instance);
   }
-  if (!serves(state_in(health))) return lost();
+  if (!health && health.error().code == Code::deadline_exceeded) return health.error();  // which says nothing of the data
+  if (!health) return lost(health.error().http_status() == 500 ? std::string() : health.error().message);
+  // One that is drained by an operator is closed, and says nothing of its data either.
+  if (!serves(state_in(health)) && !(addon.drained && state_in(health) == "draining")) return lost(trouble_in(*health));
   operation.only_forward();
   VIA_TRY_LET(mended, apply_credentials(operation, addon));
   VIA_TRY_LET(held, operation.control());
@@ -241,16 +253,23 @@ Result<json> ControlPlane::apply_credentials(Operation& operation, const Addon& 
   if (type->credentials != "plugin-applied") return answer({{"applied", 0}, {"ended", 0}});
   VIA_TRY(operation.step("credentials"));
   const AskedStorage asked = ask_storage(addon);
-  std::size_t applied = 0;
-  CredentialsAmiss amiss;
+  std::vector<bindings::Binding> bound;
   {
     VIA_TRY_LET(held, operation.control());
-    VIA_TRY_LET(bound, bindings_.all_of_addon(addon.id));
-    if (asked.applied) amiss = compare_credentials(bound, *asked.applied);
-    for (const auto& binding : bound)
-      applied += static_cast<std::size_t>(std::count_if(binding.generations.begin(), binding.generations.end(), [](const auto& g) { return g.live; }));
-    VIA_TRY(reapply_bindings(d_.addons, bindings_, addon));
+    VIA_TRY_LET(found, bindings_.all_of_addon(addon.id));
+    bound = std::move(found);
   }
+  // The claim keeps every other change away from them.
+  std::size_t applied = 0;
+  for (const auto& binding : bound)
+    for (const auto& one : binding.generations) {
+      if (!one.live) continue;
+      VIA_TRY_LET(described, apply_binding(addon, {binding.id, binding.name, binding.read_only}, one.generation));
+      VIA_TRY_LET(held, operation.control());
+      VIA_TRY(bindings_.describe_generation(binding.id, one.generation, described.descriptor, described.derived));
+      ++applied;
+    }
+  const CredentialsAmiss amiss = asked.applied ? compare_credentials(bound, *asked.applied) : CredentialsAmiss{};
   VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
   for (const auto& one : amiss.revived) VIA_TRY(d_.addons.revoke(*instance, {one.binding_id, one.generation, {}}));
   return answer({{"applied", applied}, {"ended", amiss.revived.size()}});
@@ -258,65 +277,94 @@ Result<json> ControlPlane::apply_credentials(Operation& operation, const Addon& 
 
 // Revocations that a plugin could not make because its server was away are made when it is back.
 void ControlPlane::settle_credentials() {
-  std::vector<Addon> due;
+  struct Due {
+    Addon addon;
+    Unsettled what;
+  };
+  std::vector<Due> due;
   {
     const auto lock = control();
-    if (!lock || stopping_ || settling_ || unsettled_.empty()) return;
-    for (const auto& id : unsettled_) {
-      const auto addon = addons_.find_by_id(id);
-      if (addon && *addon && (*addon)->state == AddonState::active && not_claimed("addon:" + id)) due.push_back(**addon);
+    if (!lock || stopping_ || settling_) return;
+    for (auto at = unsettled_.begin(); at != unsettled_.end();) {
+      const auto addon = addons_.find_by_id(at->first);
+      const bool later = !addon || at->second.not_before_ms > now() || (*addon && !not_claimed("addon:" + at->first));
+      if (later) {
+        ++at;
+        continue;
+      }
+      // One that is worked on at its end needs no end of its credentials.
+      if (*addon && (*addon)->state == AddonState::active) due.push_back({**addon, at->second});
+      at = unsettled_.erase(at);
     }
-    unsettled_.clear();
-    for (const auto& addon : due) unsettled_.insert(addon.id);
     settling_ = !due.empty();
   }
   if (due.empty()) return;
   if (settler_.joinable()) settler_.join();
   settler_ = std::thread([this, due = std::move(due)] {
-    for (const auto& addon : due) {
-      try {
-        const AskedStorage asked = ask_storage(addon);
-        if (!asked.applied) continue;
-        const auto settled = end_revived(addon, *asked.applied);
+    std::set<std::string> away;  // types whose server could not be asked: the rest of them waits for the next time
+    for (const auto& [addon, what] : due) {
+      {
         const std::lock_guard lock(control_);
-        if (settled) unsettled_.erase(addon.id);
-        else d_.log.warn("credentials.not_ended", {{"addon", addon.id}, {"reason", settled.error().message}});
+        if (stopping_) break;
+      }
+      Settled settled = Settled::unreachable;
+      try {
+        if (!away.contains(addon.type)) settled = settle_one(addon, what);
       } catch (const std::exception& problem) {
         d_.log.error("credentials.not_ended", {{"addon", addon.id}, {"reason", problem.what()}});
       }
+      if (settled == Settled::unreachable) away.insert(addon.type);
+      if (settled == Settled::all) continue;
+      constexpr std::int64_t kFirstMs = 5'000, kLastMs = 300'000;
+      const std::lock_guard lock(control_);
+      Unsettled& again = unsettled_[addon.id];
+      again.owed.insert(what.owed.begin(), what.owed.end());
+      // A server that is away is asked again soon; what it refuses, less and less often.
+      again.pause_ms = settled == Settled::unreachable ? 0 : std::clamp(what.pause_ms * 2, kFirstMs, kLastMs);
+      again.not_before_ms = now() + again.pause_ms;
     }
     const std::lock_guard lock(control_);
     settling_ = false;
   });
 }
 
-Result<void> ControlPlane::end_revived(const Addon& addon, const std::vector<plugins::AppliedCredential>& applied) {
-  VIA_TRY_LET(lock, control());
-  VIA_TRY_LET(bound, bindings_.all_of_addon(addon.id));
-  const CredentialsAmiss amiss = compare_credentials(bound, applied);
-  if (amiss.revived.empty()) return {};
-  Work work;
-  work.kind = "addon.end-credentials";
-  work.target = addon.id;
-  work.claims = {"addon:" + addon.id};
-  work.run = [this, addon, revived = amiss.revived](Operation& operation) -> Result<json> {
-    VIA_TRY(operation.step("revoke"));
-    operation.only_forward();
-    VIA_TRY_LET(instance, d_.addons.instance(addon.id, addon.type, addon.config));
-    json ended = json::array();
-    for (const auto& one : revived) {
-      VIA_TRY(d_.addons.revoke(*instance, {one.binding_id, one.generation, {}}));
-      ended.push_back({{"app", one.app}, {"binding", one.binding}, {"generation", one.generation}});
+ControlPlane::Settled ControlPlane::settle_one(const Addon& addon, const Unsettled& what) {
+  const AskedStorage asked = ask_storage(addon);
+  const std::string claim = "addon:" + addon.id;
+  auto ending = what.owed;
+  std::map<std::string, std::pair<std::string, std::string>> names;  // of a binding: app, name
+  {
+    const std::lock_guard lock(control_);
+    if (!not_claimed(claim)) return Settled::later;
+    const auto bound = bindings_.all_of_addon(addon.id);
+    if (!bound) return Settled::later;
+    for (const auto& binding : *bound) names[binding.id] = {binding.app, binding.name};
+    if (asked.applied)
+      for (const auto& one : compare_credentials(*bound, *asked.applied).revived) ending.insert({one.binding_id, one.generation});
+    if (!asked.applied && !asked.storage.ok) return Settled::unreachable;
+    if (ending.empty()) return Settled::all;  // a plugin that does not list what it has owes nothing that is known
+    claims_[claim] = "the end of its revoked credentials";
+  }
+  Result<void> ended{};
+  json list = json::array();
+  if (const auto instance = d_.addons.instance(addon.id, addon.type, addon.config); !instance) ended = instance.error();
+  else
+    for (const auto& [binding, generation] : ending) {
+      if (ended) ended = d_.addons.revoke(**instance, {binding, generation, {}});
+      if (ended) list.push_back({{"app", names[binding].first}, {"binding", names[binding].second}, {"generation", generation}});
     }
-    const json result = {{"addon", addon.name}, {"ended", ended}, {"operation", operation.id()}};
-    VIA_TRY_LET(held, operation.control());
+  const std::lock_guard lock(control_);
+  claims_.erase(claim);
+  const auto record = [&]() -> Result<void> {
     VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
-    VIA_TRY(end_done(operation, result, {{"addon", addon.name}, {"ended", ended}}));
-    VIA_TRY(change.commit());
-    return answer(result);
+    VIA_TRY(record_change("addon.end-credentials", addon.id, Actor{"host", 0}, {{"addon", addon.name}, {"ended", list}}));
+    return change.commit();
   };
-  VIA_TRY(operate(std::move(lock), std::move(work), Actor{"host", 0}, true));
-  return {};
+  if (!list.empty())
+    if (auto recorded = record(); !recorded) d_.log.error("credentials.end_not_recorded", {{"addon", addon.id}, {"reason", recorded.error().message}});
+  if (ended) return Settled::all;
+  d_.log.warn("credentials.not_ended", {{"addon", addon.id}, {"reason", ended.error().message}});
+  return ended.error().code == Code::unavailable ? Settled::unreachable : Settled::later;
 }
 
 }  // namespace via::lifecycle

@@ -121,8 +121,10 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
       VIA_TRY(operation.remember(steps));
       auto taken = copy_storage(operation, addon, "safety", "before restoring " + snapshot.id, id);
       if (!taken) {
-        // What no plugin can serve any more cannot be copied either; then there is nothing to lose by a restore.
-        if (serves) return taken.error();
+        // What no plugin can serve any more cannot be copied either; then there is nothing to lose by a restore. A disk that is full, a
+        // server that is away or somebody else's work says nothing of the data.
+        const Code why = taken.error().code;
+        if (serves || why == Code::disk_full || why == Code::unavailable || why == Code::conflict || why == Code::queue_full) return taken.error();
         d_.log.warn("restore.no_safety_snapshot", {{"addon", addon.id}, {"reason", taken.error().message}});
       } else {
         VIA_TRY_LET(lock, operation.control());
@@ -187,10 +189,11 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
     d_.log.warn("restore.staging_not_removed", {{"addon", addon.id}, {"reason", removed.error().message}});
 
   operation.stands();
-  // A server that was made anew has none of them.
+  // A server that was made anew has none of them. The data are restored in any case.
+  std::string credentials;
   if (auto applied = apply_credentials(operation, addon); !applied) {
-    if (!addon.drained) (void)d_.addons.resume(*instance);
-    return applied.error();
+    d_.log.warn("restore.credentials_not_applied", {{"addon", addon.id}, {"reason", applied.error().message}});
+    credentials = "could not be applied. Do it again: via addon repair " + addon.name;
   }
   Restarted users;
   VIA_TRY(operation.step("restart"));
@@ -208,13 +211,14 @@ Result<json> ControlPlane::run_restore(Operation& operation, const Addon& addon,
       return fail(Code::internal, "the add-on was restored, but what it replaced cannot be read: " + sealed.error().message);
     kept = safety_snapshot(addon, snapshot, safety, *sealed, operation.id());
   }
-  const json result = {{"addon", addon.name},
+  json result = {{"addon", addon.name},
                        {"addon_id", addon.id},
                        {"snapshot", snapshot.id},
                        {"safety_snapshot", safety},
                        {"restarted", ids_of(users.restarted)},
                        {"not_restarted", ids_of(users.left)},
                        {"operation", operation.id()}};
+  if (!credentials.empty()) result["credentials"] = credentials;
   VIA_TRY_LET(lock, operation.control());
   VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
   VIA_TRY(addons_.set_state(addon.id, AddonState::active, "", now()));
@@ -300,6 +304,8 @@ Result<std::string> ControlPlane::recover_restore(const store::Operation& row) {
     (void)d_.addons.resume(*instance);
   }
   VIA_TRY(remove_tree(staging));
+  if (auto again = reapply_bindings(d_.addons, bindings_, *addon); !again)
+    d_.log.warn("restore.credentials_not_applied", {{"addon", addon->id}, {"reason", again.error().message}});
   VIA_TRY(addons_.set_state(addon->id, AddonState::active, "", now()));
   return std::string("done");
 }
@@ -323,6 +329,8 @@ Result<std::string> ControlPlane::finish_exchange(const Addon& addon, const json
     }
     (void)d_.addons.resume(*instance);
   }
+  // Somebody had taken the data away: it was made, and replaced nothing.
+  const bool of_nothing = fs::exists(staging, ec) && fs::is_empty(staging, ec);
   if (fs::exists(staging, ec) && !fs::is_empty(staging, ec)) {
     VIA_TRY(make_private_folder(folder));
     VIA_TRY_LET(names, unsealed(staging));
@@ -343,6 +351,10 @@ Result<std::string> ControlPlane::finish_exchange(const Addon& addon, const json
   }
   VIA_TRY_LET(known, snapshots_.find(safety));  // a start before this one may have come as far
   // An exchange leaves what it replaced; there is none where the restore gave up, and what was there stands.
+  if (!known && files.empty() && of_nothing) {
+    VIA_TRY(addons_.set_state(addon.id, AddonState::active, "", now()));
+    return std::string("done");
+  }
   if (!known && files.empty()) return std::string("failed");
   if (!known) {
     VIA_TRY_LET(sealed, seal_published(folder, safety, files, {}));

@@ -142,7 +142,8 @@ Result<json> ControlPlane::ended_by_attempts(const std::string& addon_id) {
 Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operation, DestroyHow how) {
   const auto instance = d_.addons.instance(addon.id, addon.type, addon.config);
   std::string final_id;
-  bool told = false;  // the error says what stands and what to do
+  bool told = false;       // the error says what stands and what to do
+  bool at_plugin = false;  // and is the plugin's, of data that it could not reach
   // A snapshot in the add-on's folder goes where it is kept until its time is over.
   const auto retain = [&](const std::string& id) -> Result<void> {
     final_id = id;
@@ -178,6 +179,7 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
       if (!taken) {
         const bool full = taken.error().code == Code::disk_full, away = taken.error().code == Code::unavailable;
         told = true;
+        at_plugin = !left_behind_of(taken.error()).empty();
         Error error = fail(full ? Code::disk_full : away ? Code::unavailable : Code::conflict,
                            "The final snapshot of add-on '" + addon.name + "' could not be taken (" +
                                (full ? "the disk is full" : taken.error().http_status() == 500 ? "the host's log says why" : taken.error().message) +
@@ -199,6 +201,7 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
     VIA_TRY(d_.addons.suspend(**instance));
     if (how.keep && final) VIA_TRY(retain(final->id));
     auto removed = d_.addons.deprovision(**instance);
+    at_plugin = !removed && removed.error().code != Code::disk_full;
     if (!removed && removed.error().http_status() == 503) {
       told = true;
       Error error = removed.error();
@@ -211,10 +214,9 @@ Result<json> ControlPlane::finish_destroy(const Addon& addon, Operation& operati
   };
   std::vector<std::string> left_behind;
   if (auto removed = remove(); !removed) {
-    // A full disk or a host that fails is no reason to leave data behind.
+    // A full disk, an operation that does not end or a host that is busy is no reason to leave data behind.
     const Error why = removed.error();
-    const bool away = why.code == Code::unavailable || why.code == Code::not_found || (why.code != Code::disk_full && !left_behind_of(why).empty());
-    if (!how.forget || !away) return destroy_failed(addon, operation, removed.error(), told);
+    if (!how.forget || (instance && !at_plugin)) return destroy_failed(addon, operation, removed.error(), told);
     VIA_TRY_LET(left, leave_behind(addon, operation, removed.error()));
     left_behind = std::move(left);
     if (how.keep && final_id.empty()) {
@@ -248,7 +250,8 @@ Error ControlPlane::destroy_failed(const Addon& addon, Operation& operation, Err
     VIA_TRY(end_operation(operation.id(), operation.kind(), operation.target(), operation.actor(), "failed", std::string(error.wire_name()),
                           {{"addon", addon.name}, {"app", addon.app}, {"type", addon.type}}, {},
                           json{{"code", error.wire_name()},
-                               {"message", error.http_status() == 500 ? std::string(kInternalMessage) : error.message}}.dump()));
+                               {"message", error.http_status() == 500 ? std::string(kInternalMessage) : error.message}}
+                              .dump(-1, ' ', false, json::error_handler_t::replace)));
     return change.commit();
   };
   if (auto closed = close(); !closed) return unknown(closed.error());

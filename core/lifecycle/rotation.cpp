@@ -210,9 +210,10 @@ Result<json> ControlPlane::revoke_credentials(const RevokeCredentials& request, 
       return d_.addons.revoke(*instance, {binding.id, request.generation, type->scopes_for(binding.read_only)});
     };
     if (auto ended = at_plugin(); !ended) {
-      const auto left = left_behind_of(ended.error());
+      auto left = left_behind_of(ended.error());
+      if (left.empty() && request.forget) left.push_back("the credential, wherever add-on type '" + addon.type + "' keeps it");
       if (!left.empty()) details["left_behind"] = result["left_behind"] = left;
-      if (!request.forget) return revoked_here_only(operation, request, addon, ended.error(), details);
+      if (!request.forget) return revoked_here_only(operation, request, addon, binding.id, ended.error(), details);
       d_.log.warn("credentials.left_behind", {{"addon", addon.id}, {"binding", binding.name}, {"reason", ended.error().message}});
     }
     const auto finish = [&]() -> Result<void> {
@@ -231,10 +232,12 @@ Result<json> ControlPlane::revoke_credentials(const RevokeCredentials& request, 
 
 // The host serves nothing under the generation any more; where the data lies it could not be ended. It is tried again when the
 // server is back (settle_credentials).
-Error ControlPlane::revoked_here_only(Operation& operation, const RevokeCredentials& request, const Addon& addon, const Error& why, const json& details) {
+Error ControlPlane::revoked_here_only(Operation& operation, const RevokeCredentials& request, const Addon& addon, const std::string& binding_id,
+                                      const Error& why, const json& details) {
+  if (why.http_status() == 500) return unknown(why);  // the next start does it
   Error error = fail(Code::unavailable, "Generation " + std::to_string(request.generation) + " of binding " + request.binding +
                                             " is revoked: the host serves nothing under it any more. Where the data lies it could not be ended (" +
-                                            (why.http_status() == 500 ? "the host's log says why" : why.message) +
+                                            why.message +
                                             "), so who kept its credential may still log in there. The host ends it when it can; where the server is gone for "
                                             "good, let it go: via addon revoke-credentials " + addon.name + " --app " + request.app + " --binding " +
                                             request.binding + " --generation " + std::to_string(request.generation) + " --forget");
@@ -242,10 +245,10 @@ Error ControlPlane::revoked_here_only(Operation& operation, const RevokeCredenti
   d_.log.warn("credentials.not_ended", {{"addon", addon.id}, {"binding", request.binding}, {"reason", why.message}});
   const auto close = [&]() -> Result<void> {
     VIA_TRY_LET(held, operation.control());
-    unsettled_.insert(addon.id);
+    unsettled_[addon.id].owed.insert({binding_id, request.generation});
     VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
     VIA_TRY(end_operation(operation.id(), operation.kind(), operation.target(), operation.actor(), "failed", std::string(error.wire_name()), details, {},
-                          json{{"code", error.wire_name()}, {"message", error.message}}.dump()));
+                          json{{"code", error.wire_name()}, {"message", error.message}}.dump(-1, ' ', false, json::error_handler_t::replace)));
     return change.commit();
   };
   if (auto closed = close(); !closed) return unknown(closed.error());

@@ -185,9 +185,13 @@ Result<json> ControlPlane::delete_snapshot(const std::string& name_or_id, const 
     d_.log.warn("snapshot.files_not_removed", {{"snapshot", id}, {"reason", removed.error().message}});
     // Of no use to anybody: each start of the host tries to remove it.
     out["left_behind"] = {"the files of snapshot " + id + " (" + std::to_string(snapshot.bytes) + " bytes)"};
-    VIA_TRY_LET(left, Transaction::begin(d_.store.db()));
-    VIA_TRY(record_change("addon.snapshot.leave-behind", addon.id, actor, {{"addon", addon.name}, {"snapshot", id}, {"left_behind", out["left_behind"]}}));
-    VIA_TRY(left.commit());
+    const auto record = [&]() -> Result<void> {
+      VIA_TRY_LET(left, Transaction::begin(d_.store.db()));
+      VIA_TRY(record_change("addon.snapshot.leave-behind", addon.id, actor, {{"addon", addon.name}, {"snapshot", id}, {"left_behind", out["left_behind"]}}));
+      return left.commit();
+    };
+    // The snapshot is gone in any case.
+    if (auto recorded = record(); !recorded) d_.log.warn("snapshot.leftover_not_recorded", {{"snapshot", id}, {"reason", recorded.error().message}});
   }
   return answer(std::move(out));
 }

@@ -17,6 +17,7 @@ std::optional<std::vector<AppliedCredential>> applied_credentials(std::string_vi
     if (binding == one.end() || !binding->is_string() || generation == one.end() || !generation->is_number_unsigned() ||
         !parse_ulid(binding->get_ref<const std::string&>(), credential.binding))
       return std::nullopt;
+    if (generation->get<std::uint64_t>() > UINT32_MAX) return std::nullopt;
     credential.generation = generation->get<std::uint32_t>();
     out.push_back(credential);
   }

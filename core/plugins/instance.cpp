@@ -210,7 +210,10 @@ Result<std::string> AddonInstance::binding_call(
   }
   ControlCall call(services_.clock);
   (raw_->api->*which)(raw_, &args, call.abi());
-  return call.wait();
+  auto done = call.wait();
+  const std::lock_guard known(applied_mutex_);
+  answered_ns_ = unanswered_ns_ = 0;  // what was asked before may be different now
+  return done;
 }
 
 AddonInstance::Running::Running(AddonInstance& instance, Call& call) : instance_(instance), call_(call) {
@@ -301,24 +304,35 @@ Result<std::string> AddonInstance::health() {
 }
 
 bool AddonInstance::lacks(const Ulid& binding, std::uint32_t generation) {
-  constexpr std::uint64_t kFreshNs = 250'000'000;
+  constexpr std::uint64_t kHadNs = 250'000'000, kLackedNs = 1'000'000'000, kUnansweredNs = 5'000'000'000;
   constexpr auto kPatience = std::chrono::seconds(1);  // with another that asks
   if (type_.credentials != "plugin-applied") return false;
-  const std::unique_lock asking(asking_, kPatience);
-  if (!asking.owns_lock()) return false;
+  const AppliedCredential wanted{binding, generation};
+  const auto in = [&](const std::vector<AppliedCredential>& list) { return std::find(list.begin(), list.end(), wanted) != list.end(); };
+  std::unique_lock lock(applied_mutex_);
+  if (!asked_.wait_for(lock, kPatience, [&] { return !asking_; })) return false;
   const std::uint64_t now = services_.clock.mono_ns();
-  if (unanswered_ns_ != 0 && now - unanswered_ns_ < kFreshNs) return false;
-  const auto has = [&] { return std::find(applied_.begin(), applied_.end(), AppliedCredential{binding, generation}) != applied_.end(); };
-  if (asked_ns_ != 0 && now - asked_ns_ < kFreshNs && has()) return false;
+  if (unanswered_ns_ != 0 && now - unanswered_ns_ < kUnansweredNs) return false;
+  if (answered_ns_ != 0 && now - answered_ns_ < kHadNs && in(applied_)) return false;
+  // One that was just made is in no answer of before: only what was itself found to be lacking is taken for so.
+  if (answered_ns_ != 0 && now - answered_ns_ < kLackedNs && in(lacking_)) return true;
   std::unique_lock control(control_, std::try_to_lock);
   if (!control.owns_lock()) return false;
-  const auto said = ask_health(control);
+  asking_ = true;
+  lock.unlock();
+  Result<std::string> said = ask_health(control);
   auto applied = said ? applied_credentials(*said) : std::nullopt;
-  unanswered_ns_ = applied ? 0 : services_.clock.mono_ns();
+  lock.lock();
+  asking_ = false;
+  asked_.notify_all();
+  (applied ? answered_ns_ : unanswered_ns_) = services_.clock.mono_ns();
   if (!applied) return false;
+  unanswered_ns_ = 0;
   applied_ = std::move(*applied);
-  asked_ns_ = services_.clock.mono_ns();
-  return !has();
+  lacking_.clear();
+  if (in(applied_)) return false;
+  lacking_.push_back(wanted);
+  return true;
 }
 
 const void* AddonInstance::extension(const char* id) { return raw_->api->get_extension(raw_, id); }

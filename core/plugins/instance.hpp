@@ -178,9 +178,12 @@ class AddonInstance {
   std::atomic<const via_ops_api*> ops_{nullptr};  // set while open
   std::atomic<const via_http_api*> http_{nullptr};  // set while open
   std::atomic<bool> tries_http_{false};             // written before http_
-  std::timed_mutex asking_;                         // one asks for the credentials at a time; taken before control_
-  std::vector<AppliedCredential> applied_;          // guarded by asking_: what the plugin had at asked_ns_
-  std::uint64_t asked_ns_ = 0, unanswered_ns_ = 0;  // guarded by asking_; 0 = never
+  // What lacks() was told. A condition under a plain mutex: see control_lock.hpp for what GCC 12 does not see.
+  std::mutex applied_mutex_;            // leaf
+  std::condition_variable asked_;
+  bool asking_ = false;                 // guarded by applied_mutex_, as the rest: one asks at a time
+  std::vector<AppliedCredential> applied_, lacking_;
+  std::uint64_t answered_ns_ = 0, unanswered_ns_ = 0;  // of the last call; 0 = never
   std::once_flag queue_once_;
   std::atomic<Executor::Queue*> queue_{nullptr};
 };

@@ -392,6 +392,9 @@ void Postgres::stream(const plugin::Operation& operation, plugin::Call& call, co
 
 plugin::SnapshotFacts Postgres::take(const plugin::Snapshot& snapshot, plugin::Control& control) {
   const Made it = need();
+  Found found;
+  if (!look(it.server, it.names, kLookSeconds, found) && !found.database)
+    throw plugin::Failure(VIA_E_CORRUPT, "The add-on's database is not on the PostgreSQL server any more.");
   if (const Failure f = take_dump(it.server, it.names, std::string(snapshot.dir), watch_of(control, host_)))
     raise(f, f.status == VIA_E_UNAVAILABLE ? left_behind(all_of(it.names, it.server.name)) : std::string());
   return {"postgres/1", 1, ""};

@@ -219,9 +219,14 @@ Failure make_generation(const Server& server, const Names& names, const Generati
   const std::string& group = wanted.writes ? names.owner : names.reader;
   std::string kept;
   if (Failure f = verifier(link, role, wanted.password, kept)) return f;
-  // It can log in only when everything else about it is right.
-  if (Failure f = make_role(link, role, "NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT")) return f;
+  // It can log in only when everything else about it is right; one that works goes on working meanwhile, for all of it is one
+  // transaction.
+  const std::string attributes = "NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT";
+  bool was_there = false;
+  if (Failure f = make_once(link, kRoleThere, role, "CREATE ROLE " + name + " " + attributes, was_there)) return f;
   std::vector<std::string> steps{
+      "BEGIN",
+      "ALTER ROLE " + name + " " + attributes,
       "COMMENT ON ROLE " + name + " IS " + literal("via generation of " + names.database),
       "GRANT " + identifier(group) + " TO " + name,
       "ALTER ROLE " + name + " SET role = " + literal(group),
@@ -230,8 +235,9 @@ Failure make_generation(const Server& server, const Names& names, const Generati
   if (!wanted.writes) steps.push_back("ALTER ROLE " + name + " SET default_transaction_read_only = on");
   steps.push_back("ALTER ROLE " + name + " LOGIN CONNECTION LIMIT " + std::to_string(wanted.connections) + " PASSWORD " + literal(kept) + " VALID UNTIL " +
                   literal(wanted.not_after_unix_ms == 0 ? "infinity" : timestamp(wanted.not_after_unix_ms)));
+  steps.push_back("COMMIT");
   for (const auto& step : steps)
-    if (Failure f = link.run(step)) return f;
+    if (Failure f = link.run(step)) return f;  // the connection ends here, and with it the transaction
   return {};
 }
 
@@ -280,6 +286,8 @@ Failure end_foreign_sessions(const Server& server, const Names& names, const std
 Failure look(const Server& server, const Names& names, int seconds, Found& out) {
   Link link;
   if (Failure f = Link::as_admin(server, {}, link, seconds)) return f;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  link.give_up_when([until] { return std::chrono::steady_clock::now() >= until; });
   if (Failure f = link.exists("SELECT datname FROM pg_catalog.pg_database WHERE datname = $1 AND datallowconn", {names.database}, out.database)) return f;
   std::vector<std::string> roles;
   if (Failure f = link.column("SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ($1, $2)", {names.owner, names.reader}, roles)) return f;

@@ -59,14 +59,17 @@ class Borrowed {
   bool taken_ = false, mine_ = false;
 };
 
-// Not fstat(): since Linux 6.13 the next write of a file whose times were asked for notes its own time, and then each sync of the
-// log writes the inode as well, which took a seventh of the throughput.
-bool has_no_name(const Descriptor& file) {
+// Which file has the name. Nothing but the inode is asked for: since Linux 6.13 the next write of a file whose times were asked for
+// notes its own time, and then each sync of the log writes the inode as well, which took a seventh of the throughput.
+OpenFiles::File file_of(const Descriptor& folder, const char* name) {
   struct statx st {};
-  return file && ::statx(file.get(), "", AT_EMPTY_PATH, STATX_NLINK, &st) == 0 && st.stx_nlink == 0;
+  if (!folder || ::statx(folder.get(), name, AT_SYMLINK_NOFOLLOW, STATX_INO, &st) != 0) return {};
+  return {st.stx_ino, (static_cast<uint64_t>(st.stx_dev_major) << 32) | st.stx_dev_minor};
 }
 
-int name_of(const std::string& path) { return ::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC); }
+Failure gone() { return {VIA_E_UNAVAILABLE, "unavailable", "the database's files are not there any more", 0, -1, 1000}; }
+
+std::string name_in(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 }  // namespace
 
@@ -163,6 +166,8 @@ Failure Database::check() const { return dir_.empty() ? storage::check_file(path
 
 Failure Database::open_locked() {
   if (Failure f = check()) return f;
+  name_ = name_in(path_);
+  journal_ = name_ + "-wal";
   if (!queue_) {
     if (!host_.executor() || host_.executor()->queue_create(host_.raw(), 4, &queue_) != VIA_OK)
       return internal("the host gives no executor queue");
@@ -176,7 +181,12 @@ Failure Database::open_locked() {
   auto handles = std::make_unique<Handles>();
   std::unique_ptr<Connection> connection;
   if (Failure f = Connection::open(path_, Connection::Kind::writer, limits_, host_, connection)) return f;
-  handles->file.reset(name_of(path_));
+  auto files = std::make_unique<OpenFiles>();
+  files->folder.reset(::open(path_.substr(0, path_.rfind('/') + 1).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  files->data = file_of(files->folder, name_.c_str());
+  files->journal = file_of(files->folder, journal_.c_str());
+  if (files->data == OpenFiles::File{} || files->journal == OpenFiles::File{}) return gone();
+  handles->files = std::move(files);
   handles->writer = std::make_unique<Writer>(*this, *handles, std::move(connection));
   handles_.store(handles.release(), std::memory_order_seq_cst);
   OpenList::get().added(this);
@@ -184,16 +194,17 @@ Failure Database::open_locked() {
   return {};
 }
 
-bool Database::removed(Handles& handles) const {
-  // The write-ahead log is made by the first write and stays as long as the database is open.
-  if (!handles.journal) handles.journal.reset(name_of(path_ + "-wal"));
-  return has_no_name(handles.file) || has_no_name(handles.journal);
+bool Database::displaced(const Handles& handles) const {
+  const OpenFiles& was = *handles.files;
+  return file_of(was.folder, name_.c_str()) != was.data || file_of(was.folder, journal_.c_str()) != was.journal;
 }
 
-bool Database::replaced(const Handles& handles) const {
-  struct stat opened {}, named {};
-  if (!handles.file || ::fstat(handles.file.get(), &opened) != 0) return false;
-  return ::lstat(path_.c_str(), &named) != 0 || named.st_ino != opened.st_ino || named.st_dev != opened.st_dev;
+Failure Database::connect(Handles& handles, Connection::Kind kind, std::unique_ptr<Connection>& out) {
+  if (displaced(handles)) {
+    handles.broken.store(true, std::memory_order_relaxed);  // opened anew at the next use
+    return {VIA_E_UNAVAILABLE, "recovering", "the database is being recovered", 0, -1, 100};
+  }
+  return Connection::open(path_, kind, limits_, host_, out);
 }
 
 void Database::close_locked() {
@@ -201,11 +212,14 @@ void Database::close_locked() {
   if (!h) return;
   OpenList::get().removed(this);
   while (users_.load(std::memory_order_acquire) != 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
-  // SQLite leaves the log of a file that is not in its place any more. It must not be played into what is there now.
-  const bool orphan = has_no_name(h->file) && !has_no_name(h->journal);
+  // SQLite leaves the log of a file that is not in its place any more, and whoever opens what is there now would play it into that. So
+  // it is moved into its own file, wherever that is, and goes.
+  const std::unique_ptr<const OpenFiles> was = std::move(h->files);
+  const bool moved = file_of(was->folder, name_.c_str()) != was->data;
+  if (moved) h->writer->move_all();
   delete h;
-  if (!orphan) return;
-  for (const char* suffix : {"-wal", "-shm"}) ::unlink((path_ + suffix).c_str());
+  if (!moved || file_of(was->folder, journal_.c_str()) != was->journal) return;
+  for (const std::string& left : {journal_, name_ + "-shm"}) ::unlinkat(was->folder.get(), left.c_str(), 0);
 }
 
 void Database::stop() {
@@ -260,7 +274,7 @@ Failure Database::take_reader(Handles& h, uint64_t deadline_ns, std::unique_ptr<
     }
     ++h.pool_open;
   }
-  Failure f = Connection::open(path_, Connection::Kind::reader, limits_, host_, out);
+  Failure f = connect(h, Connection::Kind::reader, out);
   if (f) {
     const std::lock_guard lock(h.pool_mutex);
     --h.pool_open;
@@ -292,7 +306,7 @@ bool Database::refresh(Handles& h, Reader& r) {
   const uint64_t now = h.schema.load(std::memory_order_acquire);
   if (now % 2 != 0) return false;
   if (!r.connection) {
-    if (Connection::open(path_, Connection::Kind::reader, limits_, host_, r.connection)) {
+    if (connect(h, Connection::Kind::reader, r.connection)) {
       r.connection.reset();
       return false;
     }

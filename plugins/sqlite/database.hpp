@@ -99,11 +99,11 @@ class Database {
     const auto* all = all_bytes_.load(std::memory_order_acquire);
     return static_cast<int64_t>(std::min<uint64_t>(limits_.quota_bytes, INT64_MAX)) - (all->load() - bytes_.load());
   }
-  // Whether its files were removed or replaced since they were opened: what is written then is in a file that has no name.
-  // Thread: the writer's; two short system calls.
-  bool removed(Handles& handles) const;
-  // Whether another file, or none, has its name now. Thread: any.
-  bool replaced(const Handles& handles) const;
+  // Whether its files are not in their places any more (removed, moved, replaced): what is written then is lost to whoever opens
+  // the names, and what is opened by name is another's. Thread: any; two short system calls.
+  bool displaced(const Handles& handles) const;
+  // A further connection to what is open; `recovering` where that is not what the name leads to any more. Thread: any.
+  Failure connect(Handles& handles, Connection::Kind kind, std::unique_ptr<Connection>& out);
   // Closes it when nothing uses it. Thread: worker.
   bool close_if_idle(bool even_if_touched);
 
@@ -119,6 +119,7 @@ class Database {
   Chores chores_ = nullptr;
   Limits limits_;
   std::string dir_, path_;  // dir_ is empty for any file
+  std::string name_, journal_;  // of the file and its log in their folder
   std::atomic<std::atomic<int64_t>*> all_bytes_{nullptr};
   std::atomic<int64_t> bytes_{0};
   std::atomic<bool> serving_{false};
@@ -148,6 +149,16 @@ struct Reader {
   ~Reader();
 };
 
+// Which files were opened, to be compared with those that have their names now.
+struct OpenFiles {
+  struct File {
+    uint64_t inode = 0, device = 0;  // 0 = none
+    bool operator==(const File&) const = default;
+  };
+  Descriptor folder;  // O_PATH: looking into it walks no path
+  File data, journal;
+};
+
 // Everything that an open database has.
 struct Handles {
   std::atomic<uint64_t> commits{0};  // moved before a group of writes is answered
@@ -161,7 +172,7 @@ struct Handles {
   std::vector<std::unique_ptr<Connection>> pool;  // for workers
   size_t pool_open = 0;
   std::unique_ptr<Writer> writer;
-  Descriptor file, journal;  // O_PATH, of the names as they were when they were opened; the journal's is the writer's
+  std::unique_ptr<const OpenFiles> files;  // set once it is open
   ~Handles();
 };
 

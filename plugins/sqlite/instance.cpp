@@ -132,7 +132,7 @@ void Instance::health(via_call* call) {
   if (const Failure f = storage::inspect(dir())) return failing("files", f.message);
   if (Database::Pin pin = database_.pin()) {
     if (pin->writer->stuck()) return failing("write", "a write does not end");
-    if (database_.replaced(*pin)) return failing("files", "the database's files are not those that were opened");
+    if (database_.displaced(*pin)) return failing("files", "the database's files are not those that were opened");
     std::unique_ptr<Connection> c;
     Failure f = database_.take_reader(*pin, host_.now_ns() + 250'000'000, c);
     if (!f) {

@@ -228,9 +228,9 @@ Failure settle_wal(const std::string& data) {
   const std::string wal = data + "-wal", shm = data + "-shm";
   if (!has(wal) && !has(shm)) return {};
   if (!has(data)) {
-    // Somebody took its database away: nothing can be made of it, and under another one it would be played in.
-    for (const std::string& left : {wal, shm})
-      if (::unlink(left.c_str()) != 0 && errno != ENOENT) return internal("the log of a database that is gone cannot be removed");
+    // Somebody took its database away. Under another one it would be played in; whoever has the database still may want it.
+    if ((::rename(wal.c_str(), (wal + ".orphan").c_str()) != 0 || ::unlink(shm.c_str()) != 0) && errno != ENOENT)
+      return internal("the log of a database that is gone cannot be put aside");
   } else {
     sqlite3* raw = nullptr;
     int rc = sqlite3_open_v2(data.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, nullptr);
@@ -262,7 +262,7 @@ Failure take(Database& database, const std::string& given, via_call* call, Way w
     sqlite3_stmt* begin = nullptr;
     const Hold hold(*pin);
     const auto start = [&]() -> Failure {
-      if (Failure f = Connection::open(database.path(), Connection::Kind::reader, database.limits(), host, reader)) return f;
+      if (Failure f = database.connect(*pin, Connection::Kind::reader, reader)) return f;
       if (const int rc = reader->host_step(begin, "BEGIN"); rc != SQLITE_OK) return from_sqlite(reader->db(), rc);
       if (reader->host_number("SELECT count(*) FROM sqlite_schema") < 0) return internal("the schema cannot be read");
       return {};

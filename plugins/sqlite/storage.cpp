@@ -119,6 +119,7 @@ namespace {
 Failure check_name(const std::string& dir, struct stat& st) {
   const std::string path = dir + "/data.sqlite";
   if (dir.empty() || ::lstat(path.c_str(), &st) != 0) {
+    if (!dir.empty() && exists(dir + "/provision.json")) return {VIA_E_UNAVAILABLE, "unavailable", "the database file is not there any more", 0, -1, 1000};
     return {VIA_E_PRECONDITION, "not_provisioned", "the add-on has no storage yet"};
   }
   if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != ::geteuid())
@@ -150,10 +151,7 @@ Failure inspect(const std::string& dir) {
   struct stat file {}, folder {};
   if (dir.empty() || ::lstat(dir.c_str(), &folder) != 0) return {VIA_E_CORRUPT, "internal", "the add-on's folder is not there any more"};
   // It may be open: nothing of it is opened here, for closing that again would drop SQLite's locks.
-  if (Failure f = check_name(dir, file)) {
-    if (f.status == VIA_E_PRECONDITION) f = {VIA_E_CORRUPT, "internal", "the database file is not there any more"};
-    return f;
-  }
+  if (Failure f = check_name(dir, file)) return f;
   if ((file.st_mode & kOthers) != 0) return internal("the database file is open to other users of this machine");
   if ((folder.st_mode & kOthers) != 0 || folder.st_uid != ::geteuid()) return internal("the add-on's folder is open to other users of this machine");
   return {};

@@ -143,6 +143,10 @@ Failure Writer::between_groups(uint64_t deadline_ns, const via_call* call, bool&
   return failure;
 }
 
+void Writer::move_all() {
+  if (!stuck()) (void)checkpoint_all();
+}
+
 bool Writer::checkpoint_all() {
   connection_->begin_guard(0, nullptr, 0);
   connection_->policy().host_sql = true;
@@ -209,7 +213,7 @@ void Writer::run(Group& group) {
     else if (j->call && j->call->cancelled && j->call->cancelled(j->call))
       j->failure = {VIA_E_CANCELLED, "cancelled", "the request was cancelled"};
   }
-  if (!handles_.broken.load(std::memory_order_relaxed) && database_.removed(handles_)) {
+  if (!handles_.broken.load(std::memory_order_relaxed) && database_.displaced(handles_)) {
     // What was acknowledged now would be gone with the last connection.
     database_.host().log(4, "the database's files were moved or removed while it was open; it is opened anew");
     handles_.broken.store(true, std::memory_order_relaxed);

@@ -41,6 +41,8 @@ class Writer final : private Overdue {
   // Waits for the group that is being written, moves the WAL into the main file and, while no write can come between,
   // runs `then` when all of it was moved (`whole`). Writes that arrive wait meanwhile. Thread: control; blocks.
   Failure between_groups(uint64_t deadline_ns, const via_call* call, bool& whole, const std::function<Failure()>& then);
+  // The log into the main file, as far as it can be. Nobody uses the database any more. Thread: control.
+  void move_all();
 
  private:
   using Group = std::vector<std::unique_ptr<Job>>;

@@ -240,6 +240,8 @@ TEST_F(SqliteBehindTheBack, AFileThatWasRemovedTakesNoMoreWritesAndComesBackByAR
   fs::remove(data);
   const Response refused = caller(api).execute("INSERT INTO t VALUES(2)");
   EXPECT_GE(refused.status, 500) << "acknowledged, it would be gone with the last connection: " << refused.body;
+  expect_error(caller(api).execute("INSERT INTO t VALUES(2)"), 503, "unavailable");
+  expect_error(caller(api).query("SELECT 1"), 503, "unavailable");
   EXPECT_TRUE(holds(layer("api-db", "storage"), "not there any more")) << layer("api-db", "storage");
   EXPECT_EQ(doctor("addons")["ok"], false);
   const Error lost = failure_of("addon.repair", {{"name", "api-db"}});
@@ -259,6 +261,43 @@ TEST_F(SqliteBehindTheBack, AJournalThatWasRemovedIsNoticedBeforeTheNextWriteIsA
   host.kill();
   ASSERT_TRUE(host.start()) << host.log();
   EXPECT_EQ(rows_of(caller(api).query("SELECT count(*) FROM t WHERE a = 3")), json({{1}})) << "what was acknowledged is there";
+}
+
+TEST_F(SqliteBehindTheBack, AJournalRemovedBeforeTheFirstWriteLosesNone) {
+  host.stop();
+  ASSERT_TRUE(host.start()) << host.log();
+  ASSERT_EQ(rows_of(caller(api).query("SELECT a FROM t")), json({{1}})) << "opened by a read";
+  fs::remove(file().string() + "-wal");
+  EXPECT_TRUE(eventually([&] { return caller(api).execute("INSERT INTO t VALUES(3)").status == 200; }));
+  host.kill();
+  ASSERT_TRUE(host.start()) << host.log();
+  EXPECT_EQ(rows_of(caller(api).query("SELECT count(*) FROM t WHERE a = 3")), json({{1}}));
+}
+
+TEST_F(SqliteBehindTheBack, AFileThatWasMovedAwayIsWholeAndNothingOfItIsPlayedIntoTheOneInItsPlace) {
+  const fs::path data = file(), away = data.parent_path() / "moved.sqlite", other = host.state_dir() / "other.sqlite";
+  admin("addon.export", {{"name", "api-db"}, {"file", other.string()}});
+  ASSERT_EQ(caller(api).execute("INSERT INTO t VALUES(2)").status, 200);
+  fs::rename(data, away);
+  fs::rename(other, data);
+  EXPECT_TRUE(eventually([&] { return caller(api).execute("INSERT INTO t VALUES(3)").status == 200; }));
+  EXPECT_EQ(rows_of(caller(api).query("SELECT a FROM t ORDER BY a")), json({{1}, {3}}));
+  // What was acknowledged before is in the file that was moved, and nowhere else.
+  host.stop();
+  fs::remove(data);
+  fs::rename(away, data);
+  ASSERT_TRUE(host.start()) << host.log();
+  EXPECT_EQ(rows_of(caller(api).query("SELECT a FROM t ORDER BY a")), json({{1}, {2}}));
+}
+
+TEST_F(SqliteBehindTheBack, ReadsAloneNoticeAnotherFileToo) {
+  const fs::path data = file(), other = host.state_dir() / "other.sqlite";
+  admin("addon.export", {{"name", "api-db"}, {"file", other.string()}});
+  ASSERT_EQ(caller(api).execute("INSERT INTO t VALUES(2)").status, 200);
+  fs::rename(other, data);
+  admin("addon.repair", {{"name", "api-db"}});  // looks at the files, and opens them anew
+  EXPECT_EQ(rows_of(caller(api).query("SELECT a FROM t ORDER BY a")), json({{1}}));
+  EXPECT_EQ(layer("api-db", "storage")["ok"], true) << layer("api-db", "storage");
 }
 
 TEST_F(SqliteBehindTheBack, AnotherFileInItsPlaceIsWhatServes) {

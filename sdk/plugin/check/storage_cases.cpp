@@ -183,14 +183,15 @@ void behind_its_back(const Subject& subject, const fs::path& root) {
   for (const auto& entry : fs::recursive_directory_iterator(root / "storage"))
     if (entry.is_regular_file()) files.push_back(entry.path());
   if (files.empty()) skipped("it keeps no files in its folder");
-  if (!says_ok(s.health())) broken("health must be 'ok' before anything was removed");
+  if (!says_ok(s.health())) skipped("health is not 'ok' before anything was removed; contract.health_form says more");
   for (const auto& file : files) fs::remove(file);
   if (says_ok(s.health())) broken("health says 'ok' though the add-on's files were removed: compare what is open with what is there");
   s.binding(&via_instance_api::revoke, 1);
   s.must(s.close(), "close of an add-on whose files were removed");
-  Session::Call& opened = s.open();
-  if (opened.status() == VIA_OK && says_ok(s.health())) broken("it opens as if all were well though its files were removed");
-  s.must(s.close(), "close");
+  if (s.open().status() == VIA_OK) {
+    if (says_ok(s.health())) broken("it opens as if all were well though its files were removed");
+    s.must(s.close(), "close");
+  }
   s.must(s.deprovision(), "deprovision of what is not there any more");
   s.no_call_ended_twice();
 }

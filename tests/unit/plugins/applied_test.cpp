@@ -18,7 +18,8 @@ TEST(AppliedCredentials, AreReadFromWhatHealthLists) {
 TEST(AppliedCredentials, AnAnswerOfAnotherFormSaysNothing) {
   for (const char* said : {"", "x", "[]", R"({"state":"ok"})", R"({"credentials":{}})", R"({"credentials":[1]})", R"({"credentials":[{"binding":"x","generation":1}]})",
                            R"({"credentials":[{"binding":"01jd5qk7m8x900000000000000"}]})", R"({"credentials":[{"binding":"01jd5qk7m8x900000000000000","generation":-1}]})",
-                           R"({"credentials":[{"binding":7,"generation":1}]})"})
+                           R"({"credentials":[{"binding":7,"generation":1}]})",
+                           R"({"credentials":[{"binding":"01jd5qk7m8x900000000000000","generation":4294967297}]})"})
     EXPECT_FALSE(applied_credentials(said)) << said;
 }
 

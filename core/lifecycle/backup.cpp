@@ -171,7 +171,7 @@ Result<json> ControlPlane::run_backup(Operation& operation, const std::vector<Ad
   VIA_TRY(operation.step("add_ons"));
   const plugins::Watch watch = operation.watch();
   std::uint64_t total = 0, done = 0;
-  for (const auto& addon : addons) total += tree_bytes(storage_of(addon));
+  for (const auto& addon : addons) total += folder_bytes(storage_of(addon));
   const auto name_of = [](const Addon& addon) { return "addons/" + addon.type + "/" + addon.id + "/"; };
   const auto add_snapshots = [&](const Addon& addon) -> Result<void> {
     for (const auto& snapshot : snapshots) {

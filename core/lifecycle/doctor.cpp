@@ -105,7 +105,7 @@ Result<void> ControlPlane::examine_storage(std::vector<DoctorCheck>& out) {
       // The folder of an add-on that is just being made again belongs to its operation.
       if (claims_.contains("addon:" + at->path().filename().string())) continue;
       foreign.push_back("addons/" + name);
-      bytes += tree_bytes(at->path());
+      bytes += folder_bytes(at->path());
     }
   }
   const auto plural = [](const std::vector<std::string>& list) { return number(list.size()) + ": " + some_of(list); };

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/digest.hpp"
+#include "core/base/files.hpp"
 #include "core/lifecycle/control_plane.hpp"
 #include "core/lifecycle/snapshot_files.hpp"
 #include "core/lifecycle/views.hpp"
@@ -38,7 +39,7 @@ Result<json> ControlPlane::plan_addon(std::string_view action, const catalog::Ad
                  {"bindings", touched(bound)},
                  {"shares", std::move(shares)},
                  {"snapshots", std::move(kept)},
-                 {"bytes", tree_bytes(storage_of(addon))}}},
+                 {"bytes", folder_bytes(storage_of(addon))}}},
                {"warnings", json::array()}}};
 }
 

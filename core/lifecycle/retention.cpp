@@ -264,7 +264,7 @@ Result<std::vector<std::string>> ControlPlane::leave_behind(const Addon& addon, 
   VIA_TRY(operation.step("leave_behind"));
   std::vector<std::string> left = left_behind_of(why);
   if (left.empty() && has_data(addon))
-    left.push_back("addons/" + addon.type + "/" + addon.id + " (" + std::to_string(tree_bytes(storage_of(addon))) + " bytes) in the host's state folder");
+    left.push_back("addons/" + addon.type + "/" + addon.id + " (" + std::to_string(folder_bytes(storage_of(addon))) + " bytes) in the host's state folder");
   d_.log.warn("addon.left_behind", {{"addon", addon.id}, {"reason", why.message}});
   return left;
 }

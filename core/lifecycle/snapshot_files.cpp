@@ -136,16 +136,6 @@ std::string whole_hash(const std::vector<catalog::SnapshotFile>& files) {
 
 }  // namespace
 
-std::uint64_t tree_bytes(const fs::path& folder) {
-  std::uint64_t bytes = 0;
-  std::error_code ec;
-  for (fs::recursive_directory_iterator at(folder, ec), end; !ec && at != end; at.increment(ec)) {
-    std::error_code one;
-    if (at->is_regular_file(one) && !one) bytes += at->file_size(one);
-  }
-  return bytes;
-}
-
 Result<Sealed> unsealed(const fs::path& folder) {
   Sealed out;
   std::error_code ec;
@@ -180,7 +170,7 @@ Result<Sealed> seal_files(Sealed out, std::uint64_t total, const std::function<f
 
 Result<Sealed> seal(const fs::path& folder, const plugins::Watch& watch) {
   VIA_TRY_LET(names, unsealed(folder));
-  VIA_TRY_LET(sealed, seal_files(std::move(names), tree_bytes(folder), [&](const std::string& name) { return folder / name; }, watch));
+  VIA_TRY_LET(sealed, seal_files(std::move(names), folder_bytes(folder), [&](const std::string& name) { return folder / name; }, watch));
   VIA_TRY(sync_folder(folder));
   return sealed;
 }

@@ -46,6 +46,5 @@ bool holds(const std::filesystem::path& staging, const catalog::Snapshot& snapsh
 Result<catalog::SnapshotFile> copy_file(const std::filesystem::path& from, const std::filesystem::path& to,
                                         const plugins::Watch& watch, bool replace = false);
 Result<void> remove_published(const std::filesystem::path& folder, const catalog::Snapshot& snapshot);
-std::uint64_t tree_bytes(const std::filesystem::path& folder);
 
 }  // namespace via::lifecycle

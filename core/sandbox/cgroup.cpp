@@ -95,14 +95,6 @@ bool Group::ran_out_of_processes() const {
   return false;
 }
 
-std::int64_t Group::memory_bytes() const {
-  for (const fs::path& folder : folders_) {
-    std::istringstream in(get(folder / (v2_ ? "memory.current" : "memory.usage_in_bytes")));
-    if (std::int64_t bytes = 0; in >> bytes) return bytes;
-  }
-  return -1;
-}
-
 Cgroups Cgroups::find(const fs::path& mount, const fs::path& own) {
   Cgroups out;
   const auto groups = groups_of(own);

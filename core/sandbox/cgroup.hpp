@@ -27,7 +27,6 @@ class Group {
   Result<void> open_doors();
   bool ran_out_of_memory() const;  // the kernel ended a process of it for that
   bool ran_out_of_processes() const;
-  std::int64_t memory_bytes() const;  // in use now; -1 = not known
 
  private:
   std::vector<std::filesystem::path> folders_;

@@ -103,6 +103,7 @@ TEST_F(StuckOperations, KeepStorageOpenAndTheErrorSaysWhatEndsThem) {
   auto running = stalled(runtime);
   EXPECT_EQ(admin_error("addon.drain", {{"name", "sore"}, {"timeout_seconds", 0}}), "deadline_exceeded");
   EXPECT_EQ(admin_error("addon.destroy", {{"name", "sore"}, {"force", true}, {"confirm", "sore"}}), "unavailable");
+  EXPECT_EQ(admin_error("addon.destroy", {{"name", "sore"}, {"forget", true}, {"confirm", "sore"}}), "unavailable") << "its data are here: nothing is left behind";
   EXPECT_GE(running.get().status, 503);
   EXPECT_EQ(admin("addon.list")["items"][0]["state"], "destroying") << "its rights have ended";
   EXPECT_EQ(caller(runtime).op("echo", {{"a", 1}}, "SORE").status, 403);

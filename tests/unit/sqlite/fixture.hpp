@@ -3,6 +3,7 @@
 #pragma once
 
 #include "plugins/sqlite/instance.hpp"
+#include "tests/unit/sqlite/sanitized.hpp"
 
 #include <via/testing.hpp>
 

@@ -269,6 +269,8 @@ Result<json> ControlPlane::repair_app(const std::string& name, const Actor& acto
     }
     json repaired = json::array(), failed = json::array();
     std::optional<Error> first;
+    // Each instance is committed by itself: where the disk fails at a later step, some of it may be done.
+    operation.stands();
     for (const auto& one : identities) {
       auto done = repair_instance(operation, app, one);
       if (done && done->is_null()) continue;  // nothing was wrong with it

@@ -261,7 +261,7 @@ struct Runner::Impl {
     ::waitid(P_PIDFD, pidfd, &ignored, WEXITED | WNOHANG);
     const int status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
     const int pid = entry.child.app != 0 ? entry.child.app : entry.child.pid;
-    if (status != 0 && !entry.stopping) entry.info.reason = reason_of(entry);
+    if (status != 0 && !entry.stopping) entry.info.reason = reason_of(entry, status);
     if (entry.spec.sandbox && !entry.child.ran)
       log.error("process_not_started", {{"instance", entry.spec.instance}, {"reason", "its sandbox was not made; bubblewrap says why in the app's log"}});
     entry.child = Child{};
@@ -276,10 +276,16 @@ struct Runner::Impl {
     again(entry, pid);
   }
 
-  static std::string reason_of(const Entry& entry) {
+  static std::string reason_of(const Entry& entry, int status) {
     const auto& group = entry.child.group;
-    if (!group) return {};
+    if (!entry.spec.sandbox) return {};
     const sandbox::Limits& limits = entry.spec.sandbox->limits;
+    if (!group) {
+      // Nobody counts: a program that is refused memory ends as it likes, most by one of these.
+      const bool for_memory = status == 128 + SIGSEGV || status == 128 + SIGABRT || status == 128 + SIGBUS;
+      if (!for_memory || limits.memory_bytes <= 0) return {};
+      return "signal " + std::to_string(status - 128) + ", with at most " + std::to_string(limits.memory_bytes >> 20) + " MiB of memory for each process";
+    }
     if (group->ran_out_of_memory()) return "out of memory: " + std::to_string(limits.memory_bytes >> 20) + " MiB";
     if (group->ran_out_of_processes()) return "out of processes: " + std::to_string(limits.pids);
     return {};

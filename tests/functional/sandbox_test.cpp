@@ -124,6 +124,14 @@ TEST_F(Sandbox, WhatGoesOverItsMemoryIsEndedAndTheInstanceSaysSo) {
   EXPECT_EQ(admin("status")["server"]["running"], true);
 }
 
+TEST_F(Sandbox, WhereNobodyCountsMemoryASignalIsNamedWithTheLimit) {
+  if (::geteuid() == 0) start_as_plain_user();
+  else ASSERT_TRUE(host.start()) << host.log();
+  admin("app.create", {{"name", "eater"}});
+  deploy("eater", {"/bin/sh", "-c", "kill -SEGV $$"}, {{"memory_bytes", 64 << 20}});
+  EXPECT_TRUE(eventually([&] { return last_of("eater")["reason"] == "signal 11, with at most 64 MiB of memory for each process"; })) << last_of("eater");
+}
+
 // A shell that does `script` and says what came of it in its log.
 #define SHELL(script) std::vector<std::string>{"/bin/sh", "-c", script}
 

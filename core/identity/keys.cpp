@@ -169,8 +169,8 @@ struct Keys::Impl {
     return changed;
   }
 
-  // A key that was made for a list which was not written. Nothing was signed with it.
-  void delete_unlisted() const {
+  // A key that was made for a list which was not written. Nothing was signed with it. False: it is still there.
+  bool delete_unlisted() const {
     std::vector<fs::path> unlisted;
     std::error_code ec;
     for (fs::directory_iterator at(folder, ec), end; !ec && at != end; at.increment(ec)) {
@@ -178,7 +178,9 @@ struct Keys::Impl {
       const bool listed = std::any_of(records.begin(), records.end(), [&](const Record& r) { return name == r.info.kid + ".pem"; });
       if (name.starts_with("key_") && name.ends_with(".pem") && !listed) unlisted.push_back(at->path());
     }
-    for (const auto& path : unlisted) ::unlink(path.c_str());
+    bool all = !ec;
+    for (const auto& path : unlisted) all = (::unlink(path.c_str()) == 0 || errno == ENOENT) && all;
+    return all;
   }
 
   void delete_revoked() const {
@@ -325,9 +327,9 @@ Result<KeyInfo> Keys::rotate() {
   return info;
 }
 
-void Keys::discard_unlisted() {
+bool Keys::discard_unlisted() {
   const std::lock_guard lock(impl_->mutex);
-  impl_->delete_unlisted();
+  return impl_->delete_unlisted();
 }
 
 Result<void> Keys::revoke(std::string_view kid) {

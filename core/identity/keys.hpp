@@ -43,7 +43,7 @@ class Keys {
 
   std::vector<KeyInfo> list() const;
   Result<KeyInfo> rotate();                       // the active key starts to retire, a new one becomes active
-  void discard_unlisted();                        // files of keys whose list was never written
+  bool discard_unlisted();                        // files of keys whose list was never written; false = not all could be removed
   Result<void> revoke(std::string_view kid);      // not_found; refused for the only active key
   std::shared_ptr<const KeySet> current() const;  // changes identity when a state changes
   // The identity of current() without taking a share of it: one atomic load, for TokenCache::find and peek. Only to be

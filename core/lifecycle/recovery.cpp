@@ -43,7 +43,7 @@ Result<void> ControlPlane::recover() {
     d_.log.warn("operation.recovering", {{"operation", operation.id}, {"kind", operation.kind}});
     VIA_TRY_LET(outcome, recover_one(operation));
     VIA_TRY_LET(now_is, d_.store.journal().find(operation.id));
-    if (!now_is || now_is->state != "running") continue;
+    if (!now_is || now_is->state != "running" || outcome.empty()) continue;
     VIA_TRY_LET(change, Transaction::begin(d_.store.db()));
     VIA_TRY(end_operation(operation.id, operation.kind, operation.target, Actor{operation.actor, 0}, outcome,
                           "after a restart of the host", json::object()));
@@ -63,7 +63,7 @@ Result<void> ControlPlane::recover() {
   return {};
 }
 
-// Answers the state to give the operation when it did not get one on the way.
+// Answers the state to give the operation when it did not get one on the way; empty = it stays open for the next start.
 Result<std::string> ControlPlane::recover_one(const store::Operation& operation) {
   const Actor actor{operation.actor, 0};
   const json steps = json::parse(operation.steps, nullptr, false);

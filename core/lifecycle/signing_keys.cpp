@@ -143,7 +143,10 @@ std::string ControlPlane::recover_keys(const store::Operation& row) const {
   const json steps = json::parse(row.steps, nullptr, false);
   if (!steps.is_object()) return "undone";
   const auto keys = d_.keys.list();
-  if (row.kind == "identity.keys.rotate") d_.keys.discard_unlisted();
+  if (row.kind == "identity.keys.rotate" && !d_.keys.discard_unlisted()) {
+    d_.log.warn("identity.leftover_not_removed", {{"operation", row.id}});
+    return "";  // the next start tries it again
+  }
   if (row.kind == "identity.keys.rotate") return active_kid(keys) != steps.value("active", "") ? "done" : "undone";
   const KeyInfo* key = find_key(keys, row.target);
   return key != nullptr && key->state == KeyState::revoked ? "done" : "undone";

@@ -127,8 +127,10 @@ Result<json> ControlPlane::destroy_addon(const DestroyAddon& request, const Acto
 Result<json> ControlPlane::ended_by_attempts(const std::string& addon_id) {
   constexpr int kAttempts = 1000;
   VIA_TRY_LET(attempts, d_.store.journal().list(kAttempts, "failed", addon_id));
+  VIA_TRY_LET(undeleted, d_.store.journal().last("addon.undelete", addon_id));
   json out = json::array();
   for (const auto& one : attempts) {
+    if (undeleted && one.created_at <= undeleted->created_at) continue;  // of a life before: what was unbound since stays so
     const json steps = one.kind == "addon.destroy" ? json::parse(one.steps, nullptr, false) : json();
     if (!steps.is_object()) continue;
     const json known = steps.value("bindings", json::array());
